@@ -1,0 +1,152 @@
+"""Which header fields cross, in either direction. Both heads are rebuilt from these rules; none is copied through."""
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Final
+
+from gateway.core.refusal import Code, Reason, Refused
+from gateway.core.secret import Secret
+
+PSEUDONYM: Final = "productlane-gateway"
+VIA: Final = f"1.1 {PSEUDONYM}"
+
+# RFC 9110 section 7.6.1, with the obsolete names that RFC 2616 and practice add. Framing and Host are written anew.
+_HOP_BY_HOP: Final = frozenset(
+    {
+        "connection",
+        "content-length",
+        "http2-settings",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+# What a caller could use to speak in another's name, to another host, or with another method. Common frameworks
+# believe each of these from whoever is in front of them.
+_SPOOFABLE: Final = frozenset(
+    {
+        "cf-connecting-ip",
+        "expect",
+        "fastly-client-ip",
+        "forwarded",
+        "host",
+        "proxy",
+        "proxy-authenticate",
+        "true-client-ip",
+        "via",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-host",
+        "x-http-method",
+        "x-http-method-override",
+        "x-method-override",
+        "x-real-ip",
+        "x-rewrite-url",
+    }
+)
+_SPOOFABLE_PREFIXES: Final = ("x-forwarded-", "x-original-", "x-envoy-")
+
+# Set-Cookie: the callers of one key would share a session. Alt-Svc and HSTS speak of the upstream's host and would be
+# taken as the gateway's.
+_NOT_FOR_CALLERS: Final = frozenset(
+    {
+        "alt-svc",
+        "clear-site-data",
+        "proxy-authenticate",
+        "public-key-pins",
+        "set-cookie",
+        "set-cookie2",
+        "strict-transport-security",
+    }
+)
+
+
+@lru_cache(maxsize=1024)
+def _crosses_upstream(name: str) -> bool:
+    """Whether a caller's field goes upstream. ``_`` is refused whole: CGI-style servers read X_Api_Key as X-Api-Key."""
+    low = name.lower()
+    return not (
+        "_" in low
+        or low in _HOP_BY_HOP
+        or low in _SPOOFABLE
+        or low.startswith(_SPOOFABLE_PREFIXES)
+        or _is_credential(low)
+    )
+
+
+def _is_credential(low: str) -> bool:
+    return (
+        "authorization" in low or "cookie" in low or "secret" in low or low.endswith(("token", "api-key", "apikey", "password"))
+    )
+
+
+@lru_cache(maxsize=1024)
+def _crosses_back(name: str) -> bool:
+    low = name.lower()
+    return low not in _HOP_BY_HOP and low not in _NOT_FOR_CALLERS
+
+
+def request_headers(inbound: Iterable[tuple[str, str]], secret: Secret) -> list[tuple[str, str]]:
+    """The fields of the request that goes upstream, without ``Host`` and framing, with the key attached.
+
+    Order and repeats are kept. Raises `Refused`: ``loop_detected`` where the request has been here before,
+    ``invalid_request`` where a value holds bytes that are not UTF-8, which cannot be sent on unchanged.
+    """
+    kept = _crossing(inbound, _crosses_upstream)
+    for name, value in kept:
+        if not _encodable(value):
+            raise Refused(
+                Code.INVALID_REQUEST, Reason.HEADERS, f"The value of the header field `{name}` is not valid UTF-8."
+            )
+    kept.append(("Via", VIA))
+    kept.append(("Authorization", f"Bearer {secret.reveal()}"))
+    return kept
+
+
+def check_request_headers(inbound: Iterable[tuple[str, str]]) -> None:
+    """Refuse what no rule may repair: a request that has passed this gateway before (RFC 9110 section 7.6.3)."""
+    for name, value in inbound:
+        if name.lower() == "via" and PSEUDONYM in value.lower():
+            raise Refused(
+                Code.LOOP_DETECTED,
+                Reason.LOOP,
+                "This request has already passed this gateway.",
+                note="the upstream leads back to a gateway; correct `upstream.url`",
+            )
+
+
+def response_headers(inbound: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The fields of the answer that goes back to the caller, without framing. Order and repeats are kept.
+
+    Raises `Refused` ``upstream_broken`` where a value holds bytes that are not UTF-8.
+    """
+    kept = _crossing(inbound, _crosses_back)
+    if not all(_encodable(value) for _, value in kept):
+        raise Refused(
+            Code.UPSTREAM_BROKEN,
+            Reason.UPSTREAM,
+            "Productlane's answer could not be read.",
+            note="a header value of the upstream's answer is not UTF-8",
+        )
+    return kept
+
+
+def _crossing(inbound: Iterable[tuple[str, str]], crosses: Callable[[str], bool]) -> list[tuple[str, str]]:
+    kept, named = [], set()
+    for name, value in inbound:
+        if crosses(name):
+            kept.append((name, value))
+        elif name.lower() == "connection":
+            named.update(token.strip().lower() for token in value.split(","))
+    if named:
+        return [(name, value) for name, value in kept if name.lower() not in named]
+    return kept
+
+
+def _encodable(value: str) -> bool:
+    """Whether the value is what stood on the wire: aiohttp keeps bytes that are not UTF-8 as lone surrogates."""
+    return value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value)

@@ -1,0 +1,47 @@
+"""What ``GET /me`` says of a secret."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from gateway.core.policy import Policy
+
+
+class NotAnIdentity(ValueError):
+    """The body is not what ``GET /me`` answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The workspace and the scopes of a secret, with the whole body they were read from.
+
+    Fields as two public clients give them: ``workspace_id``, ``api_key_id``, ``scopes``, ``linear_team_ids``,
+    ``default_linear_team_id``; more are possible, so the body is kept.
+    """
+
+    workspace: str
+    api_key_id: str
+    scopes: frozenset[str]
+    body: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, body: bytes | str) -> Self:
+        """Read the JSON body of ``GET /me``. Raises `NotAnIdentity`."""
+        try:
+            fields = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise NotAnIdentity("not JSON") from error
+        scopes = fields.get("scopes") if isinstance(fields, dict) else None
+        if not isinstance(scopes, list) or not all(isinstance(scope, str) for scope in scopes):
+            raise NotAnIdentity("no list of scopes")
+        workspace, api_key_id = fields.get("workspace_id"), fields.get("api_key_id")
+        if not isinstance(workspace, str) or not isinstance(api_key_id, str):
+            raise NotAnIdentity("no workspace_id or api_key_id")
+        return cls(workspace, api_key_id, frozenset(scopes), fields)
+
+    def as_seen_by(self, policy: Policy) -> dict[str, Any]:
+        """The body with ``scopes`` cut to what this caller may use. Under audit nothing is refused, so nothing is cut."""
+        if policy.audit:
+            return dict(self.body)
+        return {**self.body, "scopes": [scope for scope in self.body["scopes"] if scope in policy.scopes]}

@@ -1,0 +1,155 @@
+"""Refusals: a closed list of codes with one row each, and the envelope that answers them."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+
+class Code(StrEnum):
+    """``error.code`` of every answer that the gateway gives itself."""
+
+    INVALID_REQUEST = "invalid_request"
+    UNAUTHENTICATED = "unauthenticated"
+    SCOPE_REQUIRED = "scope_required"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    REQUEST_TIMEOUT = "request_timeout"
+    UNSUPPORTED_KEY_VERSION = "unsupported_key_version"
+    UNSUPPORTED_API_VERSION = "unsupported_api_version"
+    PAYLOAD_TOO_LARGE = "payload_too_large"
+    URI_TOO_LONG = "uri_too_long"
+    EXPECTATION_FAILED = "expectation_failed"
+    RATE_LIMITED = "rate_limited"
+    HEADERS_TOO_LARGE = "headers_too_large"
+    INTERNAL_ERROR = "internal_error"
+    UPSTREAM_UNREACHABLE = "upstream_unreachable"
+    UPSTREAM_BROKEN = "upstream_broken"
+    UPSTREAM_KEY_REJECTED = "upstream_key_rejected"
+    UPSTREAM_KEY_UNSUPPORTED = "upstream_key_unsupported"
+    OVERLOADED = "overloaded"
+    DRAINING = "draining"
+    CIRCUIT_OPEN = "circuit_open"
+    UPSTREAM_TIMEOUT = "upstream_timeout"
+    VERSION_NOT_SUPPORTED = "version_not_supported"
+    LOOP_DETECTED = "loop_detected"
+
+
+class Answer(NamedTuple):
+    """What a code means on the wire: the status, and the error type of RFC 9209 section 2.3."""
+
+    status: int
+    proxy_error: str
+
+
+ANSWERS: Final[dict[Code, Answer]] = {
+    Code.INVALID_REQUEST: Answer(400, "http_request_error"),
+    Code.UNAUTHENTICATED: Answer(401, "http_request_denied"),
+    Code.SCOPE_REQUIRED: Answer(403, "http_request_denied"),
+    Code.FORBIDDEN: Answer(403, "http_request_denied"),
+    Code.NOT_FOUND: Answer(404, "http_request_denied"),
+    Code.METHOD_NOT_ALLOWED: Answer(405, "http_request_denied"),
+    Code.REQUEST_TIMEOUT: Answer(408, "http_request_error"),
+    Code.UNSUPPORTED_KEY_VERSION: Answer(410, "http_request_denied"),
+    Code.UNSUPPORTED_API_VERSION: Answer(410, "http_request_denied"),
+    Code.PAYLOAD_TOO_LARGE: Answer(413, "http_request_error"),
+    Code.URI_TOO_LONG: Answer(414, "http_request_error"),
+    Code.EXPECTATION_FAILED: Answer(417, "http_request_error"),
+    Code.RATE_LIMITED: Answer(429, "http_request_denied"),
+    Code.HEADERS_TOO_LARGE: Answer(431, "http_request_error"),
+    Code.INTERNAL_ERROR: Answer(500, "proxy_internal_error"),
+    Code.UPSTREAM_UNREACHABLE: Answer(502, "destination_unavailable"),
+    Code.UPSTREAM_BROKEN: Answer(502, "http_protocol_error"),
+    Code.UPSTREAM_KEY_REJECTED: Answer(502, "proxy_configuration_error"),
+    Code.UPSTREAM_KEY_UNSUPPORTED: Answer(502, "proxy_configuration_error"),
+    Code.OVERLOADED: Answer(503, "connection_limit_reached"),
+    Code.DRAINING: Answer(503, "proxy_internal_response"),
+    Code.CIRCUIT_OPEN: Answer(503, "destination_unavailable"),
+    Code.UPSTREAM_TIMEOUT: Answer(504, "connection_timeout"),
+    Code.VERSION_NOT_SUPPORTED: Answer(505, "http_request_error"),
+    Code.LOOP_DETECTED: Answer(508, "proxy_loop_detected"),
+}
+
+
+class Reason(StrEnum):
+    """Why a request was allowed or refused, finer than its code: the ``reason`` of log lines and metrics."""
+
+    SCOPE_HELD = "scope_held"
+    ENDPOINT_NAMED = "endpoint_named"
+    ANY_KEY = "any_key"
+
+    TARGET = "target"
+    FRAMING = "framing"
+    HEADERS = "headers"
+    LOOP = "loop"
+    CREDENTIAL_MISSING = "credential_missing"
+    CREDENTIAL_UNKNOWN = "credential_unknown"
+    CREDENTIAL_AMBIGUOUS = "credential_ambiguous"
+    KEY_VERSION = "key_version"
+    API_VERSION = "api_version"
+    ENDPOINT_UNKNOWN = "endpoint_unknown"
+    METHOD = "method"
+    EXPIRED = "expired"
+    DENIED = "denied"
+    GUARDED = "guarded"
+    SCOPE_NOT_GRANTED = "scope_not_granted"
+    NO_ROUTE = "no_route"
+    SCOPE_ON_NO_KEY = "scope_on_no_key"
+    KEY_REFUSED = "key_refused"
+    LIMIT = "limit"
+    BUDGET = "budget"
+    BODY = "body"
+    TIME = "time"
+    DRAIN = "drain"
+    LOAD = "load"
+    UPSTREAM = "upstream"
+    FAULT = "fault"
+
+
+class Refused(Exception):
+    """The gateway answers this request itself.
+
+    ``message`` is the sentence for the caller. ``details`` is the envelope's, where the code has one. ``note`` says
+    which policy, key or setting decided and what would change it; it goes into ``Proxy-Status`` and the log.
+    ``headers`` are further response headers, such as ``Allow``. None of them may hold a secret or a query.
+    """
+
+    def __init__(
+        self,
+        code: Code,
+        reason: Reason,
+        message: str,
+        *,
+        note: str = "",
+        details: Mapping[str, Any] | None = None,
+        headers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.code: Final = code
+        self.reason: Final = reason
+        self.message: Final = message
+        self.note: Final = note or message
+        self.details: Final = details
+        self.headers: Final = headers
+
+    @property
+    def status(self) -> int:
+        return ANSWERS[self.code].status
+
+
+def envelope(refused: Refused, request_id: str) -> dict[str, Any]:
+    """Productlane's error body (its page on errors): ``{"error": {code, message, details?, request_id}}``."""
+    error: dict[str, Any] = {"code": refused.code.value, "message": refused.message}
+    if refused.details is not None:
+        error["details"] = dict(refused.details)
+    error["request_id"] = request_id
+    return {"error": error}
+
+
+def proxy_status(error: str, details: str, *, received: int | None = None) -> str:
+    """A ``Proxy-Status`` member (RFC 9209). ``details`` is made an sf-string (RFC 8941 section 3.3.3): printable ASCII."""
+    text = "".join(c if " " <= c <= "~" else "?" for c in details).replace("\\", "\\\\").replace('"', '\\"')
+    member = f"productlane-gateway; error={error}" if error else "productlane-gateway"
+    if received is not None:
+        member += f"; received-status={received}"
+    return f'{member}; details="{text}"' if text else member

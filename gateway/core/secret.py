@@ -1,0 +1,60 @@
+"""A secret value: an upstream key that shows itself only as its preview."""
+
+import hashlib
+import hmac
+import re
+from typing import Final
+
+PREFIX: Final = "pl_v2_"
+
+# Length and alphabet of a key are undocumented. RFC 6750 section 2.1 gives what may stand after "Bearer ".
+_SHAPE: Final = re.compile(r"pl_v2_[A-Za-z0-9._~+/=-]{8,512}")
+
+
+class BadSecret(ValueError):
+    """The text is not a v2 key. The message says what to do and never holds the text."""
+
+
+class Secret:
+    """One value of a key, ``pl_v2_…``. Printed, logged or compared, it never shows more than its preview.
+
+    Raises `BadSecret` where the text does not look like a v2 key; a v1 key is named as such.
+    """
+
+    __slots__ = ("_value", "fingerprint")
+
+    def __init__(self, text: str) -> None:
+        if text.startswith("pl_v1_"):
+            raise BadSecret(
+                "is a v1 key (pl_v1_…), which v2 answers with 410; create a v2 key in Productlane under "
+                "Settings → Integrations → API"
+            )
+        if not _SHAPE.fullmatch(text):
+            raise BadSecret(
+                "is not a v2 key: one line `pl_v2_…` is expected" if text.strip() else "is empty: a v2 key is expected"
+            )
+        self._value = text
+        # Keyed by the secret itself: replicas agree on it with no further setting, and nobody can get the
+        # secret back from it or test a guess cheaper than by asking Productlane.
+        self.fingerprint: Final = hmac.new(text.encode(), b"productlane-gateway fingerprint v1", hashlib.sha256).hexdigest()
+
+    @property
+    def preview(self) -> str:
+        """The four characters after the prefix, as Productlane's dashboard shows them."""
+        return self._value[len(PREFIX) : len(PREFIX) + 4]
+
+    def reveal(self) -> str:
+        """The text itself. A test counts the places that call this."""
+        return self._value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and hmac.compare_digest(self.fingerprint, other.fingerprint)
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    def __repr__(self) -> str:
+        return f"Secret({PREFIX}{self.preview}…)"
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        raise TypeError("a secret is never serialised")
