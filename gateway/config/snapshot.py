@@ -10,6 +10,7 @@ from gateway.core.policy import Policy
 from gateway.core.routing import Routes
 from gateway.core.secret import Secret
 
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where a listener listens: ``host`` and ``port``, or a unix socket's ``path``."""
@@ -39,7 +40,7 @@ class Upstream:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One place in a key's list of secrets. ``place`` counts from 1; ``secret`` is None where its file is not there yet."""
+    """One place in a key's list of secrets, from 1. ``secret`` is None where its file or variable is not there yet."""
 
     place: int
     source: str

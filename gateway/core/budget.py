@@ -15,7 +15,10 @@ class Budget:
 
     @classmethod
     def read(cls, headers: Mapping[str, str]) -> Self | None:
-        """Read an answer's fields (Productlane's page on rate limits); None where they are absent or not numbers."""
+        """Read an answer's fields (Productlane's page on rate limits); None where one is absent or not a number.
+
+        ``headers`` must be a mapping that does not mind the case of names.
+        """
         texts = [headers.get(f"X-RateLimit-{part}", "") for part in ("Limit", "Remaining", "Reset")]
         if not all(text.isascii() and text.isdigit() and len(text) <= 15 for text in texts):
             return None

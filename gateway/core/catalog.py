@@ -4,12 +4,13 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from gateway.core.refusal import Code, Reason, Refused
 from gateway.core.target import Target
 
 _PLACEHOLDER: Final = re.compile(r"\{[^{}]*\}")
+_Leaf = TypeVar("_Leaf")
 
 
 class Lane(StrEnum):
@@ -53,33 +54,41 @@ class Successor:
     replacement: str
 
 
-class _Node:
-    """A place in the tree of path segments."""
+class _Node(Generic[_Leaf]):
+    """A place in the tree of path segments, with one leaf for each method that is served there."""
 
-    __slots__ = ("any", "literal", "methods")
+    __slots__ = ("any", "folded", "literal", "methods")
 
     def __init__(self) -> None:
-        self.literal: dict[str, _Node] = {}
-        self.any: _Node | None = None
-        self.methods: dict[str, Endpoint] = {}
+        self.literal: dict[str, _Node[_Leaf]] = {}
+        self.folded: set[str] = set()
+        self.any: _Node[_Leaf] | None = None
+        self.methods: dict[str, _Leaf] = {}
 
-    def below(self, segments: Iterable[str]) -> "_Node":
+    def below(self, segments: Iterable[str]) -> "_Node[_Leaf]":
+        """The node that a template's segments lead to; it is made where it is not there yet."""
         node = self
         for segment in segments:
             if segment.startswith("{"):
                 node.any = node.any or _Node()
                 node = node.any
             else:
+                node.folded.add(segment.lower())
                 node = node.literal.setdefault(segment, _Node())
         return node
 
-    def find(self, segments: Iterable[str]) -> "_Node | None":
-        """The node that the segments lead to. A literal wins over ``{id}`` for good: there is no second reading."""
-        node: _Node | None = self
+    def find(self, segments: Iterable[str]) -> "_Node[_Leaf] | None":
+        """The node that a path's segments lead to.
+
+        A literal wins over ``{id}`` for good: there is no second reading. A literal in other letter case is nothing at
+        all, since a server that ignores case would read the literal where ``{id}`` had been judged.
+        """
+        node: _Node[_Leaf] | None = self
         for segment in segments:
             if node is None:
                 return None
-            node = node.literal.get(segment) or node.any
+            found = node.literal.get(segment)
+            node = node.any if found is None and segment.lower() not in node.folded else found
         return node
 
 
@@ -87,24 +96,23 @@ class Catalog:
     """Every endpoint there is. A look-up costs one step per path segment, however many endpoints there are.
 
     An id that is spelt like a literal (``/contacts/by-email``) is that literal, whatever the method; ids of this API
-    never look so, and one reading is safer than two.
+    never look so, and one reading is safer than two. Of two endpoints with one name the later stands.
     """
 
     def __init__(
         self, endpoints: Iterable[Endpoint], scopes: Mapping[str, str], successors: Iterable[Successor] = ()
     ) -> None:
         self.scopes: Final = dict(scopes)
-        self.endpoints: Final = tuple(endpoints)
-        self._tree: Final = _Node()
+        self._tree: Final[_Node[Endpoint]] = _Node()
         self._named: Final[dict[str, Endpoint]] = {}
-        for endpoint in self.endpoints:
+        for endpoint in endpoints:
             self._tree.below(endpoint.segments).methods[endpoint.method] = endpoint
             self._named[plain(endpoint.name)] = endpoint
-        self._v1: Final = _Node()
-        self._successors: Final[dict[tuple[int, str], str]] = {}
+        self.endpoints: Final = tuple(self._named.values())
+        self._v1: Final[_Node[str]] = _Node()
         for successor in successors:
             node = self._v1.below(successor.template[1:].split("/"))
-            self._successors[id(node), successor.method] = successor.replacement
+            node.methods[successor.method] = successor.replacement
 
     def named(self, name: str) -> Endpoint | None:
         """The endpoint written as in a policy, ``POST /companies/{id}/merge``; how placeholders are called is free."""
@@ -124,7 +132,7 @@ class Catalog:
                 Code.NOT_FOUND,
                 Reason.ENDPOINT_UNKNOWN,
                 "No endpoint of the Productlane v2 API has this path.",
-                note="the path is not in the catalog; the setting `catalog` adds endpoints that are newer than the gateway",
+                note="the path is not in the catalog; the setting `catalog` adds endpoints newer than the gateway",
             )
         endpoint = node.methods.get(target.judged_method)
         if endpoint is None:
@@ -139,7 +147,7 @@ class Catalog:
 
     def _gone(self, method: str, segments: tuple[str, ...]) -> Refused:
         node = self._v1.find(segments)
-        replacement = self._successors.get((id(node), method))
+        replacement = node.methods.get(method) if node else None
         message = "Version 1 of the Productlane API ended on 2026-11-20; only /api/v2 is served."
         if replacement:
             message += f" Use {replacement} instead."

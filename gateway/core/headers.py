@@ -4,17 +4,18 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Final
 
-from gateway.core.refusal import Code, Reason, Refused
+from gateway.core.refusal import PSEUDONYM, Code, Reason, Refused
 from gateway.core.secret import Secret
 
-PSEUDONYM: Final = "productlane-gateway"
 VIA: Final = f"1.1 {PSEUDONYM}"
 
-# RFC 9110 section 7.6.1, with the obsolete names that RFC 2616 and practice add. Framing and Host are written anew.
+# RFC 9110 section 7.6.1, with the obsolete names that RFC 2616 and practice add; framing, which is written anew;
+# and `Expect` (section 10.1.1), which the gateway answers itself.
 _HOP_BY_HOP: Final = frozenset(
     {
         "connection",
         "content-length",
+        "expect",
         "http2-settings",
         "keep-alive",
         "proxy-connection",
@@ -30,7 +31,6 @@ _HOP_BY_HOP: Final = frozenset(
 _SPOOFABLE: Final = frozenset(
     {
         "cf-connecting-ip",
-        "expect",
         "fastly-client-ip",
         "forwarded",
         "host",
@@ -44,11 +44,15 @@ _SPOOFABLE: Final = frozenset(
         "x-http-method",
         "x-http-method-override",
         "x-method-override",
+        "x-originating-ip",
         "x-real-ip",
         "x-rewrite-url",
     }
 )
-_SPOOFABLE_PREFIXES: Final = ("x-forwarded-", "x-original-", "x-envoy-")
+_SPOOFABLE_PREFIXES: Final = ("x-forwarded", "x-original-", "x-remote-", "x-envoy-")
+
+# Productlane's API documents no field of its own for requests, so a word is enough to drop one.
+_CREDENTIAL_WORDS: Final = ("authorization", "cookie", "credential", "passwd", "password", "secret", "session")
 
 # Set-Cookie: the callers of one key would share a session. Alt-Svc and HSTS speak of the upstream's host and would be
 # taken as the gateway's.
@@ -79,8 +83,9 @@ def _crosses_upstream(name: str) -> bool:
 
 
 def _is_credential(low: str) -> bool:
-    return (
-        "authorization" in low or "cookie" in low or "secret" in low or low.endswith(("token", "api-key", "apikey", "password"))
+    """Whether a lower-case field name, by the words in it, carries a credential or a session."""
+    return low != "idempotency-key" and (
+        any(word in low for word in _CREDENTIAL_WORDS) or low.startswith("x-auth") or low.endswith(("token", "key"))
     )
 
 
@@ -91,24 +96,18 @@ def _crosses_back(name: str) -> bool:
 
 
 def request_headers(inbound: Iterable[tuple[str, str]], secret: Secret) -> list[tuple[str, str]]:
-    """The fields of the request that goes upstream, without ``Host`` and framing, with the key attached.
+    """The fields of the request that goes upstream, without ``Host`` and framing, with the key attached last.
 
-    Order and repeats are kept. Raises `Refused`: ``loop_detected`` where the request has been here before,
-    ``invalid_request`` where a value holds bytes that are not UTF-8, which cannot be sent on unchanged.
+    Order and repeats are kept, and so is every byte of a value.
     """
-    kept = _crossing(inbound, _crosses_upstream)
-    for name, value in kept:
-        if not _encodable(value):
-            raise Refused(
-                Code.INVALID_REQUEST, Reason.HEADERS, f"The value of the header field `{name}` is not valid UTF-8."
-            )
-    kept.append(("Via", VIA))
-    kept.append(("Authorization", f"Bearer {secret.reveal()}"))
-    return kept
+    return [*_crossing(inbound, _crosses_upstream), ("Via", VIA), ("Authorization", f"Bearer {secret.reveal()}")]
 
 
 def check_request_headers(inbound: Iterable[tuple[str, str]]) -> None:
-    """Refuse what no rule may repair: a request that has passed this gateway before (RFC 9110 section 7.6.3)."""
+    """Refuse what no rule may repair: a request that has passed this gateway before (RFC 9110 section 7.6.3).
+
+    Raises `Refused` ``loop_detected``.
+    """
     for name, value in inbound:
         if name.lower() == "via" and PSEUDONYM in value.lower():
             raise Refused(
@@ -120,23 +119,13 @@ def check_request_headers(inbound: Iterable[tuple[str, str]]) -> None:
 
 
 def response_headers(inbound: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The fields of the answer that goes back to the caller, without framing. Order and repeats are kept.
-
-    Raises `Refused` ``upstream_broken`` where a value holds bytes that are not UTF-8.
-    """
-    kept = _crossing(inbound, _crosses_back)
-    if not all(_encodable(value) for _, value in kept):
-        raise Refused(
-            Code.UPSTREAM_BROKEN,
-            Reason.UPSTREAM,
-            "Productlane's answer could not be read.",
-            note="a header value of the upstream's answer is not UTF-8",
-        )
-    return kept
+    """The fields of the answer that goes back to the caller, without framing. Order, repeats and bytes are kept."""
+    return _crossing(inbound, _crosses_back)
 
 
 def _crossing(inbound: Iterable[tuple[str, str]], crosses: Callable[[str], bool]) -> list[tuple[str, str]]:
-    kept, named = [], set()
+    kept: list[tuple[str, str]] = []
+    named: set[str] = set()
     for name, value in inbound:
         if crosses(name):
             kept.append((name, value))
@@ -145,8 +134,3 @@ def _crossing(inbound: Iterable[tuple[str, str]], crosses: Callable[[str], bool]
     if named:
         return [(name, value) for name, value in kept if name.lower() not in named]
     return kept
-
-
-def _encodable(value: str) -> bool:
-    """Whether the value is what stood on the wire: aiohttp keeps bytes that are not UTF-8 as lone surrogates."""
-    return value.isascii() or not any("\ud800" <= c <= "\udfff" for c in value)

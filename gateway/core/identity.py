@@ -41,7 +41,10 @@ class Identity:
         return cls(workspace, api_key_id, frozenset(scopes), fields)
 
     def as_seen_by(self, policy: Policy) -> dict[str, Any]:
-        """The body with ``scopes`` cut to what this caller may use. Under audit nothing is refused, so nothing is cut."""
+        """The body with ``scopes`` cut to what this caller may use.
+
+        Under audit a missing scope refuses nothing, so none is cut.
+        """
         if policy.audit:
             return dict(self.body)
         return {**self.body, "scopes": [scope for scope in self.body["scopes"] if scope in policy.scopes]}

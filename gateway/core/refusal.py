@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
+# This gateway's name to its peers, in `Proxy-Status` and `Via`: a token (RFC 9110 section 5.6.2).
+PSEUDONYM: Final = "productlane-gateway"
+
 
 class Code(StrEnum):
     """``error.code`` of every answer that the gateway gives itself."""
@@ -42,7 +45,7 @@ class Answer(NamedTuple):
     proxy_error: str
 
 
-ANSWERS: Final[dict[Code, Answer]] = {
+ANSWERS: Final[Mapping[Code, Answer]] = {
     Code.INVALID_REQUEST: Answer(400, "http_request_error"),
     Code.UNAUTHENTICATED: Answer(401, "http_request_denied"),
     Code.SCOPE_REQUIRED: Answer(403, "http_request_denied"),
@@ -65,7 +68,7 @@ ANSWERS: Final[dict[Code, Answer]] = {
     Code.OVERLOADED: Answer(503, "connection_limit_reached"),
     Code.DRAINING: Answer(503, "proxy_internal_response"),
     Code.CIRCUIT_OPEN: Answer(503, "destination_unavailable"),
-    Code.UPSTREAM_TIMEOUT: Answer(504, "connection_timeout"),
+    Code.UPSTREAM_TIMEOUT: Answer(504, "connection_read_timeout"),
     Code.VERSION_NOT_SUPPORTED: Answer(505, "http_request_error"),
     Code.LOOP_DETECTED: Answer(508, "proxy_loop_detected"),
 }
@@ -111,7 +114,8 @@ class Refused(Exception):
 
     ``message`` is the sentence for the caller. ``details`` is the envelope's, where the code has one. ``note`` says
     which policy, key or setting decided and what would change it; it goes into ``Proxy-Status`` and the log.
-    ``headers`` are further response headers, such as ``Allow``. None of them may hold a secret or a query.
+    ``headers`` are further response headers, such as ``Allow``. ``proxy_error`` is the error type of RFC 9209 where it
+    is finer than the code's own. None of them may hold a secret or a query.
     """
 
     def __init__(
@@ -123,6 +127,7 @@ class Refused(Exception):
         note: str = "",
         details: Mapping[str, Any] | None = None,
         headers: tuple[tuple[str, str], ...] = (),
+        proxy_error: str = "",
     ) -> None:
         super().__init__(message)
         self.code: Final = code
@@ -131,6 +136,7 @@ class Refused(Exception):
         self.note: Final = note or message
         self.details: Final = details
         self.headers: Final = headers
+        self.proxy_error: Final = proxy_error or ANSWERS[code].proxy_error
 
     @property
     def status(self) -> int:
@@ -147,9 +153,13 @@ def envelope(refused: Refused, request_id: str) -> dict[str, Any]:
 
 
 def proxy_status(error: str, details: str, *, received: int | None = None) -> str:
-    """A ``Proxy-Status`` member (RFC 9209). ``details`` is made an sf-string (RFC 8941 section 3.3.3): printable ASCII."""
+    """A ``Proxy-Status`` member (RFC 9209 section 2).
+
+    ``error`` is a type of section 2.3, or empty where nothing went wrong here; ``received`` is the upstream's status.
+    ``details`` becomes an sf-string (RFC 8941 section 3.3.3): what is not printable ASCII stands as ``?``.
+    """
     text = "".join(c if " " <= c <= "~" else "?" for c in details).replace("\\", "\\\\").replace('"', '\\"')
-    member = f"productlane-gateway; error={error}" if error else "productlane-gateway"
+    member = f"{PSEUDONYM}; error={error}" if error else PSEUDONYM
     if received is not None:
         member += f"; received-status={received}"
     return f'{member}; details="{text}"' if text else member

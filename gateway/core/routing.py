@@ -13,7 +13,7 @@ from gateway.core.refusal import Code, Reason, Refused
 class Route:
     """Keys, in order of preference, for the endpoints that a path covers; for the named callers, or for all (empty).
 
-    ``path`` is a template of the API without ``/api/v2``; ``/x/**`` covers ``/x`` and all below it, whole segments only.
+    ``path`` is a template of the API without ``/api/v2``; ``/x/**`` covers ``/x`` and all below it, by whole segments.
     """
 
     path: str
@@ -73,8 +73,8 @@ def _table(routes: Sequence[Route], endpoints: Iterable[Endpoint]) -> dict[Endpo
 class Standing:
     """What is known of a key at this moment.
 
-    ``scopes`` is None while its identity is unknown. ``refused`` is Productlane's code where it refuses the key:
-    ``unauthenticated`` or ``unsupported_key_version``.
+    ``scopes`` is None while its identity is unknown. ``refused`` says why the key cannot be used at all: Productlane's
+    code, ``unauthenticated`` or ``unsupported_key_version``, or ours, ``wrong_workspace`` or ``missing``.
     """
 
     scopes: frozenset[str] | None = None
@@ -86,19 +86,17 @@ def choose_key(route: Route, permit: Permit, standings: Mapping[str, Standing]) 
 
     Where no key is known to carry them but the identity of some is unknown, the first of those: the policy has been
     enforced, and the upstream is the authority. Raises `Refused`: ``scope_required`` where every key is known to lack a
-    scope, ``upstream_key_rejected`` or ``upstream_key_unsupported`` where every key is refused by Productlane.
+    scope, ``upstream_key_rejected`` or ``upstream_key_unsupported`` where no key can be used.
     """
     needed = permit.endpoint.scopes
-    usable = [(name, standings[name].scopes) for name in route.keys if standings[name].refused is None]
-    if not usable:
-        raise _all_refused(route, standings)
+    usable = _usable(route, standings)
     carrying = [(len(scopes), name) for name, scopes in usable if scopes is not None and needed <= scopes]
     if carrying:
         return min(carrying, key=lambda pair: pair[0])[1]
     for name, scopes in usable:
         if scopes is None:
             return name
-    granted = frozenset().union(*(scopes for _, scopes in usable if scopes))
+    granted = frozenset[str]().union(*(scopes for _, scopes in usable if scopes))
     names = ", ".join(name for name, _ in usable)
     missing = ", ".join(sorted(needed - granted)) or "all of them on one key"
     raise Refused(
@@ -110,19 +108,44 @@ def choose_key(route: Route, permit: Permit, standings: Mapping[str, Standing]) 
     )
 
 
-def _all_refused(route: Route, standings: Mapping[str, Standing]) -> Refused:
-    codes = {standings[name].refused for name in route.keys}
-    names = ", ".join(route.keys)
-    if codes == {"unsupported_key_version"}:
+def narrowest_key(route: Route, standings: Mapping[str, Standing]) -> str:
+    """The key that `choose_key` gives where no scope is needed: the one with the fewest, an unknown one last.
+
+    Raises `Refused` where no key can be used.
+    """
+    return min(_usable(route, standings), key=lambda pair: (pair[1] is None, len(pair[1] or ())))[0]
+
+
+def _usable(route: Route, standings: Mapping[str, Standing]) -> list[tuple[str, frozenset[str] | None]]:
+    usable = [(name, standings[name].scopes) for name in route.keys if standings[name].refused is None]
+    if not usable:
+        raise _none_usable(route, standings)
+    return usable
+
+
+# What an operator can do about each code of `Standing.refused`.
+_CURES: Final = {
+    "unauthenticated": "answered 401; it was revoked or is mistyped, so put a valid one there",
+    "unsupported_key_version": "answered 410; create a v2 key and put it in its place",
+    "wrong_workspace": "belongs to another workspace than its `workspace` setting names; correct the one or the other",
+    "missing": "has no secret yet; its file or variable is not there",
+}
+
+
+def _none_usable(route: Route, standings: Mapping[str, Standing]) -> Refused:
+    names: dict[str, list[str]] = {}
+    for name in route.keys:
+        names.setdefault(standings[name].refused or "", []).append(name)
+    note = f"route {route.path}: " + "; ".join(f"key {', '.join(names[code])} {_CURES[code]}" for code in names)
+    if names.keys() == {"unsupported_key_version"}:
         return Refused(
             Code.UPSTREAM_KEY_UNSUPPORTED,
             Reason.KEY_REFUSED,
             "Productlane no longer supports the key that serves this request.",
-            note=f"route {route.path}: key {names} answered 410; create a v2 key and put it in its place",
+            note=note,
         )
-    return Refused(
-        Code.UPSTREAM_KEY_REJECTED,
-        Reason.KEY_REFUSED,
-        "Productlane rejects the key that serves this request.",
-        note=f"route {route.path}: key {names} answered 401; it was revoked or is mistyped, put a valid one in its place",
-    )
+    if "unauthenticated" in names:
+        message = "Productlane rejects the key that serves this request."
+    else:
+        message = "The key that serves this request cannot be used."
+    return Refused(Code.UPSTREAM_KEY_REJECTED, Reason.KEY_REFUSED, message, note=note)

@@ -3,12 +3,12 @@
 import hashlib
 import hmac
 import re
-from typing import Final
+from typing import AnyStr, Final
 
 PREFIX: Final = "pl_v2_"
 
 # Length and alphabet of a key are undocumented. RFC 6750 section 2.1 gives what may stand after "Bearer ".
-_SHAPE: Final = re.compile(r"pl_v2_[A-Za-z0-9._~+/=-]{8,512}")
+_SHAPE: Final = re.compile(r"pl_v2_(?=.{8,512}$)[A-Za-z0-9._~+/-]+=*")
 
 
 class BadSecret(ValueError):
@@ -18,6 +18,7 @@ class BadSecret(ValueError):
 class Secret:
     """One value of a key, ``pl_v2_…``. Printed, logged or compared, it never shows more than its preview.
 
+    ``fingerprint`` is 64 hex digits that name the secret where its text may not stand, such as a cache's key.
     Raises `BadSecret` where the text does not look like a v2 key; a v1 key is named as such.
     """
 
@@ -34,9 +35,10 @@ class Secret:
                 "is not a v2 key: one line `pl_v2_…` is expected" if text.strip() else "is empty: a v2 key is expected"
             )
         self._value = text
-        # Keyed by the secret itself: replicas agree on it with no further setting, and nobody can get the
-        # secret back from it or test a guess cheaper than by asking Productlane.
-        self.fingerprint: Final = hmac.new(text.encode(), b"productlane-gateway fingerprint v1", hashlib.sha256).hexdigest()
+        # Keyed by the secret itself: replicas agree on it with no further setting. It says whether a text is the
+        # secret, and a vendor's key is too long and too random for that to help whoever guesses.
+        keyed = hmac.new(text.encode(), b"productlane-gateway fingerprint v1", hashlib.sha256)
+        self.fingerprint: Final = keyed.hexdigest()
 
     @property
     def preview(self) -> str:
@@ -46,6 +48,12 @@ class Secret:
     def reveal(self) -> str:
         """The text itself. A test counts the places that call this."""
         return self._value
+
+    def redact(self, text: AnyStr) -> AnyStr:
+        """The text or bytes with every occurrence of this secret replaced by its preview."""
+        if isinstance(text, bytes):
+            return text.replace(self._value.encode(), f"{PREFIX}{self.preview}…".encode())
+        return text.replace(self._value, f"{PREFIX}{self.preview}…")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Secret) and hmac.compare_digest(self.fingerprint, other.fingerprint)

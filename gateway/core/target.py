@@ -11,12 +11,14 @@ MAX_TARGET: Final = 8192
 
 # RFC 3986 section 6.2.2 lists what servers may normalise: percent-encoding, case, dot segments. `//`, `\`, `;` and
 # encoded slashes are read differently again by common frameworks. None of them occurs in this API, whose segments
-# are plain words and ids, so one small alphabet is enough and everything else is refused.
+# are plain words and ids, so one small alphabet is enough and everything else is refused. A dot that ends a segment
+# is dropped by servers on Windows file systems, and it is what `.` and `..` have in common.
 _PATH: Final = re.compile(r"(?:/[A-Za-z0-9._~-]{1,128})+")
-_DOTS: Final = re.compile(r"/\.{1,2}(?:/|$)")
+_END_DOT: Final = re.compile(r"\.(?:/|$)")
 
-# RFC 3986 section 3.4 and whatever browsers leave raw, but no controls, spaces or `#`. Kept byte for byte.
-_QUERY: Final = re.compile(r"[^\x00-\x20#\x7f\ud800-\udfff]*")
+# RFC 3986 section 3.4 and whatever browsers leave raw, but no controls, spaces or `#`. Kept byte for byte: bytes
+# that are not UTF-8 come as lone surrogates and go out as the bytes they were.
+_QUERY: Final = re.compile(r"[^\x00-\x20#\x7f]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,10 @@ class Target:
 
     @property
     def below_base(self) -> str:
-        """The raw target without ``/api/v2``: path and query, to be joined to the upstream's own base."""
+        """The raw target without ``/api/v2``: path and query, to be joined to the upstream's own base.
+
+        Only a target that the catalog has found is known to begin so.
+        """
         return self.raw[len(BASE) :]
 
 
@@ -47,18 +52,19 @@ def read_target(method: str, raw: str) -> Target:
     Raises `Refused`: ``invalid_request`` for another form or an ambiguous path or query, ``uri_too_long``.
     """
     if len(raw) > MAX_TARGET:
-        raise Refused(Code.URI_TOO_LONG, Reason.TARGET, f"The request target is longer than {MAX_TARGET} bytes.")
+        raise Refused(Code.URI_TOO_LONG, Reason.TARGET, f"The request target is longer than {MAX_TARGET} characters.")
     path, mark, query = raw.partition("?")
     if not path.startswith("/"):
         raise _bad("it must be a path that starts with `/`, as in `GET /api/v2/threads`")
     if not _PATH.fullmatch(path):
         raise _bad("its path may hold only segments of A-Z a-z 0-9 `.` `_` `~` `-`, at most 128 characters each")
-    if _DOTS.search(path):
-        raise _bad("its path holds a `.` or `..` segment")
+    if _END_DOT.search(path):
+        raise _bad("its path holds a segment that ends in `.`")
     if mark and not _QUERY.fullmatch(query):
-        raise _bad("its query holds a space, a control character, a `#` or bytes that are not UTF-8")
+        raise _bad("its query holds a space, a control character or a `#`")
     return Target(method, raw, tuple(path[1:].split("/")))
 
 
 def _bad(why: str) -> Refused:
-    return Refused(Code.INVALID_REQUEST, Reason.TARGET, f"The request target could be read in more than one way: {why}.")
+    message = f"The request target could be read in more than one way: {why}."
+    return Refused(Code.INVALID_REQUEST, Reason.TARGET, message)

@@ -1,0 +1,98 @@
+"""The admin listener's application: probes, metrics and status. It reads, and changes nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from gateway.admin.health import Health
+from gateway.admin.page import SECURITY_POLICY, page
+from gateway.admin.status import Status
+from gateway.telemetry import exposition
+from gateway.telemetry.metrics import Metrics
+
+METRICS: Final = web.AppKey("metrics", Metrics)
+HEALTH: Final = web.AppKey("health", Health)
+STATUS: Final[web.AppKey[Callable[[], Status]]] = web.AppKey("status")
+RENDERER: Final = web.AppKey("renderer", ThreadPoolExecutor)
+
+_CODES: Final = {404: "not_found", 405: "method_not_allowed"}
+
+
+def admin_app(metrics: Metrics, health: Health, status: Callable[[], Status]) -> web.Application:
+    """``/metrics``, ``/livez``, ``/readyz``, ``/status`` and ``/status.json``; GET and HEAD only.
+
+    ``status`` is called at each request for it, on the loop.
+    """
+    app = web.Application(middlewares=[_plain_errors])
+    app[METRICS], app[HEALTH], app[STATUS] = metrics, health, status
+    app.cleanup_ctx.append(_renderer)
+    app.on_response_prepare.append(_same_headers)
+    app.router.add_get("/metrics", _metrics)
+    app.router.add_get("/livez", _livez)
+    app.router.add_get("/readyz", _readyz)
+    app.router.add_get("/status", _status_page)
+    app.router.add_get("/status.json", _status_json)
+    return app
+
+
+async def _metrics(request: web.Request) -> web.Response:
+    accept = ",".join(request.headers.getall("Accept", ()))
+    metrics = request.app[METRICS]
+    metrics.refresh()
+    body = await asyncio.get_running_loop().run_in_executor(request.app[RENDERER], metrics.render, accept)
+    return web.Response(body=body, headers={"Content-Type": exposition.content_type(accept)})
+
+
+async def _livez(_: web.Request) -> web.Response:
+    return web.Response(text="ok\n")
+
+
+async def _readyz(request: web.Request) -> web.Response:
+    reasons = request.app[HEALTH].reasons_not_ready()
+    if reasons:
+        return web.Response(status=503, text="".join(f"{reason}\n" for reason in reasons))
+    return web.Response(text="ok\n")
+
+
+async def _status_json(request: web.Request) -> web.Response:
+    body = msgspec.json.format(msgspec.json.encode(request.app[STATUS]()), indent=2)
+    return web.Response(body=body + b"\n", content_type="application/json")
+
+
+async def _status_page(request: web.Request) -> web.Response:
+    return web.Response(
+        text=page(request.app[STATUS]()),
+        content_type="text/html",
+        headers={"Content-Security-Policy": SECURITY_POLICY, "Referrer-Policy": "no-referrer"},
+    )
+
+
+async def _renderer(app: web.Application) -> AsyncIterator[None]:
+    """One thread of its own: scrapes wait for each other, and for nothing else that the loop has in threads."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="metrics") as pool:
+        app[RENDERER] = pool
+        yield
+
+
+async def _same_headers(_: web.BaseRequest, response: web.StreamResponse) -> None:
+    response.headers.popall("Server", None)
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cache-Control"] = "no-store"
+
+
+@web.middleware
+async def _plain_errors(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        body = {"error": {"code": _CODES.get(error.status, "invalid_request"), "message": error.reason}}
+        kept = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+        return web.Response(
+            status=error.status, body=msgspec.json.encode(body), content_type="application/json", headers=kept
+        )

@@ -1,0 +1,26 @@
+"""Whether this process can take traffic, from local facts only."""
+
+from typing import Final, Literal, TypeAlias
+
+Fact: TypeAlias = Literal["config_loaded", "listener_open", "not_draining"]
+
+_OTHERWISE: Final[dict[Fact, str]] = {
+    "config_loaded": "the config is not loaded",
+    "listener_open": "the traffic listener is not open",
+    "not_draining": "draining: the process is about to end",
+}
+
+
+class Health:
+    """The facts that readiness is made of. An outage of Productlane or Redis is none: it must not empty the Service."""
+
+    def __init__(self) -> None:
+        self._true: dict[Fact, bool] = {"config_loaded": False, "listener_open": False, "not_draining": True}
+
+    def mark(self, name: Fact, ready: bool) -> None:
+        """Say whether a fact holds now."""
+        self._true[name] = ready
+
+    def reasons_not_ready(self) -> tuple[str, ...]:
+        """One line for each fact that does not hold; none when ready."""
+        return tuple(_OTHERWISE[name] for name, holds in self._true.items() if not holds)

@@ -1,0 +1,138 @@
+"""The status as a page for people: one HTML document with no script and nothing from elsewhere."""
+
+import base64
+import hashlib
+from collections.abc import Iterable
+from html import escape
+from typing import Final
+
+from gateway.admin.status import CallerStatus, KeyStatus, SlotStatus, Status, UseStatus
+
+# Callers beyond these are in status.json only: a page of thousands of rows helps nobody.
+_SHOWN: Final = 200
+
+_STYLE: Final = """
+:root{color-scheme:light dark;--line:#8884;--dim:#888;--good:#1a7f37;--bad:#c62828;--soon:#b26a00}
+@media (prefers-color-scheme:dark){:root{--good:#4ac26b;--bad:#ff7b72;--soon:#e3a03c}}
+body{font:14px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem}
+h1{font-size:1.4rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}
+table{border-collapse:collapse;width:100%}
+th,td{text-align:left;vertical-align:top;padding:.35rem .75rem .35rem 0;border-bottom:1px solid var(--line)}
+th{font-weight:600;color:var(--dim);white-space:nowrap}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
+code{font:12px ui-monospace,monospace}.dim{color:var(--dim)}.scroll{overflow-x:auto}
+.good{color:var(--good)}.bad{color:var(--bad);font-weight:600}.soon{color:var(--soon)}
+""".strip()
+
+_STYLE_HASH: Final = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+
+# Nothing may load, run, submit or frame; the one style is known by its hash and the icon is empty data.
+SECURITY_POLICY: Final = (
+    f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+# How a secret's state is shown; the states of DESIGN section 7.
+_LOOKS: Final = {"active": "good", "standby": "good", "unverified": "soon"}
+
+_NOTHING: Final = '<span class="dim">–</span>'
+
+
+def page(status: Status) -> str:
+    """The whole document. Every value is escaped; those that may be null show as a dash."""
+    waiting = status["not_ready"]
+    ready = f'<span class="bad">not ready: {escape("; ".join(waiting))}</span>' if waiting else _look("good", "ready")
+    facts = [
+        ("config", _code(status["config"])),
+        ("upstream", _code(status["upstream"])),
+        *((f"{name} listener", _code(address)) for name, address in status["listeners"].items()),
+        ("started", _text(status["started"])),
+        ("shown as of", _text(status["now"])),
+    ]
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>productlane-gateway</title>'
+        '<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
+        f"<style>{_STYLE}</style></head><body>"
+        f'<h1>productlane-gateway <span class="dim">{escape(status["version"])}</span> {ready}</h1>'
+        f"<h2>Process</h2>{_table((), ([f'<th>{escape(name)}</th>', _cell(value)] for name, value in facts))}"
+        f"<h2>Keys</h2>{_keys(status['keys'])}"
+        f"<h2>Callers</h2>{_callers(status['callers'])}"
+        '<p class="dim">The same as JSON: <a href="/status.json">/status.json</a></p></body></html>'
+    )
+
+
+def _keys(keys: Iterable[KeyStatus]) -> str:
+    heads = ("key", "slot", "state", "preview", "workspace", "last used", "scopes", "missing", "excess", "budget left")
+    rows = ([_cell(value) for value in _slot(key, slot)] for key in keys for slot in key["slots"])
+    return _table(heads, rows)
+
+
+def _slot(key: KeyStatus, slot: SlotStatus) -> list[str]:
+    left = (f"{lane} {budget['remaining']}/{budget['limit']}" for lane, budget in key["budgets"].items())
+    missing = key["missing"]
+    return [
+        escape(key["key"]),
+        escape(slot["slot"]),
+        _look(_LOOKS.get(slot["state"], "bad"), slot["state"]),
+        _code(f"pl_v2_{slot['preview']}…") if slot["preview"] else _NOTHING,
+        _code(slot["workspace"]),
+        _text(slot["last_used"]),
+        _names(slot["scopes"]),
+        f'<span class="bad">{_names(missing)}</span>' if missing else _NOTHING,
+        _names(key["excess"]),
+        escape(", ".join(left)) or _NOTHING,
+    ]
+
+
+def _callers(callers: list[CallerStatus]) -> str:
+    latest = sorted(callers, key=_last_seen, reverse=True)
+    heads = ("caller", "mode", "granted", "endpoint used", "allowed", "denied", "would deny", "last")
+    table = _table(heads, (row for caller in latest[:_SHOWN] for row in _caller(caller)))
+    more = len(latest) - _SHOWN
+    return table + (f'<p class="dim">{more} more callers are in /status.json.</p>' if more > 0 else "")
+
+
+def _caller(caller: CallerStatus) -> Iterable[list[str]]:
+    granted = _names(caller["scopes"] + caller["endpoints"])
+    if caller["expires"]:
+        granted += f'<br><span class="soon">until {escape(caller["expires"])}</span>'
+    first = [_cell(escape(caller["caller"])), _cell(_text(caller["mode"])), _cell(granted)]
+    uses = list(caller["used"].items())
+    if not uses:
+        yield [*first, *[_cell(_NOTHING)] * 5]
+    for n, (endpoint, use) in enumerate(uses):
+        yield [*(first if n == 0 else [_cell("")] * 3), _cell(_code(endpoint)), *_counts(use)]
+
+
+def _counts(use: UseStatus) -> list[str]:
+    numbers = (use["allowed"], use["denied"], use["would_deny"])
+    return [*(f'<td class="n">{number}</td>' for number in numbers), _cell(_text(use["last"]))]
+
+
+def _last_seen(caller: CallerStatus) -> str:
+    return max((use["last"] or "" for use in caller["used"].values()), default="")
+
+
+def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
+    body = "".join(f"<tr>{''.join(cells)}</tr>" for cells in rows)
+    return f'<div class="scroll"><table>{f"<tr>{head}</tr>" if head else ""}{body}</table></div>'
+
+
+def _cell(markup: str) -> str:
+    return f"<td>{markup}</td>"
+
+
+def _look(kind: str, text: str) -> str:
+    return f'<span class="{kind}">{escape(text)}</span>'
+
+
+def _text(text: str | None) -> str:
+    return escape(text) if text else _NOTHING
+
+
+def _code(text: str | None) -> str:
+    return f"<code>{escape(text)}</code>" if text else _NOTHING
+
+
+def _names(names: list[str] | None) -> str:
+    return ", ".join(f"<code>{escape(name)}</code>" for name in names) if names else _NOTHING

@@ -1,0 +1,169 @@
+"""One snapshot put together from a gateway document, its policies, catalog files and secrets."""
+
+import ssl
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, TypeVar
+
+from msgspec import UNSET
+
+from gateway.config import gateway_file
+from gateway.config.catalog import read_catalog
+from gateway.config.policies import Policies, check_policies, read_folder
+from gateway.config.problem import Steps, shown
+from gateway.config.reader import record_of
+from gateway.config.routes import check_use, make_routes
+from gateway.config.scalar import seconds, size
+from gateway.config.secret_source import MissingSecret, located, read_secret
+from gateway.config.shape import UNAVAILABLE
+from gateway.config.snapshot import Address, Callers, IdentitySettings, Key, Limits, Slot, Snapshot, Upstream
+from gateway.config.source import Document, check_once
+from gateway.config.values import address, base_url, is_private
+from gateway.core.catalog import Catalog, Lane
+from gateway.core.routing import Routes
+from gateway.core.secret import BadSecret
+
+T = TypeVar("T")
+
+
+class Assembly:
+    """The work of one load. Problems go to the document's list; whether there are any is for the caller to see."""
+
+    def __init__(self, document: Document, folder: Path, environ: Mapping[str, str]) -> None:
+        self._document: Final = document
+        self._folder: Final = folder
+        self._environ: Final = environ
+        root = document.root
+        values = {} if root is None else record_of(gateway_file.Gateway).values(root, (), document)
+        self._file: Final = gateway_file.Gateway(**{"keys": {}, "routes": (), **values})
+
+    def snapshot(self, policy: Document | None) -> Snapshot:
+        """The snapshot, with the policies of the folder or with one that has been opened already."""
+        file, document = self._file, self._document
+        catalog = read_catalog([self._folder / name for name in file.catalog], document.problems)
+        policies = self._policies(policy, catalog)
+        keys = {name: self._key(name, key) for name, key in file.keys.items()}
+        routes = make_routes(file.routes, document, catalog, policies.callers)
+        check_use(file.routes, document)
+        if file.store != "memory":
+            document.report(("store",), f"{UNAVAILABLE}, but for `memory`")
+        listen, admin = self._listeners(policies)
+        return Snapshot(
+            listen=listen,
+            admin=admin,
+            upstream=self._upstream(),
+            keys=keys,
+            routes=Routes(routes, catalog.endpoints),
+            policies={entry.policy.caller: entry.policy for entry in policies.files},
+            callers=Callers(
+                tokens={token: entry.policy.caller for entry in policies.files for token in entry.tokens},
+                anonymous=policies.anonymous,
+            ),
+            identity=self._identity(),
+            limits=self._limits(),
+            log_level=file.log.level,
+            log_format=file.log.format,
+            drain_delay=seconds(file.drain.delay),
+            drain_timeout=seconds(file.drain.timeout),
+            catalog=catalog,
+        )
+
+    def _base(self, *path: str | int) -> Path:
+        """What a relative path is relative to: the file's folder, or the working directory for flags and variables."""
+        return self._folder if self._document.origin(path) is None else Path()
+
+    def _checked(self, path: Steps, make: Callable[[], T], otherwise: T) -> T:
+        try:
+            return make()
+        except ValueError as error:
+            self._document.report(path, str(error))
+            return otherwise
+
+    def _policies(self, policy: Document | None, catalog: Catalog) -> Policies:
+        if policy is not None:
+            return check_policies([(Path(policy.file), policy)], catalog)
+        return read_folder(self._base("policies") / self._file.policies, catalog, self._document.problems)
+
+    def _key(self, name: str, entry: gateway_file.Key) -> Key:
+        check_once(self._document, ("keys", name, "secrets"), entry.secrets)
+        slots: list[Slot] = []
+        missing: list[tuple[Steps, str]] = []
+        places = zip(self._document.places("keys", name, "secrets"), entry.secrets, strict=False)
+        for place, source in places:
+            path: Steps = ("keys", name, "secrets", place)
+            source = located(source, self._base(*path))
+            secret = None
+            try:
+                secret = read_secret(source, self._environ)
+            except MissingSecret as error:
+                missing.append((path, str(error)))
+            except BadSecret as error:
+                self._document.report(path, f"{shown(source)} {error}")
+            slots.append(Slot(place + 1, source, secret))
+        # A slot may wait for its file while the key works with another one: so a rotation can be prepared.
+        if len(missing) == len(slots):
+            for path, message in missing:
+                self._document.report(path, message)
+        return Key(name, tuple(slots), None if entry.workspace is UNSET else entry.workspace)
+
+    def _listeners(self, policies: Policies) -> tuple[Address, Address]:
+        file, nowhere = self._file, Address()
+        listen = self._checked(("listen",), lambda: address(file.listen, self._base("listen")), nowhere)
+        admin = self._checked(("admin",), lambda: address(file.admin, self._base("admin")), nowhere)
+        if listen == admin and (listen.port or listen.path):
+            self._document.report(("admin",), f"is the address of the traffic listener too, {shown(str(listen))}")
+        anonymous = policies.anonymous
+        if (
+            anonymous is not None
+            and listen != nowhere
+            and not is_private(listen)
+            and not file.dangerously_allow_anonymous
+        ):
+            self._document.report(
+                ("listen",),
+                f"others than this machine reach {shown(file.listen)}, and caller {shown(anonymous)} is anonymous; "
+                "listen on loopback or a unix socket, give tokens instead, or say `dangerously_allow_anonymous: true`",
+            )
+        return listen, admin
+
+    def _upstream(self) -> Upstream:
+        file = self._file.upstream
+        ca = None if file.ca is UNSET else self._base("upstream", "ca") / file.ca
+        if ca is not None:
+            self._check_certificates(ca)
+        return Upstream(
+            url=self._checked(("upstream", "url"), lambda: base_url(file.url), ""),
+            ca=ca,
+            connect_timeout=seconds(file.connect_timeout),
+            response_timeout=seconds(file.response_timeout),
+            idle_timeout=seconds(file.idle_timeout),
+            max_connections=file.max_connections,
+            key_errors=file.key_errors,
+        )
+
+    def _check_certificates(self, path: Path) -> None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+        except ssl.SSLError:
+            self._document.report(("upstream", "ca"), f"{shown(str(path))} holds no certificates in PEM")
+        except OSError as error:
+            self._document.report(("upstream", "ca"), f"{shown(str(path))} cannot be read: {error.strerror}")
+
+    def _identity(self) -> IdentitySettings:
+        file = self._file.identity
+        return IdentitySettings(
+            ttl=seconds(file.ttl),
+            refused_ttl=seconds(file.refused_ttl),
+            stale_if_error=seconds(file.stale_if_error),
+            prefetch=file.prefetch,
+        )
+
+    def _limits(self) -> Limits:
+        file = self._file.limits
+        return Limits(
+            head_timeout=seconds(file.head_timeout),
+            keepalive_timeout=seconds(file.keepalive_timeout),
+            body={Lane.READ: 0, Lane.WRITE: size(file.body.write), Lane.UPLOAD: size(file.body.upload)},
+            connections=file.connections,
+            connections_per_address=file.connections_per_address,
+        )

@@ -1,0 +1,93 @@
+"""The catalog from its file, and the overlays that add endpoints or override them without a release."""
+
+import pkgutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from msgspec import UNSET
+
+from gateway.config import catalog_file
+from gateway.config.problem import ConfigError, Problem, Steps, did_you_mean, shown
+from gateway.config.reader import read
+from gateway.config.source import Document, open_document, parse
+from gateway.core.catalog import Catalog, Endpoint, Lane, Successor, plain
+
+_OWN: Final = "productlane_v2.yaml"
+
+
+def load_catalog(overlays: Iterable[Path] = ()) -> Catalog:
+    """The endpoints of Productlane v2 with the overlays laid over them in order. Raises `ConfigError`."""
+    problems: list[Problem] = []
+    catalog = read_catalog(overlays, problems)
+    if problems:
+        raise ConfigError(problems)
+    return catalog
+
+
+def read_catalog(overlays: Iterable[Path], problems: list[Problem]) -> Catalog:
+    """The same; what is wrong goes to ``problems`` and is left out of the catalog."""
+    merge = _Merge()
+    data = pkgutil.get_data(__package__, _OWN) or b""
+    merge.add(parse(_OWN, data, problems), own=True)
+    for overlay in overlays:
+        merge.add(open_document(overlay, problems), own=False)
+    return Catalog(merge.endpoints.values(), merge.scopes, merge.successors)
+
+
+class _Merge:
+    """Catalog files laid one over the other. Endpoints are the same where only placeholders differ in name."""
+
+    def __init__(self) -> None:
+        self.scopes: Final[dict[str, str]] = {}
+        self.endpoints: Final[dict[str, Endpoint]] = {}
+        self.successors: Final[list[Successor]] = []
+
+    def add(self, document: Document, *, own: bool) -> None:
+        file = read(catalog_file.Catalog, document)
+        if file is None:
+            return
+        self.scopes.update(file.scopes)
+        self.successors.extend(Successor(v1.method, v1.path, v1.replacement) for v1 in file.v1)
+        seen: set[str] = set()
+        for place, entry in enumerate(file.endpoints):
+            endpoint = _endpoint(entry)
+            name = plain(endpoint.name)
+            if not own:
+                self._check(entry, name, name in seen, ("endpoints", place), document)
+            seen.add(name)
+            self.endpoints[name] = endpoint
+
+    def _check(self, entry: catalog_file.Endpoint, name: str, twice: bool, path: Steps, document: Document) -> None:
+        if twice:
+            document.report(path, f"{shown(f'{entry.method} {entry.path}')} is given twice in this file")
+        for place, scope in zip(document.places(*path, "scopes"), entry.scopes, strict=False):
+            if scope not in self.scopes:
+                document.report((*path, "scopes", place), unknown_scope(scope, self.scopes))
+        known = self.endpoints.get(name)
+        # A mere override must not open what acts beyond undo: that has to be written out.
+        delicate = (known is not None and known.guarded) or (
+            entry.path.startswith("/members") and entry.method != "GET"
+        )
+        if delicate and entry.guarded is UNSET:
+            document.report(path, f"{shown(f'{entry.method} {entry.path}')} is guarded; say `guarded: true` or `false`")
+
+
+def _endpoint(entry: catalog_file.Endpoint) -> Endpoint:
+    lane = Lane(entry.lane) if entry.lane is not UNSET else Lane.READ if entry.method == "GET" else Lane.WRITE
+    return Endpoint(entry.method, entry.path, frozenset(entry.scopes), lane, entry.guarded is True)
+
+
+def unknown_scope(scope: str, known: Iterable[str]) -> str:
+    """The message for a scope that Productlane does not have."""
+    return f"no such scope as {shown(scope)}{did_you_mean(scope, known)}"
+
+
+def unknown_endpoint(name: str, catalog: Catalog) -> str:
+    """The message for an endpoint that is not in the catalog."""
+    if name.startswith("HEAD "):
+        return f"{shown(name)}: HEAD is judged as GET; write GET"
+    near = did_you_mean(plain(name), {plain(endpoint.name) for endpoint in catalog.endpoints})
+    for endpoint in catalog.endpoints:
+        near = near.replace(f'"{plain(endpoint.name)}"', f'"{endpoint.name}"')
+    return f"no such endpoint as {shown(name)}{near}"

@@ -1,0 +1,73 @@
+"""The kinds of value that files hold, and what every section of a file is.
+
+With `gateway_file`, `policy_file` and `catalog_file` this is the schema, said once: the reader, the JSON Schemas and
+the names of environment variables come from it. ``productlane-gateway schema`` prints the description of each field.
+What `msgspec.Meta.extra` may say is in `gateway.config.reader`.
+"""
+
+from typing import Annotated, Final, TypeAlias
+
+from msgspec import Meta, Struct
+
+# A field that has its final shape and is refused until the feature behind it exists: nothing is accepted and ignored.
+LATER: Final = {"unavailable": True}
+
+Name: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$",
+        extra={"expected": "a name of letters, digits, `.`, `_` and `-`, at most 64"},
+    ),
+]
+Duration: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^(?:0|[1-9][0-9]{0,8})(?:ms|s|m|h)$",
+        extra={"expected": "a duration such as 500ms, 5s, 2m or 1h"},
+    ),
+]
+# A time-out of zero would fail every request.
+Timeout: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^[1-9][0-9]{0,8}(?:ms|s|m|h)$",
+        extra={"expected": "a duration above zero such as 500ms, 5s, 2m or 1h"},
+    ),
+]
+Size: TypeAlias = (
+    Annotated[int, Meta(ge=1, le=1 << 40)]
+    | Annotated[
+        str,
+        Meta(
+            pattern=r"^[1-9][0-9]{0,8}(?:KiB|MiB|GiB|kB|MB|GB)$",
+            extra={"expected": "a size such as 16MiB or 500KiB, or a number of bytes"},
+        ),
+    ]
+)
+Listen: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^(?:unix:.+|(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5})$",
+        extra={"expected": "host:port, [IPv6]:port or unix:/path"},
+    ),
+]
+FileName: TypeAlias = Annotated[str, Meta(extra={"expected": "the path of a file"})]
+Source: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^(?:file:.+|env:[A-Za-z_][A-Za-z0-9_]*)$",
+        extra={"expected": "file:/path or env:NAME (never the key itself)", "private": True},
+    ),
+]
+Scope: TypeAlias = Annotated[str, Meta(extra={"expected": "a scope such as threads:read"})]
+EndpointName: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Z]+ /\S*$",
+        extra={"expected": "a method and a path such as POST /companies/{id}/merge"},
+    ),
+]
+
+
+class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A mapping in a file. Its keys are the fields, and no others."""

@@ -1,0 +1,154 @@
+"""A folder of policy files, one caller each, with what holds between them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from msgspec import UNSET
+
+from gateway.config import policy_file
+from gateway.config.catalog import unknown_endpoint, unknown_scope
+from gateway.config.problem import Problem, shown
+from gateway.config.reader import read
+from gateway.config.source import Document, check_once, open_document
+from gateway.core.catalog import Catalog, Endpoint
+from gateway.core.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFile:
+    """A policy, how its caller is known, and the file it stands in.
+
+    ``tokens`` are SHA-256 digests, 32 bytes each.
+    """
+
+    file: Path
+    policy: Policy
+    tokens: tuple[bytes, ...]
+    anonymous: bool
+
+    @property
+    def cases(self) -> Path:
+        """Where the truth table of this policy is, if it has one."""
+        return self.file.with_name(f"{self.file.name.removesuffix('.yaml')}.cases.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """What a folder holds: the policies without a problem, and what is known of all.
+
+    ``callers`` is None where some file's caller could not be read. ``anonymous`` is the caller who is.
+    """
+
+    files: tuple[PolicyFile, ...]
+    callers: frozenset[str] | None
+    anonymous: str | None
+
+
+def read_policies(folder: Path, catalog: Catalog) -> tuple[tuple[PolicyFile, ...], list[Problem]]:
+    """The policies of a folder and everything that is wrong with them. A policy with a problem is left out."""
+    problems: list[Problem] = []
+    return read_folder(folder, catalog, problems).files, problems
+
+
+def read_folder(folder: Path, catalog: Catalog, problems: list[Problem]) -> Policies:
+    """The same with the names of all callers; what is wrong goes to ``problems``."""
+    paths = list(_policy_paths(folder, problems))
+    documents = [(path, open_document(path, problems)) for path in paths]
+    return check_policies(documents, catalog)
+
+
+def check_policies(documents: Sequence[tuple[Path, Document]], catalog: Catalog) -> Policies:
+    """Policies of documents that have been opened, checked by themselves and against each other."""
+    files: list[PolicyFile] = []
+    callers: dict[str, str] = {}
+    tokens: dict[bytes, str] = {}
+    anonymous: str | None = None
+    unknown = False
+    for path, document in documents:
+        entry = read(policy_file.Policy, document)
+        if entry is None:
+            unknown = True
+            continue
+        if (other := callers.setdefault(entry.caller, document.file)) != document.file:
+            document.report(("caller",), f"{shown(entry.caller)} has a policy already, in {other}")
+        file = PolicyFile(path, _policy(entry, document, catalog), _tokens(entry), entry.authenticate.anonymous)
+        for place, token in zip(document.places("authenticate", "tokens"), file.tokens, strict=False):
+            if (other := tokens.setdefault(token, entry.caller)) != entry.caller:
+                document.report(("authenticate", "tokens", place), f"is a token of caller {shown(other)} too")
+        if file.anonymous and anonymous is not None:
+            document.report(("authenticate", "anonymous"), f"caller {shown(anonymous)} is anonymous already")
+        elif file.anonymous:
+            anonymous = entry.caller
+        if document.sound(()):
+            files.append(file)
+    return Policies(tuple(files), None if unknown else frozenset(callers), anonymous)
+
+
+def _policy_paths(folder: Path, problems: list[Problem]) -> Iterator[Path]:
+    """The policy files of a folder, in order of name. Hidden ones are those of a Kubernetes volume's own workings."""
+    try:
+        names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        problems.append(Problem(str(folder), 0, "", f"this folder of policies cannot be read: {error.strerror}"))
+        return
+    found = False
+    for name in names:
+        path = folder / name
+        if name.endswith((".yml", ".json")):
+            problems.append(Problem(str(path), 0, "", "would not be read as a policy; name it *.yaml or move it away"))
+        elif name.endswith(".yaml") and not name.endswith(".cases.yaml"):
+            found = True
+            yield path
+    if not found:
+        problems.append(Problem(str(folder), 0, "", "holds no policy; without one, nothing is allowed to anybody"))
+
+
+def _policy(entry: policy_file.Policy, document: Document, catalog: Catalog) -> Policy:
+    check_once(document, ("scopes",), entry.scopes)
+    for place, scope in zip(document.places("scopes"), entry.scopes, strict=False):
+        if scope not in catalog.scopes:
+            document.report(("scopes", place), unknown_scope(scope, catalog.scopes))
+    if document.sound(("authenticate",)) and not entry.authenticate.tokens and not entry.authenticate.anonymous:
+        document.report(
+            ("authenticate",),
+            "nobody can be this caller; add `tokens: [sha256:…]`, made by `productlane-gateway token`, "
+            "or `anonymous: true`",
+        )
+    check_once(document, ("authenticate", "tokens"), entry.authenticate.tokens)
+    return Policy(
+        entry.caller,
+        frozenset(entry.scopes),
+        _endpoints("endpoints", entry.endpoints, document, catalog),
+        _endpoints("deny", entry.deny, document, catalog),
+        entry.mode == "audit",
+        _expiry(entry, document),
+    )
+
+
+def _endpoints(key: str, names: Sequence[str], document: Document, catalog: Catalog) -> frozenset[Endpoint]:
+    found: set[Endpoint] = set()
+    for place, name in zip(document.places(key), names, strict=False):
+        endpoint = catalog.named(name)
+        if endpoint is None:
+            document.report((key, place), unknown_endpoint(name, catalog))
+        elif endpoint in found:
+            document.report((key, place), f"{shown(name)} is named twice")
+        else:
+            found.add(endpoint)
+    return frozenset(found)
+
+
+def _expiry(entry: policy_file.Policy, document: Document) -> date | None:
+    if entry.expires is UNSET:
+        return None
+    try:
+        return date.fromisoformat(entry.expires)
+    except ValueError:
+        document.report(("expires",), f"there is no such day as {shown(entry.expires)}")
+        return None
+
+
+def _tokens(entry: policy_file.Policy) -> tuple[bytes, ...]:
+    return tuple(bytes.fromhex(token.removeprefix("sha256:")) for token in entry.authenticate.tokens)

@@ -1,0 +1,99 @@
+"""The schema of a policy file: one caller each."""
+
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, UnsetType
+
+from gateway.config.fields import LATER, EndpointName, Name, Scope, Section
+
+
+class Authenticate(Section, frozen=True, kw_only=True):
+    """How this caller is known. Any of them will do."""
+
+    tokens: Annotated[
+        tuple[
+            Annotated[
+                str,
+                Meta(
+                    pattern=r"^sha256:[0-9a-f]{64}$",
+                    extra={
+                        "expected": "sha256: and 64 hexadecimal digits, from `productlane-gateway token`",
+                        "private": True,
+                    },
+                ),
+            ],
+            ...,
+        ],
+        Meta(
+            description="SHA-256 digests of bearer tokens, made by `productlane-gateway token`.",
+            extra={"items": "digests of tokens"},
+        ),
+    ] = ()
+    kubernetes: Annotated[
+        tuple[str, ...],
+        Meta(description="Service accounts, namespace/name. Not available in this version.", extra=LATER),
+    ] = ()
+    spiffe: Annotated[tuple[str, ...], Meta(description="SPIFFE ids. Not available in this version.", extra=LATER)] = ()
+    unix_uids: Annotated[
+        tuple[int, ...],
+        Meta(description="User ids of peers on a unix socket. Not available in this version.", extra=LATER),
+    ] = ()
+    anonymous: Annotated[bool, Meta(description="Whoever reaches the listener is this caller.")] = False
+
+
+class CallerLimits(Section, frozen=True, kw_only=True):
+    """Hard caps of one caller."""
+
+    reads_per_minute: Annotated[
+        Annotated[int, Meta(ge=0)] | UnsetType, Meta(description="Most GET and HEAD requests a minute.")
+    ] = UNSET
+    writes_per_minute: Annotated[
+        Annotated[int, Meta(ge=0)] | UnsetType, Meta(description="Most other requests a minute.")
+    ] = UNSET
+
+
+class Policy(Section, frozen=True, kw_only=True):
+    """What one caller may do. Nothing is allowed that it does not name."""
+
+    caller: Annotated[Name, Meta(description="Name of the caller, in logs, metrics and routes.")]
+    authenticate: Annotated[Authenticate, Meta(description="How this caller is known; any of them will do.")]
+    scopes: Annotated[
+        tuple[Scope, ...],
+        Meta(description="Scopes of Productlane that the caller may use.", extra={"items": "scopes"}),
+    ] = ()
+    endpoints: Annotated[
+        tuple[EndpointName, ...],
+        Meta(
+            description="Single endpoints beyond the scopes; the only way to reach a guarded one.",
+            extra={"items": "endpoints"},
+        ),
+    ] = ()
+    deny: Annotated[
+        tuple[EndpointName, ...],
+        Meta(description="Endpoints that are refused whatever else says.", extra={"items": "endpoints"}),
+    ] = ()
+    mode: Annotated[
+        Literal["enforce", "audit"],
+        Meta(
+            description="`audit` forwards what scopes would refuse and reports it; deny and guarded hold all the same."
+        ),
+    ] = "enforce"
+    expires: Annotated[
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$", extra={"expected": "a date such as 2027-01-01", "date": True}
+            ),
+        ]
+        | UnsetType,
+        Meta(
+            description="First day, in UTC, on which nothing is granted any more.", extra_json_schema={"format": "date"}
+        ),
+    ] = UNSET
+    limits: Annotated[
+        CallerLimits | UnsetType, Meta(description="Hard caps. Not available in this version.", extra=LATER)
+    ] = UNSET
+    weight: Annotated[
+        Annotated[int, Meta(ge=1)] | UnsetType,
+        Meta(description="Share of a contended key. Not available in this version.", extra=LATER),
+    ] = UNSET

@@ -1,0 +1,68 @@
+"""What is wrong with the configuration: one value for each problem, and the error that carries them all."""
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+# The way to a value: names of keys and places in lists, as in ("routes", 0, "path").
+Steps: TypeAlias = tuple[str | int, ...]
+
+_KEY: Final = re.compile(r"(pl_v[0-9]+_)\S*")
+_WORD: Final = re.compile(r"[A-Za-z0-9_-]+")
+_LONGEST: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing to put right. ``line`` counts from 1, or is 0 where there is none; ``where`` is as ``routes[0].path``.
+
+    No part of it holds a secret.
+    """
+
+    file: str
+    line: int
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return ": ".join(part for part in (place, self.where, self.message) if part)
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. ``problems`` is everything that is wrong, in all files."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems: Final = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+def dotted(path: Steps) -> str:
+    """A path as people write it: ``routes[0].path``, ``scopes."threads:read"``."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            text += ("." if text else "") + (step if _WORD.fullmatch(step) else f'"{legible(step)}"')
+    return text
+
+
+def legible(text: str) -> str:
+    """Text from a file as a message may show it: printable, at most 60 characters, keys of Productlane cut short."""
+    text = _KEY.sub(r"\1…", text)
+    text = "".join(c if c.isprintable() else "?" for c in text)
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def shown(text: str) -> str:
+    """`legible` in back-ticks."""
+    return f"`{legible(text)}`"
+
+
+def did_you_mean(wrong: str, names: Iterable[str], cutoff: float = 0.6) -> str:
+    """``; did you mean "…"?`` with the nearest of the names, or nothing where none is near (1 is equal)."""
+    near = difflib.get_close_matches(wrong, list(names), n=1, cutoff=cutoff)
+    return f'; did you mean "{near[0]}"?' if near else ""

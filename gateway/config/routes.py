@@ -1,0 +1,66 @@
+"""Routes and keys checked against each other, the callers and the catalog."""
+
+from collections.abc import Iterable
+
+from msgspec import UNSET
+
+from gateway.config import gateway_file
+from gateway.config.problem import Steps, did_you_mean, shown
+from gateway.config.source import Document, check_once
+from gateway.core.catalog import Catalog, plain
+from gateway.core.routing import Route
+
+
+def make_routes(
+    entries: Iterable[gateway_file.Route], document: Document, catalog: Catalog, callers: frozenset[str] | None
+) -> tuple[Route, ...]:
+    """Routes of the entries, with what is wrong reported. ``callers`` is None where not all of them are known."""
+    keys = frozenset(document.names("keys"))
+    routes: list[Route] = []
+    same: dict[tuple[str, bool], list[tuple[int, Route]]] = {}
+    for place, entry in zip(document.places("routes"), entries, strict=False):
+        here = ("routes", place)
+        named = () if entry.callers is UNSET else entry.callers
+        check_once(document, (*here, "keys"), entry.keys)
+        check_once(document, (*here, "callers"), named)
+        for at, key in zip(document.places(*here, "keys"), entry.keys, strict=False):
+            if key not in keys:
+                document.report((*here, "keys", at), f"no key is called {shown(key)}{did_you_mean(key, keys)}")
+        for at, caller in zip(document.places(*here, "callers"), named, strict=False):
+            if callers is not None and caller not in callers:
+                message = f"no policy is of caller {shown(caller)}{did_you_mean(caller, callers)}"
+                document.report((*here, "callers", at), message)
+        route = Route(entry.path, entry.keys, frozenset(named))
+        alike = same.setdefault((plain(route.path), not named), [])
+        _check_path(route, (*here, "path"), document, catalog)
+        _check_alone(route, alike, (*here, "path"), document)
+        alike.append((place, route))
+        routes.append(route)
+    return tuple(routes)
+
+
+def _check_path(route: Route, here: Steps, document: Document, catalog: Catalog) -> None:
+    if route.path.startswith("/api/v2/"):
+        document.report(here, f"paths are given without /api/v2: write {shown(route.path.removeprefix('/api/v2'))}")
+    elif not any(route.covers(endpoint) for endpoint in catalog.endpoints):
+        paths = {endpoint.template for endpoint in catalog.endpoints}
+        near = did_you_mean(route.path.removesuffix("/**"), paths)
+        document.report(here, f"no endpoint has a path that {shown(route.path)} covers{near}")
+
+
+def _check_alone(route: Route, alike: Iterable[tuple[int, Route]], here: Steps, document: Document) -> None:
+    """Report a route that another one equals: nothing would say which of them is meant."""
+    for place, other in alike:
+        both = route.callers & other.callers
+        if both or not route.callers:
+            whom = f" for caller {shown(min(both))}" if both else ""
+            document.report(here, f"routes[{place}] has this path already{whom}; put the keys into one route")
+
+
+def check_use(entries: Iterable[gateway_file.Route], document: Document) -> None:
+    """Report keys that no route uses. Where a route could not be read, nothing can be said."""
+    used = {key for entry in entries for key in entry.keys}
+    if document.sound(("routes",)):
+        for key in document.names("keys"):
+            if key not in used:
+                document.report(("keys", key), "no route uses this key; add it to a route or take it out")

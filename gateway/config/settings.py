@@ -1,0 +1,122 @@
+"""Settings from flags, which win over those of the environment, which win over those of the file.
+
+Every single value of ``gateway.yaml`` has a variable, named after its place: ``upstream.connect_timeout`` is
+``PRODUCTLANE_GATEWAY_UPSTREAM_CONNECT_TIMEOUT``. Lists and mappings have none.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Final
+
+from gateway.config import gateway_file
+from gateway.config.problem import Problem, Steps, did_you_mean
+from gateway.config.reader import record_of
+from gateway.config.shape import Many, Named, Record
+from gateway.config.source import Document, Items, Node, Scalar, Style, Table
+
+PREFIX: Final = "PRODUCTLANE_GATEWAY_"
+CONFIG: Final = f"{PREFIX}CONFIG"
+KEY: Final = "PRODUCTLANE_KEY"
+SCOPES: Final = "PRODUCTLANE_SCOPES"
+ENVIRONMENT: Final = "environment"
+COMMAND_LINE: Final = "command line"
+NOTHING: Final = (
+    f"nothing is configured: give --config FILE, or set {CONFIG}, or for a sidecar without files {KEY} and {SCOPES}"
+)
+
+# The kubelet sets these in every pod, for a Service that is called productlane-gateway or begins so.
+_SERVICE_LINK: Final = re.compile(
+    r"(?:\w+_)?(?:SERVICE_(?:HOST|PORT(?:_\w+)?)|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_\w+)?)?)"
+)
+
+
+@cache
+def variables() -> Mapping[str, Steps]:
+    """The environment variables that set a single value, and the path of each."""
+    paths = _single_values(record_of(gateway_file.Gateway), ())
+    return {PREFIX + "_".join(map(str, path)).upper(): path for path in paths}
+
+
+def _single_values(record: Record, above: Steps) -> Iterator[Steps]:
+    for name, field in record.fields.items():
+        if field.unavailable:
+            continue
+        if isinstance(field.shape, Record):
+            yield from _single_values(field.shape, (*above, name))
+        elif not isinstance(field.shape, Many | Named):
+            yield (*above, name)
+
+
+def overlaid(document: Document, environ: Mapping[str, str], flags: Mapping[str, str]) -> Document:
+    """The document with what the environment and the flags say. Flags are named by dotted path: ``upstream.url``."""
+    known = variables()
+    root, origins = document.root, dict(document.origins)
+    if root is None:
+        return document
+    given = [(known[name], text, (ENVIRONMENT, name)) for name, text in environ.items() if name in known]
+    for name, text in flags.items():
+        path: Steps = tuple(name.split("."))
+        if path not in known.values():
+            raise LookupError(f"{name} is not a single setting")
+        given.append((path, text, (COMMAND_LINE, "--" + name.replace(".", "-").replace("_", "-"))))
+    for path, text, origin in given:
+        root = _with(root, path, Scalar(text, Style.GIVEN, 0))
+        origins[path] = origin
+    return Document(document.file, root, document.problems, origins)
+
+
+def _with(node: Node, path: Steps, value: Node) -> Node:
+    """A node with a value put at a path. What is in the way is left there: the reader will complain about it."""
+    if not path:
+        return value
+    if not isinstance(node, Table):
+        return node
+    name = str(path[0])
+    line, child = node.entries.get(name, (node.line, Table({}, node.line)))
+    return Table({**node.entries, name: (line, _with(child, path[1:], value))}, node.line)
+
+
+def check_variables(environ: Mapping[str, str], problems: list[Problem]) -> None:
+    """Report variables that look like a misspelt setting, which would otherwise be passed over in silence."""
+    known = {name.removeprefix(PREFIX) for name in variables()} | {CONFIG.removeprefix(PREFIX)}
+    for name in environ:
+        rest = name.removeprefix(PREFIX)
+        if rest == name or rest in known or _SERVICE_LINK.fullmatch(rest):
+            continue
+        if near := did_you_mean(rest, known, 0.75):
+            near = near.replace('"', f'"{PREFIX}', 1)
+            problems.append(Problem(ENVIRONMENT, 0, name, f"sets nothing{near}"))
+
+
+def sidecar(environ: Mapping[str, str], problems: list[Problem]) -> tuple[Document, Document]:
+    """The configuration and the policy of a sidecar that has no files: one key, one route, one anonymous caller.
+
+    ``PRODUCTLANE_KEY`` is the key itself or ``file:/path``; ``PRODUCTLANE_SCOPES`` are scopes with spaces or
+    commas between them.
+    """
+    text = environ.get(KEY, "")
+    source = text if text.startswith("file:") else f"env:{KEY}"
+    scopes = [scope for scope in re.split(r"[\s,]+", environ.get(SCOPES, "")) if scope]
+    if not scopes:
+        message = (
+            'is missing: the scopes that the app may use, as in "threads:read contacts:read"; none are given by default'
+        )
+        problems.append(Problem(ENVIRONMENT, 0, SCOPES, message))
+    key = {"secrets": [source]}
+    gateway = _node({"keys": {"default": key}, "routes": [{"path": "/**", "keys": ["default"]}]})
+    policy = _node({"caller": "sidecar", "authenticate": {"anonymous": "true"}, "scopes": scopes})
+    return (
+        Document(ENVIRONMENT, gateway, problems, {("keys",): (ENVIRONMENT, KEY)}),
+        Document(ENVIRONMENT, policy, problems, {("scopes",): (ENVIRONMENT, SCOPES)}),
+    )
+
+
+def _node(value: object) -> Node:
+    match value:
+        case dict():
+            return Table({name: (0, _node(child)) for name, child in value.items()}, 0)
+        case list():
+            return Items(tuple(map(_node, value)), 0)
+        case _:
+            return Scalar(str(value), Style.GIVEN, 0)

@@ -1,0 +1,249 @@
+"""YAML read strictly into nodes that know their lines. Nothing is guessed: a scalar stays text until it is asked for.
+
+Refused: duplicate keys, anchors, aliases, tags, directives, a second document, other encodings than UTF-8, more than
+256 kB, more than 20 levels.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import msgspec
+import yaml
+
+from gateway.config.problem import Problem, Steps, dotted, shown
+from gateway.config.scalar import reads_as
+
+MAX_BYTES: Final = 256 * 1024
+MAX_DEPTH: Final = 20
+
+
+class Style(Enum):
+    """How a scalar was written. ``GIVEN`` comes from the environment or a flag, which have no types."""
+
+    PLAIN = "plain"
+    QUOTED = "quoted"
+    GIVEN = "given"
+
+
+class Scalar(msgspec.Struct, frozen=True):
+    """Text that is not yet a value."""
+
+    text: str
+    style: Style
+    line: int
+
+
+class Items(msgspec.Struct, frozen=True):
+    """A list."""
+
+    items: tuple["Node", ...]
+    line: int
+
+
+class Table(msgspec.Struct, frozen=True):
+    """A mapping: key to the key's line and the value."""
+
+    entries: Mapping[str, tuple[int, "Node"]]
+    line: int
+
+
+Node: TypeAlias = Scalar | Items | Table
+
+
+class Document:
+    """The nodes of one file, and the list that its problems go to.
+
+    ``root`` is None where the file could not be read; then the reason is among the problems. ``origins`` are the
+    values that came from elsewhere: path to the name of the source and of the setting there.
+    """
+
+    def __init__(
+        self,
+        file: str,
+        root: Node | None,
+        problems: list[Problem],
+        origins: Mapping[Steps, tuple[str, str]] | None = None,
+    ) -> None:
+        self.file: Final = file
+        self.root: Final = root
+        self.problems: Final = problems
+        self.origins: Final = dict(origins or {})
+        self._faulty: Final[list[Steps]] = []
+        self._left_out: Final[set[Steps]] = set()
+
+    def report(self, path: Steps, message: str, line: int = 0) -> None:
+        """Record a problem at a path; without a line, at that of the nearest node that exists."""
+        self._faulty.append(path)
+        origin = self.origin(path)
+        if origin is not None:
+            self.problems.append(Problem(*_at(origin), message))
+        else:
+            self.problems.append(Problem(self.file, line or self._line(path), dotted(path), message))
+
+    def origin(self, path: Steps) -> tuple[str, str] | None:
+        """Where the value at a path came from, if not from the file."""
+        return next((self.origins[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.origins), None)
+
+    def sound(self, path: Steps) -> bool:
+        """Whether nothing has been reported at a path, or below it."""
+        return not any(faulty[: len(path)] == path for faulty in self._faulty)
+
+    def leave_out(self, path: Steps) -> None:
+        """Note that the list item at a path could not be read, and is not in the list that was made of it."""
+        self._left_out.add(path)
+
+    def places(self, *path: str | int) -> Iterator[int]:
+        """The places in the file of the items of a list as it was read, for use with `zip`; without end."""
+        return (place for place in itertools.count() if (*path, place) not in self._left_out)
+
+    def names(self, *path: str) -> tuple[str, ...]:
+        """The keys of the mapping at a path, whatever is wrong with their values."""
+        node = self.root
+        for step in path:
+            node = node.entries[step][1] if isinstance(node, Table) and step in node.entries else None
+        return tuple(node.entries) if isinstance(node, Table) else ()
+
+    def _line(self, path: Steps) -> int:
+        node, line = self.root, self.root.line if self.root else 0
+        for step in path:
+            if isinstance(node, Table) and isinstance(step, str) and step in node.entries:
+                line, node = node.entries[step]
+            elif isinstance(node, Items) and isinstance(step, int) and step < len(node.items):
+                node = node.items[step]
+                line = node.line
+            else:
+                break
+        return line
+
+
+def check_once(document: Document, path: Steps, values: Iterable[str]) -> None:
+    """Report what a list, as it was read, names a second time."""
+    seen: set[str] = set()
+    for place, value in zip(document.places(*path), values, strict=False):
+        if value in seen:
+            document.report((*path, place), "is named twice")
+        seen.add(value)
+
+
+def _at(origin: tuple[str, str]) -> tuple[str, int, str]:
+    return origin[0], 0, origin[1]
+
+
+def open_document(path: Path, problems: list[Problem]) -> Document:
+    """The document in a file."""
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        problems.append(Problem(str(path), 0, "", f"cannot be read: {error.strerror}"))
+        return Document(str(path), None, problems)
+    return parse(str(path), data, problems)
+
+
+def parse(file: str, data: bytes, problems: list[Problem]) -> Document:
+    """The document in a file's bytes."""
+    faults: list[tuple[Steps, int, str]] = []
+    root: Node | None = None
+    try:
+        root = _Builder(_text(data), faults).document()
+    except _Unreadable as error:
+        problems.append(Problem(file, error.line, dotted(error.path), error.message))
+    except yaml.YAMLError as error:
+        problems.append(Problem(file, _line_of(error), "", _explain(error)))
+    document = Document(file, root, problems)
+    for path, line, message in faults:
+        document.report(path, message, line)
+    return document
+
+
+class _Unreadable(Exception):
+    """The file is refused as a whole."""
+
+    def __init__(self, line: int, path: Steps, message: str) -> None:
+        super().__init__(message)
+        self.line, self.path, self.message = line, path, message
+
+
+def _text(data: bytes) -> str:
+    if len(data) > MAX_BYTES:
+        raise _Unreadable(0, (), f"is larger than {MAX_BYTES // 1024} kB")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise _Unreadable(line, (), "is not UTF-8 text") from None
+
+
+def _line_of(error: yaml.YAMLError) -> int:
+    mark = getattr(error, "problem_mark", None)
+    return mark.line + 1 if mark is not None else 0
+
+
+def _explain(error: yaml.YAMLError) -> str:
+    """The parser's own words, without the excerpt that it can add: an excerpt could hold anything."""
+    what = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be parsed"
+    hint = "; inside [ ] and { }, text that holds one of [ ] { } , has to be quoted" if "expected ','" in what else ""
+    return f"is not valid YAML: {what}{hint}"
+
+
+class _Builder:
+    """Makes nodes of the parser's events. Recursion is bounded by `MAX_DEPTH`."""
+
+    def __init__(self, text: str, faults: list[tuple[Steps, int, str]]) -> None:
+        # libyaml where PyYAML was built with it: 1 ms for the catalog instead of 15.
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        self._events: Final[Iterator[Any]] = yaml.parse(text, Loader=loader)
+        self._faults: Final = faults
+
+    def document(self) -> Node:
+        next(self._events)
+        start = next(self._events)
+        if isinstance(start, yaml.StreamEndEvent):
+            raise _Unreadable(0, (), "is empty")
+        if start.version or start.tags:
+            raise _Unreadable(1, (), "YAML directives are not allowed")
+        root = self._node(next(self._events), ())
+        next(self._events)
+        after = next(self._events)
+        if not isinstance(after, yaml.StreamEndEvent):
+            raise _Unreadable(after.start_mark.line + 1, (), "holds a second document; one is allowed")
+        return root
+
+    def _node(self, event: Any, path: Steps) -> Node:
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
+            raise _Unreadable(line, path, "anchors and aliases are not allowed; write the value out")
+        if event.tag is not None:
+            raise _Unreadable(line, path, f"the tag {shown(event.tag)} is not allowed; tags have no meaning here")
+        if isinstance(event, yaml.ScalarEvent):
+            return Scalar(event.value, Style.QUOTED if event.style else Style.PLAIN, line)
+        if len(path) >= MAX_DEPTH:
+            raise _Unreadable(line, (), f"is nested more than {MAX_DEPTH} levels deep")
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self._items(line, path)
+        return self._table(line, path)
+
+    def _items(self, line: int, path: Steps) -> Items:
+        items: list[Node] = []
+        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+            items.append(self._node(event, (*path, len(items))))
+        return Items(tuple(items), line)
+
+    def _table(self, line: int, path: Steps) -> Table:
+        entries: dict[str, tuple[int, Node]] = {}
+        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+            key = self._node(event, path)
+            if not isinstance(key, Scalar):
+                raise _Unreadable(key.line, path, "a key has to be plain text")
+            here = (*path, key.text)
+            value = self._node(next(self._events), here)
+            if key.text in entries:
+                self._faults.append((here, key.line, f"is given twice, first in line {entries[key.text][0]}"))
+                continue
+            if key.style is Style.PLAIN and (other := reads_as(key.text)):
+                self._faults.append((here, key.line, f"YAML can read this key as {other}; quote it"))
+            entries[key.text] = (key.line, value)
+        return Table(entries, line)

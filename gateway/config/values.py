@@ -1,0 +1,87 @@
+"""Addresses and URLs of the configuration, checked and made into values."""
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from gateway.config.snapshot import Address
+
+# sun_path of unix(7) holds 108 bytes with its closing zero.
+_LONGEST_SOCKET: Final = 107
+_HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?\.?")
+_BASE: Final = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
+_NUMERIC: Final = re.compile(r"[0-9.]*|.*:.*")
+_DOTS: Final = re.compile(r"/\.{1,2}(?:/|$)")
+
+
+def address(text: str, base: Path) -> Address:
+    """An address from ``host:port``, ``[IPv6]:port`` or ``unix:/path``, the path being relative to ``base``.
+
+    Raises `ValueError` with what is wrong.
+    """
+    if text.startswith("unix:"):
+        path = base / text.removeprefix("unix:")
+        if len(str(path).encode()) > _LONGEST_SOCKET:
+            raise ValueError(f"the path of a unix socket may have at most {_LONGEST_SOCKET} bytes")
+        return Address(path=path)
+    host, _, port = text.rpartition(":")
+    if int(port) > 65535:
+        raise ValueError("a port is at most 65535")
+    host = host.removeprefix("[").removesuffix("]")
+    # `127.1` and the like are names to some resolvers and addresses to others.
+    if not (_is_ip(host) if _NUMERIC.fullmatch(host) else _HOST.fullmatch(host)):
+        raise ValueError("the host is neither an address nor a name")
+    return Address(host, int(port))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine and nothing else: 127.0.0.0/8, ::1, localhost."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def is_private(listener: Address) -> bool:
+    """Whether only this machine reaches a listener."""
+    return listener.path is not None or is_loopback(listener.host)
+
+
+def base_url(text: str) -> str:
+    """The upstream's base URL without its last slash.
+
+    Raises `ValueError` with what is wrong, without showing the text: a user name or password may stand in it.
+    """
+    if not text.isascii() or not text.isprintable() or any(c in text for c in " \\"):
+        raise ValueError("the URL holds spaces, control characters, backslashes or other characters than ASCII")
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("the URL's host or port cannot be read") from None
+    if parts.scheme not in ("https", "http") or not host:
+        raise ValueError("expected a URL such as https://productlane.com/api/v2")
+    if "@" in parts.netloc:
+        raise ValueError("the URL may not hold a user name or password")
+    if "?" in text or "#" in text:
+        raise ValueError("the URL may not hold a query or fragment")
+    if parts.scheme == "http" and not is_loopback(host):
+        raise ValueError("http:// is for loopback only, since keys would cross the network in clear; use https://")
+    if port == 0 or not (_HOST.fullmatch(host) or ":" in host):
+        raise ValueError("the URL's host or port cannot be read")
+    path = parts.path.rstrip("/")
+    if not _BASE.fullmatch(path) or _DOTS.search(path):
+        raise ValueError("the URL's path may hold only plain segments")
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{'' if port is None else f':{port}'}{path}"

@@ -1,0 +1,173 @@
+"""HTTP/1.1 messages of the upstream leg (RFC 9112): heads read strictly, bodies framed, without any input or output."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+MAX_HEAD: Final = 65_536
+MAX_CHUNK_LINE: Final = 256
+MAX_TRAILERS: Final = 16_384
+
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([\t -~\x80-\xff]*))?")
+# RFC 9110 section 5.1 and 5.5. No white space before the colon, no obs-fold, no control characters.
+_FIELD: Final = re.compile(
+    rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*((?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?)[ \t]*"
+)
+_CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t -~\x80-\xff]*)?")
+
+
+class Malformed(ValueError):
+    """The bytes are not a message that RFC 9112 allows. The text says what is wrong and quotes nothing."""
+
+
+class Framing(Enum):
+    """How the end of a body is known (RFC 9112 section 6.3)."""
+
+    NONE = "none"
+    LENGTH = "length"
+    CHUNKED = "chunked"
+    CLOSE = "close"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A response head. ``length`` is the body's, where `Framing.LENGTH` or a bodiless answer states one."""
+
+    status: int
+    reason: str
+    fields: tuple[tuple[str, str], ...]
+    framing: Framing
+    length: int | None
+    keep_alive: bool
+
+
+def read_head(raw: bytes, method: str) -> Head:
+    """Read a response head up to but without its empty line, as the answer to a request with this method.
+
+    Header values are decoded as UTF-8 with surrogates for other bytes. Raises `Malformed`.
+    """
+    status_line, *lines = raw.split(b"\r\n")
+    matched = _STATUS_LINE.fullmatch(status_line)
+    if matched is None:
+        raise Malformed("the status line is not HTTP/1.0 or HTTP/1.1 with a status from 100 to 599")
+    minor, status = matched[1], int(matched[2])
+    fields: list[tuple[str, str]] = []
+    lengths: set[bytes] = set()
+    codings: list[bytes] = []
+    connection: set[bytes] = set()
+    for line in lines:
+        field = _FIELD.fullmatch(line)
+        if field is None:
+            raise Malformed("a header line is not `name: value`")
+        name, value = field[1], field[2]
+        match name.lower():
+            case b"content-length":
+                lengths.add(value)
+            case b"transfer-encoding":
+                codings.append(value.lower())
+            case b"connection":
+                connection.update(token.strip().lower() for token in value.split(b","))
+        fields.append((name.decode("ascii"), value.decode("utf-8", "surrogateescape")))
+    framing, length = _framing(method, status, minor, lengths, codings)
+    keep_alive = b"close" not in connection and (minor == b"1" or b"keep-alive" in connection)
+    reason = (matched[3] or b"").decode("utf-8", "surrogateescape")
+    return Head(status, reason, tuple(fields), framing, length, keep_alive and framing is not Framing.CLOSE)
+
+
+def _framing(
+    method: str, status: int, minor: bytes, lengths: set[bytes], codings: list[bytes]
+) -> tuple[Framing, int | None]:
+    """RFC 9112 section 6.3, and where it lets a recipient choose, the choice that cannot be misread."""
+    if len(lengths) > 1 or not all(text.isdigit() and len(text) <= 18 for text in lengths):
+        raise Malformed("Content-Length is not one number")
+    length = int(next(iter(lengths))) if lengths else None
+    if codings:
+        if length is not None:
+            raise Malformed("both Content-Length and Transfer-Encoding are given")
+        if codings != [b"chunked"] or minor == b"0":
+            raise Malformed("Transfer-Encoding is not `chunked` alone")
+    if method == "HEAD" or status < 200 or status in (204, 304):
+        return Framing.NONE, length
+    if codings:
+        return Framing.CHUNKED, None
+    return (Framing.CLOSE, None) if length is None else (Framing.LENGTH, length)
+
+
+class Chunked:
+    """Takes a chunked body apart (RFC 9112 section 7.1) as its bytes arrive. Extensions and trailers are dropped.
+
+    ``done`` tells that the last chunk and the trailers have been read, ``surplus`` that bytes came after them.
+    """
+
+    __slots__ = ("_buffer", "_left", "_state", "done", "surplus")
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._left = 0
+        self._state = "size"
+        self.done = False
+        self.surplus = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The pieces of the body that these bytes complete. Raises `Malformed`."""
+        data = self._buffer + data if self._buffer else data
+        pieces: list[bytes] = []
+        at = 0
+        while True:
+            if self._state == "data":
+                piece = data[at : at + self._left]
+                if piece:
+                    pieces.append(piece)
+                at += len(piece)
+                self._left -= len(piece)
+                if self._left:
+                    break
+                self._state = "end"
+            if self._state == "end":
+                if len(data) - at < 2:
+                    break
+                if data[at : at + 2] != b"\r\n":
+                    raise Malformed("a chunk is longer than its size says")
+                at += 2
+                self._state = "size"
+            end = data.find(b"\r\n", at)
+            if end < 0:
+                if len(data) - at > (MAX_CHUNK_LINE if self._state == "size" else MAX_TRAILERS):
+                    raise Malformed("a chunk's size line or the trailers are too long")
+                break
+            line = data[at:end]
+            at = end + 2
+            if self._state == "size":
+                self._size(line)
+            elif not line:
+                self.done = True
+                break
+        self._buffer = b"" if self.done else data[at:]
+        self.surplus = self.done and at < len(data)
+        return pieces
+
+    def _size(self, line: bytes) -> None:
+        matched = _CHUNK_SIZE.fullmatch(line) if len(line) <= MAX_CHUNK_LINE else None
+        if matched is None:
+            raise Malformed("a chunk's size is not a hexadecimal number")
+        self._left = int(matched[1], 16)
+        self._state = "data" if self._left else "trailer"
+
+
+def write_head(method: str, target: str, host: str, fields: Iterable[tuple[str, str]], length: int | None) -> bytes:
+    """A request head with its empty line; ``length`` None frames the body as chunked, -1 says that there is none.
+
+    Raises `Malformed` where a field could not be sent as one line.
+    """
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}"]
+    lines += [f"{name}: {value}" for name, value in fields]
+    if length is None:
+        lines.append("Transfer-Encoding: chunked")
+    elif length >= 0:
+        lines.append(f"Content-Length: {length}")
+    head = "\r\n".join(lines)
+    if head.count("\r") != len(lines) - 1 or head.count("\n") != len(lines) - 1 or "\0" in head:
+        raise Malformed("a header field holds a line break or NUL")
+    return head.encode("utf-8", "surrogateescape") + b"\r\n\r\n"

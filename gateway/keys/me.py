@@ -1,0 +1,200 @@
+"""Asks Productlane ``GET /me``: one request, and what its answer means. Sent on a session that does nothing else."""
+
+import asyncio
+from dataclasses import dataclass
+from ssl import SSLContext
+from typing import Any, Final
+
+import aiohttp
+from aiohttp_client_cache.session import CachedSession
+from multidict import CIMultiDict
+from yarl import URL
+
+from gateway.core.headers import request_headers
+from gateway.core.identity import Identity, NotAnIdentity
+from gateway.core.secret import Secret
+from gateway.keys.storage import Clock, Storage
+from gateway.keys.store import Answer, Answers, MeCache, identity_in, key_of
+
+MAX_BODY: Final = 262_144
+
+# Productlane's codes by status, from its page on errors.
+REFUSALS: Final = {401: "unauthenticated", 410: "unsupported_key_version"}
+
+# After a fault, how long no further question is asked: an outage costs one request its time-out, not each request.
+# A 429 or 503 may ask for more by `Retry-After`, within reason.
+PAUSE: Final = 1.0
+MAX_PAUSE: Final = 60.0
+
+# First row that fits wins. aiohttp's own time-outs are TimeoutErrors as well as ClientErrors.
+FAULTS: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (TimeoutError, "no answer in time"),
+    (aiohttp.ClientConnectorDNSError, "the name does not resolve"),
+    (aiohttp.ClientSSLError, "TLS failed, or the certificate is not trusted"),
+    (aiohttp.ClientConnectorError, "no connection"),
+    (NotAnIdentity, "the answer is not an identity"),
+    (aiohttp.ClientPayloadError, "the answer was cut short or is too large"),
+    (aiohttp.ClientError, "the connection broke, or the answer is not HTTP"),
+    (OSError, "the connection broke, or the answer is not HTTP"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Good:
+    """An identity that was asked for ``age`` seconds ago; ``kept`` where it came from the storage."""
+
+    identity: Identity
+    age: float
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Productlane does not take the secret; ``code`` is its word for why."""
+
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Nothing was learnt. ``why`` is free of secrets; ``pause`` is the seconds in which not to ask again."""
+
+    why: str
+    pause: float = PAUSE
+
+
+class _Bounded(aiohttp.ClientResponse):
+    """A response whose body is never read beyond `MAX_BODY` bytes, not even by the library that keeps it."""
+
+    async def read(self) -> bytes:
+        if self._body is None:
+            try:
+                self._body = await self._read()
+            except BaseException:
+                self.close()  # the library has not given it to anybody yet who could
+                raise
+        return self._body
+
+    async def _read(self) -> bytes:
+        pieces, size = [], 0
+        async for piece in self.content.iter_any():
+            size += len(piece)
+            if size > MAX_BODY:
+                raise aiohttp.ClientPayloadError("too large")
+            pieces.append(piece)
+        return b"".join(pieces)
+
+
+class Me:
+    """``GET /me`` below ``url``, the upstream's base without a trailing slash, in ``timeout`` seconds at most."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        ttl: float,
+        stale_if_error: float,
+        timeout: float,
+        ssl: SSLContext | None,
+        clock: Clock,
+        storage: Storage,
+    ) -> None:
+        self._url: Final = URL(f"{url}/me", encoded=True)
+        self._timeout: Final = timeout
+        self._ssl: Final = ssl
+        self._clock: Final = clock
+        self._answers: Final = Answers(storage, ttl=ttl, stale_if_error=stale_if_error, clock=clock)
+        self._cache: Final = MeCache(self._url, self._answers, clock)
+        self._session: CachedSession | None = None
+        self._closed = False
+        self._deletions: Final[set[asyncio.Task[None]]] = set()
+
+    async def ask(self, secret: Secret, *, fresh: bool) -> Good | Refusal | Fault:
+        """What the storage or else Productlane says of a secret; Productlane alone where ``fresh``. Never raises."""
+        if self._closed:
+            return Fault("closed")
+        try:
+            kept = None if fresh else await self._cache.get_response(key_of(secret))
+            if isinstance(kept, Answer):
+                return Good(identity_in(kept, await kept.read()), self._answers.age(kept), kept=True)
+            return await self._question(secret)
+        except tuple(kind for kind, _ in FAULTS) as error:
+            return Fault(next(why for kind, why in FAULTS if isinstance(error, kind)))
+
+    async def stale(self, secret: Secret) -> Good | None:
+        """The last good answer in the storage, where it may still be used while Productlane cannot be asked."""
+        answer = await self._answers.stale(key_of(secret))
+        if answer is None:
+            return None
+        try:
+            return Good(identity_in(answer, await answer.read()), self._answers.age(answer), kept=True)
+        except NotAnIdentity:
+            return None
+
+    def drop(self, secret: Secret) -> None:
+        """Forget what was asked for up to now, at once; the storage follows. Called on the event loop."""
+        key = key_of(secret)
+        self._answers.drop(key)
+        deletion = asyncio.get_running_loop().create_task(self._answers.delete(key))
+        self._deletions.add(deletion)
+        deletion.add_done_callback(self._deletions.discard)
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._deletions:
+            await asyncio.wait(self._deletions)
+        if self._session is not None:
+            await self._session.close()  # type: ignore[no-untyped-call]
+
+    async def _question(self, secret: Secret) -> Good | Refusal | Fault:
+        """Ask Productlane. What is kept has been read before, and `refresh` says so.
+
+        Otherwise the session would read it under its lock, and a question after `drop` wait for one from before.
+        """
+        began = self._clock()
+        headers = CIMultiDict(request_headers(_OWN, secret))
+        asking = self._open().get(self._url, headers=headers, allow_redirects=False, refresh=True)
+        async with asking as response:
+            if response.status != 200:
+                return self._refused(secret, response)
+            return Good(identity_in(response, await response.read()), self._clock() - began, kept=False)
+
+    def _refused(self, secret: Secret, response: aiohttp.ClientResponse) -> Refusal | Fault:
+        code = REFUSALS.get(response.status)
+        if code is not None:
+            self.drop(secret)
+            return Refusal(code)
+        return Fault(f"status {response.status}", _pause(response.headers.get("Retry-After", "")))
+
+    def _open(self) -> CachedSession:
+        """The session, made at first use since it needs the running loop.
+
+        One question a minute and secret gains nothing from kept connections, and a new one cannot have died unseen.
+        """
+        if self._session is None:
+            ssl: Any = True if self._ssl is None else self._ssl
+            self._session = CachedSession(
+                cache=self._cache,
+                connector=aiohttp.TCPConnector(ssl=ssl, force_close=True),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                response_class=_Bounded,
+                timeout=aiohttp.ClientTimeout(total=self._timeout),
+                auto_decompress=False,
+                trust_env=False,
+            )
+        return self._session
+
+
+# All that /me is asked with, beside the key and `Via`, which keeps a gateway from asking itself. They stand here so
+# that aiohttp adds none of its own.
+_OWN: Final = (
+    ("Accept", "application/json"),
+    ("Accept-Encoding", "identity"),
+    ("User-Agent", "productlane-gateway"),
+)
+
+
+def _pause(retry_after: str) -> float:
+    """``Retry-After`` in seconds (RFC 9110 section 10.2.3), within bounds; a date counts as absent."""
+    asked = float(retry_after) if retry_after.isascii() and retry_after.isdigit() and len(retry_after) <= 6 else 0.0
+    return min(max(asked, PAUSE), MAX_PAUSE)

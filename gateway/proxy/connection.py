@@ -1,0 +1,256 @@
+"""One connection to the upstream: bytes in, bytes out, one exchange at a time."""
+
+import asyncio
+from collections import deque
+from typing import Final, cast
+
+from gateway.core.message import MAX_HEAD, Chunked, Framing, Head, Malformed, read_head
+
+# Past this many bytes that the caller has not taken yet, the upstream is no longer read: memory stays flat while TCP
+# slows the upstream down.
+HIGH_WATER: Final = 131_072
+_FOREVER: Final = float("inf")
+_MAX_INTERIM: Final = 16
+
+
+class Lost(Exception):
+    """The exchange failed. ``error`` is the error type of RFC 9209 section 2.3, ``note`` the same in words.
+
+    ``answered`` tells that a byte of the answer had arrived.
+    """
+
+    def __init__(self, error: str, note: str, *, answered: bool = False) -> None:
+        super().__init__(note)
+        self.error: Final = error
+        self.note: Final = note
+        self.answered: Final = answered
+
+
+class Connection(asyncio.Protocol):
+    """Sends a request, reads its answer, and may then be used again while ``reusable`` says so.
+
+    ``deadline`` is the loop time at which whoever owns the connection calls `expire`.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.transport: asyncio.Transport | None = None
+        self.deadline = _FOREVER
+        self.idle_since = 0.0
+        self.idle_timeout = 0.0
+        self._method = ""
+        self._answering = False
+        self._sent = False
+        self._received = False
+        self._buffer = b""
+        self._interim = 0
+        self._head: asyncio.Future[Head] | None = None
+        self._framing = Framing.NONE
+        self._left = 0
+        self._chunked: Chunked | None = None
+        self._pieces: deque[bytes] = deque()
+        self._buffered = 0
+        self._done = True
+        self._keep_alive = True
+        self._lost: Lost | None = None
+        self._reader: asyncio.Future[None] | None = None
+        self._paused_reading = False
+        self._writable: asyncio.Future[None] | None = None
+
+    # What the owner calls.
+
+    @property
+    def alive(self) -> bool:
+        return self._lost is None and self.transport is not None and not self.transport.is_closing()
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the exchange ended so that nothing of it can be taken for a part of the next one."""
+        return self.alive and self._done and self._sent and self._keep_alive and not self._pieces
+
+    @property
+    def complete(self) -> bool:
+        """Whether the whole body has arrived."""
+        return self._done
+
+    def begin(self, method: str, head: bytes) -> "asyncio.Future[Head]":
+        """Send a request's head, with its body where that is at hand; the future gives the answer's head."""
+        self._method = method
+        self._answering, self._done, self._sent, self._received = True, False, False, False
+        self._interim, self._chunked = 0, None
+        self._head = self._loop.create_future()
+        if self._lost is not None:
+            self._head.set_exception(self._lost)
+        elif self.transport is not None:
+            self.transport.write(head)
+        return self._head
+
+    async def write(self, data: bytes) -> None:
+        """Send a part of the body; returns when the socket takes more. Raises `Lost`."""
+        if self._lost is not None:
+            raise self._lost
+        if self.transport is not None:
+            self.transport.write(data)
+        if self._writable is not None:
+            await self._writable
+            if self._lost is not None:
+                raise self._lost
+
+    def sent(self) -> None:
+        """The request is complete."""
+        self._sent = True
+
+    async def read(self) -> bytes:
+        """The next bytes of the body, ``b""`` at its end. Raises `Lost` where the answer is cut short."""
+        while not self._pieces:
+            if self._done:
+                return b""
+            if self._lost is not None:
+                raise self._lost
+            self._reader = self._loop.create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+        return self.take()
+
+    def take(self) -> bytes:
+        """All bytes of the body that are at hand."""
+        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces.clear()
+        self._buffered = 0
+        if self._paused_reading and self.transport is not None and not self.transport.is_closing():
+            self._paused_reading = False
+            self.deadline = self._loop.time() + self.idle_timeout
+            self.transport.resume_reading()
+        return data
+
+    def abort(self) -> None:
+        """Drop the connection without waiting for the peer."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    def expire(self) -> None:
+        """The deadline has passed."""
+        self.deadline = _FOREVER
+        phase = "between two bytes of its answer" if self._received else "to begin its answer"
+        error = "http_response_timeout" if self._sent else "connection_write_timeout"
+        self._fail(Lost(error, f"the upstream took too long {phase}", answered=self._received))
+        self.abort()
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._answering or self._done:
+            # Bytes that nobody asked for would be read as the next request's answer.
+            self._keep_alive = False
+            self.abort()
+            return
+        self._received = True
+        self.deadline = self._loop.time() + self.idle_timeout
+        try:
+            if self._head is not None:
+                data = self._read_head(self._buffer + data if self._buffer else data)
+            if self._head is None:
+                self._read_body(data)
+        except Malformed as problem:
+            self._fail(Lost("http_protocol_error", f"the upstream's answer is malformed: {problem}", answered=True))
+            self.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._answering and not self._done and self._head is None and self._framing is Framing.CLOSE and exc is None:
+            self._finish()
+        answered = self._received
+        self._fail(Lost("connection_terminated", "the upstream closed the connection", answered=answered))
+        self.transport = None
+
+    def pause_writing(self) -> None:
+        self._writable = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        self._writable = None
+
+    # How an answer is read.
+
+    def _read_head(self, data: bytes) -> bytes:
+        """Read as many heads as there are up to the final one; returns what follows it."""
+        while (end := data.find(b"\r\n\r\n")) >= 0:
+            if end > MAX_HEAD:
+                break
+            head = read_head(data[:end], self._method)
+            data = data[end + 4 :]
+            if head.status >= 200:
+                self._buffer = b""
+                self._begin_body(head)
+                return data
+            self._interim += 1
+            if head.status == 101 or self._interim > _MAX_INTERIM:
+                raise Malformed("an interim answer that was not asked for")
+        if len(data) > MAX_HEAD:
+            raise Malformed(f"the head is longer than {MAX_HEAD} bytes")
+        self._buffer = data
+        return b""
+
+    def _begin_body(self, head: Head) -> None:
+        self._framing = head.framing
+        self._keep_alive = head.keep_alive
+        self._left = head.length or 0
+        self._chunked = Chunked() if head.framing is Framing.CHUNKED else None
+        if head.framing is Framing.NONE or (head.framing is Framing.LENGTH and not self._left):
+            self._finish()
+        answer, self._head = self._head, None
+        if answer is not None and not answer.done():
+            answer.set_result(head)
+
+    def _read_body(self, data: bytes) -> None:
+        if not data:
+            return
+        surplus = False
+        if self._chunked is not None and not self._done:
+            for piece in self._chunked.feed(data):
+                self._add(piece)
+            surplus = self._chunked.surplus
+            if self._chunked.done:
+                self._finish()
+        elif self._framing is Framing.CLOSE:
+            self._add(data)
+        else:
+            surplus = len(data) > self._left
+            if self._left:
+                self._add(data[: self._left] if surplus else data)
+                self._left -= min(self._left, len(data))
+                if not self._left:
+                    self._finish()
+        if surplus:
+            self._keep_alive = False
+        if self._buffered > HIGH_WATER and not self._done and not self._paused_reading and self.transport is not None:
+            self._paused_reading = True
+            self.deadline = _FOREVER
+            self.transport.pause_reading()
+
+    def _add(self, piece: bytes) -> None:
+        self._pieces.append(piece)
+        self._buffered += len(piece)
+        self._wake()
+
+    def _finish(self) -> None:
+        self._done = True
+        self.deadline = _FOREVER
+        self._wake()
+
+    def _fail(self, lost: Lost) -> None:
+        if self._lost is None:
+            self._lost = lost
+        if self._head is not None and not self._head.done():
+            self._head.set_exception(self._lost)
+        self._wake()
+        self.resume_writing()
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)

@@ -1,0 +1,202 @@
+"""One request, top to bottom.
+
+bytes → edge → target → caller → endpoint → policy → route → key → upstream → bytes
+          └───────┴────────┴─────────┴─────────┴────────┴──────┴───────┴──► Refused: one answer, count and log line
+"""
+
+import asyncio
+import json
+import time
+import traceback
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+from gateway.callers.credentials import identify, supplied_key
+from gateway.core.policy import Policy, decide
+from gateway.core.refusal import Code, Reason, Refused, envelope, proxy_status
+from gateway.core.routing import Route
+from gateway.core.target import read_target
+from gateway.proxy import edge
+from gateway.proxy.forward import Forwarder
+from gateway.proxy.reply import Reply
+from gateway.proxy.serving import Current, Serving
+from gateway.telemetry.log import Log
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.record import Record, RequestIds, trace_id
+from gateway.telemetry.usage import Usage
+
+# These end a request that policy has let through; the decision stays what it was.
+_NOT_DECISIONS: Final = frozenset(
+    {Reason.UPSTREAM, Reason.FAULT, Reason.TIME, Reason.BODY, Reason.LOAD, Reason.DRAIN, Reason.KEY_REFUSED}
+)
+_ME: Final = "GET /me"
+_CUT: Final = "drain"
+
+
+class Handler:
+    """Serves requests: callable as `aiohttp.web.Server` asks. ``clock`` is Unix time in seconds."""
+
+    def __init__(
+        self, current: Current, metrics: Metrics, log: Log, usage: Usage, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._current: Final = current
+        self._metrics: Final = metrics
+        self._log: Final = log
+        self._usage: Final = usage
+        self._clock: Final = clock
+        self._forwarder: Final = Forwarder(metrics)
+        self._new_request_id: Final = RequestIds()
+        self._in_hand: set[asyncio.Task[object] | None] = set()
+        self._day = -1
+        self._today = date.min
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Serve one request. Whatever happens, it is answered, counted and logged once."""
+        started = time.perf_counter()
+        record = self._record(request)
+        task = asyncio.current_task()
+        self._in_hand.add(task)
+        self._metrics.in_flight += 1
+        reply: Reply | None = None
+        try:
+            try:
+                reply = await self._serve(request, record)
+            except Refused as refused:
+                reply = _refusal(refused, record)
+            except asyncio.CancelledError as cancelled:
+                if _CUT not in cancelled.args or record.status:
+                    raise
+                reply = _refusal(_cut_by_drain(), record)
+            except ConnectionError:
+                raise
+            except Exception as failure:  # noqa: BLE001 - a fault of our own, told here and nowhere else
+                reply = _refusal(_fault(failure), record)
+            if self._current.draining:
+                reply.close()
+            await reply.prepare(request)
+            await reply.write_eof()
+        finally:
+            self._in_hand.discard(task)
+            self._metrics.in_flight -= 1
+            record.bytes_out = reply.bytes_out if reply is not None else 0
+            record.duration_ms = (time.perf_counter() - started) * 1000
+            self._tell(record)
+        return reply
+
+    def refuse(self, request: web.BaseRequest, refused: Refused) -> Reply:
+        """The answer to a request that could not be parsed; its connection ends."""
+        record = self._record(request)
+        reply = _refusal(refused, record)
+        reply.close()
+        self._tell(record)
+        return reply
+
+    def cut(self) -> None:
+        """End every request in hand: one that has no answer yet gets ``draining``, a half-sent answer is cut."""
+        for task in self._in_hand:
+            if task is not None:
+                task.cancel(_CUT)
+
+    def _record(self, request: web.BaseRequest) -> Record:
+        trace = trace_id(request.headers.get("traceparent"))
+        return Record(request_id=self._new_request_id(), method=request.method, trace_id=trace)
+
+    def _tell(self, record: Record) -> None:
+        self._metrics.count(record)
+        self._usage.count(record)
+        self._log.request(record)
+
+    async def _serve(self, request: web.BaseRequest, record: Record) -> Reply:
+        serving = self._current.serving
+        snapshot = serving.snapshot
+        edge.check(request)
+        target = read_target(request.method, request.raw_path)
+        policy = self._identify(request, serving, record)
+        endpoint = snapshot.catalog.find(target)
+        record.endpoint, record.lane = endpoint.name, endpoint.lane.value
+        permit = decide(policy, endpoint, self._date())
+        record.decision = "would_deny" if permit.would_deny else "allow"
+        record.reason = permit.reason
+        route = snapshot.routes.find(policy.caller, endpoint)
+        if endpoint.name == _ME and (reply := await self._me(serving, route, policy, record)):
+            return reply
+        chosen = await serving.keyring.choose(route, permit)
+        record.key, record.slot = chosen.key, chosen.slot
+        return await self._forwarder.forward(request, serving, target, endpoint.lane, chosen, record)
+
+    def _identify(self, request: web.BaseRequest, serving: Serving, record: Record) -> Policy:
+        authorization = request.headers.getall("Authorization", [])
+        try:
+            record.caller = identify(authorization, serving.snapshot.callers)
+        finally:
+            if authorization and (version := supplied_key(authorization)):
+                self._metrics.caller_supplied_key(record.caller, version)
+        return serving.snapshot.policies[record.caller]
+
+    async def _me(self, serving: Serving, route: Route, policy: Policy, record: Record) -> Reply | None:
+        """``GET /me`` from the identity cache; None where the identity is unknown, so that the upstream is asked."""
+        chosen, known = await serving.keyring.me(route)
+        if known.identity is None:
+            return None
+        record.key, record.slot, record.status = chosen.key, chosen.slot, 200
+        left = f"ttl={int(serving.snapshot.identity.ttl - known.age)}"
+        # RFC 9211 section 2: a stale answer is a hit whose ttl is negative.
+        outcome = f"fwd=miss; fwd-status=200; stored; {left}" if known.result == "miss" else f"hit; {left}"
+        fields = [
+            ("Content-Type", "application/json"),
+            ("Age", str(int(known.age))),
+            ("Cache-Status", f"productlane-gateway; {outcome}"),
+            ("X-Request-Id", record.request_id),
+        ]
+        body = json.dumps(known.identity.as_seen_by(policy), separators=(",", ":")).encode()
+        return Reply(200, fields, body=body)
+
+    def _date(self) -> date:
+        """Today in UTC, worked out once a day."""
+        day = int(self._clock() // 86400)
+        if day != self._day:
+            self._day, self._today = day, datetime.fromtimestamp(day * 86400, UTC).date()
+        return self._today
+
+
+def _refusal(refused: Refused, record: Record) -> Reply:
+    """The one answer that every refusal gets. The connection ends where the rest of the request cannot be trusted."""
+    record.status, record.code, record.source = refused.status, refused.code.value, "gateway"
+    record.note = refused.note
+    if refused.reason not in _NOT_DECISIONS:
+        record.decision, record.reason = "deny", refused.reason
+    elif not record.reason:
+        record.reason = refused.reason
+    fields = [
+        ("Content-Type", "application/json"),
+        ("X-Request-Id", record.request_id),
+        ("Proxy-Status", proxy_status(refused.proxy_error, refused.note)),
+        *refused.headers,
+    ]
+    body = json.dumps(envelope(refused, record.request_id), ensure_ascii=False, separators=(",", ":")).encode()
+    return Reply(refused.status, fields, body=body, close=refused.reason in (Reason.FRAMING, Reason.TIME, Reason.BODY))
+
+
+def _cut_by_drain() -> Refused:
+    return Refused(
+        Code.DRAINING,
+        Reason.DRAIN,
+        "The gateway is shutting down.",
+        note="the request was still being served when `drain.timeout` ran out",
+        headers=(("Retry-After", "1"),),
+    )
+
+
+def _fault(failure: Exception) -> Refused:
+    """A fault of the program. Its text may quote a header or a key, so only its type and place are told."""
+    frame = traceback.extract_tb(failure.__traceback__)[-1]
+    return Refused(
+        Code.INTERNAL_ERROR,
+        Reason.FAULT,
+        "The gateway failed to serve this request.",
+        note=f"{type(failure).__name__} at {Path(frame.filename).name}:{frame.lineno}",
+    )

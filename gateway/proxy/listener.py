@@ -1,0 +1,196 @@
+"""The traffic listener: aiohttp's HTTP/1.1 parser and connections, with the limits and silences that they lack."""
+
+import asyncio
+import json
+from collections import Counter
+from typing import Any, Final, cast
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from gateway.config.snapshot import Limits
+from gateway.core.refusal import Code, Reason, Refused, envelope, proxy_status
+from gateway.proxy import edge
+from gateway.proxy.handler import Handler
+from gateway.telemetry.log import Log
+from gateway.telemetry.record import RequestIds
+
+_SWEEP: Final = 0.5
+# How long a caller that was refused in the middle of its body may go on sending, so that it reads the answer instead
+# of a reset (RFC 9112 section 9.6).
+_LINGER: Final = 2.0
+
+
+class Connection(RequestHandler):
+    """One caller's connection.
+
+    ``serving`` counts its requests in hand; ``head_since`` is the loop time at which a head began to arrive.
+    """
+
+    __slots__ = ("_address", "_admitted", "_listener", "head_since", "serving")
+
+    def __init__(self, listener: "Listener", **options: Any) -> None:
+        super().__init__(listener, **options)
+        self._listener = listener
+        self._address = ""
+        self._admitted = False
+        self.serving = 0
+        self.head_since: float | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing has arrived since the last answer."""
+        return not self.serving and self.head_since is None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        peer = transport.get_extra_info("peername")
+        self._address = str(peer[0]) if isinstance(peer, tuple) else ""
+        refused = self._listener.admit(self._address)
+        if refused is not None:
+            cast(asyncio.Transport, transport).write(self._listener.last_words(refused))
+            cast(asyncio.Transport, transport).close()
+            return
+        self._admitted = True
+        self.head_since = self._loop.time()
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._admitted:
+            self._listener.left(self._address)
+            super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._admitted:
+            if self.idle:
+                self.head_since = self._loop.time()
+            super().data_received(data)
+
+    def expire_head(self) -> None:
+        """The head did not arrive in time (RFC 9110 section 15.5.9)."""
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.write(self._listener.last_words(_late_head()))
+        self.force_close()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,  # noqa: ARG002 - aiohttp's signature
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002
+    ) -> web.StreamResponse:
+        """Answer what aiohttp could not parse. Its own answer and log line would quote the offending bytes."""
+        return self._listener.handler.refuse(request, edge.unparsed(exc))
+
+    def log_exception(self, *_args: Any, **kw: Any) -> None:
+        """Tell that a connection failed; the exception's text may quote a header, so only its type is told."""
+        self._listener.log.event("error", "connection_fault", error=type(kw.get("exc_info")).__name__)
+
+
+class Listener(web.Server):
+    """Makes a `Connection` for each that is accepted, within the limits, and closes those whose head does not come."""
+
+    def __init__(self, handler: Handler, limits: Limits, log: Log) -> None:
+        super().__init__(self._serve, handler_cancellation=True)
+        self.handler: Final = handler
+        self.log: Final = log
+        self._limits = limits
+        self._open: Counter[str] = Counter()
+        self._connected = 0
+        self._new_request_id: Final = RequestIds()
+        self._loop_now = asyncio.get_running_loop().time
+        self._sweeper = asyncio.get_running_loop().call_later(_SWEEP, self._sweep)
+
+    def __call__(self) -> RequestHandler:
+        """The protocol of a new connection.
+
+        aiohttp's own factory falls back to defaults for all options where one is misspelt; this one fails.
+        """
+        return Connection(
+            self,
+            loop=asyncio.get_running_loop(),
+            access_log=None,
+            auto_decompress=False,
+            keepalive_timeout=self._limits.keepalive_timeout,
+            lingering_time=_LINGER,
+        )
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection = cast(Connection, request.protocol)
+        connection.serving += 1
+        connection.head_since = None
+        try:
+            return await self.handler(request)
+        finally:
+            connection.serving -= 1
+
+    def admit(self, address: str) -> Refused | None:
+        """Count a new connection in, or say why not."""
+        limits = self._limits
+        if self._connected >= limits.connections:
+            return _overloaded(f"`limits.connections` allows {limits.connections} connections")
+        if address and self._open[address] >= limits.connections_per_address:
+            allowed = limits.connections_per_address
+            return _overloaded(f"`limits.connections_per_address` allows {allowed} connections of one address")
+        self._connected += 1
+        self._open[address] += 1
+        return None
+
+    def left(self, address: str) -> None:
+        self._connected -= 1
+        self._open[address] -= 1
+        if not self._open[address]:
+            del self._open[address]
+
+    def last_words(self, refused: Refused) -> bytes:
+        """A whole answer in bytes, for a connection that is about to end without a request."""
+        request_id = self._new_request_id()
+        body = json.dumps(envelope(refused, request_id)).encode()
+        phrase = {408: "Request Timeout", 503: "Service Unavailable"}[refused.status]
+        head = (
+            f"HTTP/1.1 {refused.status} {phrase}\r\nContent-Type: application/json\r\nX-Request-Id: {request_id}\r\n"
+            f"Proxy-Status: {proxy_status(refused.proxy_error, refused.note)}\r\n"
+            + "".join(f"{name}: {value}\r\n" for name, value in refused.headers)
+            + f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        )
+        return head.encode() + body
+
+    def _sweep(self) -> None:
+        """One timer for all heads: aiohttp's own counts silence from the last answer only."""
+        now = self._loop_now()
+        self._sweeper = asyncio.get_running_loop().call_later(_SWEEP, self._sweep)
+        oldest = now - self._limits.head_timeout
+        for connection in self.connections:
+            since = cast(Connection, connection).head_since
+            if since is not None and since <= oldest:
+                cast(Connection, connection).expire_head()
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a request is in hand or its head is arriving."""
+        return any(not cast(Connection, connection).idle for connection in self.connections)
+
+    def close_idle(self) -> None:
+        """Close the connections on which nothing is going on."""
+        for connection in self.connections:
+            if cast(Connection, connection).idle:
+                connection.force_close()
+
+    async def stop(self) -> None:
+        """Close every connection, whatever it is at."""
+        self._sweeper.cancel()
+        await self.shutdown(0.1)
+
+
+def _late_head() -> Refused:
+    return Refused(
+        Code.REQUEST_TIMEOUT,
+        Reason.TIME,
+        "The request's head did not arrive in time.",
+        note="`limits.head_timeout` has passed",
+    )
+
+
+def _overloaded(note: str) -> Refused:
+    return Refused(
+        Code.OVERLOADED, Reason.LOAD, "Too many connections are open.", note=note, headers=(("Retry-After", "1"),)
+    )

@@ -1,0 +1,24 @@
+"""What one request is served with, in one frozen value; a reload swaps it whole."""
+
+from dataclasses import dataclass
+
+from gateway.config.snapshot import Snapshot
+from gateway.keys.keyring import Keyring
+from gateway.proxy.upstream import Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A checked configuration with the keys and the upstream that go with it."""
+
+    snapshot: Snapshot
+    keyring: Keyring
+    upstream: Upstream
+
+
+@dataclass(slots=True)
+class Current:
+    """The one mutable cell. A request reads it once, so no request is judged by a mixture of two configurations."""
+
+    serving: Serving
+    draining: bool = False

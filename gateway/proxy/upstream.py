@@ -1,0 +1,289 @@
+"""The upstream leg behind one narrow interface: `Upstream.send` takes an `Outgoing` and gives an `Incoming`.
+
+Connections are kept and used again, last used first. A GET or HEAD is sent once more when its connection failed before
+a byte of the answer; nothing else is ever sent twice.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from gateway.config.snapshot import Upstream as Settings
+from gateway.core.message import Head, write_head
+from gateway.core.refusal import Code, Reason, Refused
+from gateway.proxy.connection import Connection, Lost
+
+# Shorter than what common servers and load balancers grant (nginx 75 s, AWS ALB 60 s, Node.js 5 s is the exception),
+# so that it is nearly always this side that closes an idle connection and no request meets a closing one.
+_KEEP_IDLE: Final = 15.0
+# How long a request waits for one of `max_connections`.
+_ACQUIRE_TIMEOUT: Final = 2.0
+_SWEEP: Final = 0.1
+# Repeats may be a tenth of all requests and ten at a time, as in Linkerd's retry budget, so that an outage is not
+# made worse by its own echo.
+_RETRY_RATIO: Final = 0.1
+_RETRY_BURST: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A request for the upstream. ``target`` is below the base URL; fields are without Host and framing.
+
+    ``body`` is bytes, or an iterator of bytes with ``length`` where it is known.
+    """
+
+    method: str
+    target: str
+    fields: list[tuple[str, str]]
+    body: bytes | AsyncIterator[bytes] | None = None
+    length: int | None = None
+
+
+# What goes wrong while connecting, and the error type of RFC 9209 section 2.3. The first row that fits wins.
+_CONNECT_FAILURES: Final[tuple[tuple[type[Exception], str, str], ...]] = (
+    (TimeoutError, "connection_timeout", "connecting to the upstream took too long"),
+    (ssl.SSLCertVerificationError, "tls_certificate_error", "the upstream's certificate was refused"),
+    (ssl.SSLError, "tls_protocol_error", "the TLS handshake with the upstream failed"),
+    (socket.gaierror, "dns_error", "the upstream's name could not be resolved"),
+    (ConnectionRefusedError, "connection_refused", "the upstream refused the connection"),
+    (OSError, "destination_unavailable", "the upstream could not be reached"),
+)
+_CODES: Final = {
+    "connection_timeout": Code.UPSTREAM_TIMEOUT,
+    "http_response_timeout": Code.UPSTREAM_TIMEOUT,
+    "connection_write_timeout": Code.UPSTREAM_TIMEOUT,
+    "http_protocol_error": Code.UPSTREAM_BROKEN,
+    "connection_terminated": Code.UPSTREAM_BROKEN,
+}
+_SENTENCES: Final = {
+    Code.UPSTREAM_TIMEOUT: "Productlane did not answer in time.",
+    Code.UPSTREAM_BROKEN: "Productlane's answer was broken off or could not be read.",
+    Code.UPSTREAM_UNREACHABLE: "Productlane could not be reached.",
+}
+
+
+def refusal(lost: Lost) -> Refused:
+    """What the caller is told of a failed exchange."""
+    code = _CODES.get(lost.error, Code.UPSTREAM_UNREACHABLE)
+    return Refused(code, Reason.UPSTREAM, _SENTENCES[code], note=lost.note, proxy_error=lost.error)
+
+
+class Incoming:
+    """An answer whose head has arrived. It must be closed; closing it early frees the upstream.
+
+    ``length`` is what the upstream states of the body's length, None where it states none.
+    """
+
+    def __init__(self, connection: Connection, status: int, reason: str, fields: tuple[tuple[str, str], ...]) -> None:
+        self.status: Final = status
+        self.reason: Final = reason
+        self.fields: Final = fields
+        self.length: int | None = None
+        self._connection = connection
+        self._close: Callable[[], None] = lambda: None
+
+    @property
+    def whole(self) -> bool:
+        """Whether the body is complete, so that reading it does not wait."""
+        return self._connection.complete
+
+    async def read(self) -> bytes:
+        """The next bytes of the body, ``b""`` at its end. Raises `Lost` where it is cut short."""
+        return await self._connection.read()
+
+    def close(self) -> None:
+        close, self._close = self._close, lambda: None
+        close()
+
+
+class Upstream:
+    """All connections to one base URL."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        tls: ssl.SSLContext | None,
+        *,
+        on_retry: Callable[[str], None] = lambda _reason: None,
+    ) -> None:
+        parts = urlsplit(settings.url)
+        self._settings = settings
+        self._tls = tls if parts.scheme == "https" else None
+        self._host = parts.hostname or ""
+        self._port = parts.port or (443 if self._tls else 80)
+        self._authority = parts.netloc
+        self._base = parts.path
+        self._on_retry = on_retry
+        self._idle: list[Connection] = []
+        self._active: set[Connection] = set()
+        self._slots = asyncio.Semaphore(settings.max_connections)
+        self._retries = _RETRY_BURST
+        self._loop = asyncio.get_running_loop()
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    async def send(self, outgoing: Outgoing) -> Incoming:
+        """Send a request and wait for the head of its answer.
+
+        Raises `Refused` where the upstream fails, and whatever the body's iterator raises.
+        """
+        await self._acquire()
+        try:
+            return await self._send(outgoing)
+        except BaseException:
+            self._slots.release()
+            raise
+
+    async def _acquire(self) -> None:
+        if not self._slots.locked():
+            await self._slots.acquire()
+            return
+        try:
+            async with asyncio.timeout(_ACQUIRE_TIMEOUT):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise Refused(
+                Code.OVERLOADED,
+                Reason.LOAD,
+                "Too many requests are waiting for Productlane.",
+                note=f"all {self._settings.max_connections} connections of `upstream.max_connections` are in use",
+                headers=(("Retry-After", "1"),),
+            ) from None
+
+    async def _send(self, outgoing: Outgoing) -> Incoming:
+        self._retries = min(_RETRY_BURST, self._retries + _RETRY_RATIO)
+        may_repeat = outgoing.method in ("GET", "HEAD") and outgoing.body is None
+        connection = self._take()
+        while True:
+            try:
+                return await self._exchange(connection or await self._connect(), outgoing)
+            except Lost as lost:
+                timed_out = _CODES.get(lost.error) is Code.UPSTREAM_TIMEOUT
+                if lost.answered or timed_out or not may_repeat or self._retries < 1:
+                    raise refusal(lost) from None
+                self._retries -= 1
+                may_repeat = False
+                connection = None
+                self._on_retry("closed" if lost.error == "connection_terminated" else "connect")
+
+    async def _exchange(self, connection: Connection, outgoing: Outgoing) -> Incoming:
+        body = outgoing.body
+        length = len(body) if isinstance(body, bytes) else outgoing.length
+        if body is None:
+            # RFC 9110 section 8.6: a method that anticipates content says that there is none.
+            length = -1 if outgoing.method in ("GET", "HEAD", "DELETE", "OPTIONS") else 0
+        head = write_head(outgoing.method, self._base + outgoing.target, self._authority, outgoing.fields, length)
+        connection.idle_timeout = self._settings.idle_timeout
+        connection.deadline = self._loop.time() + self._settings.response_timeout
+        self._active.add(connection)
+        self._sweep_later()
+        try:
+            if body is None or isinstance(body, bytes):
+                answer = connection.begin(outgoing.method, head + body if body else head)
+                connection.sent()
+                response = await answer
+            else:
+                response = await self._stream(connection, outgoing.method, head, body, chunked=length is None)
+        except BaseException:
+            self._active.discard(connection)
+            connection.abort()
+            raise
+        incoming = Incoming(connection, response.status, response.reason, response.fields)
+        incoming.length = response.length
+        incoming._close = lambda: self._release(connection)  # noqa: SLF001 - the one place that makes an Incoming
+        return incoming
+
+    async def _stream(
+        self, connection: Connection, method: str, head: bytes, body: AsyncIterator[bytes], *, chunked: bool
+    ) -> Head:
+        """Send a body as it comes. An answer that arrives before its end is taken, and the rest is not sent."""
+        answer = connection.begin(method, head)
+        pump = asyncio.ensure_future(self._pump(connection, body, chunked=chunked))
+        try:
+            await asyncio.wait((answer, pump), return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                await pump  # Raises what the body raised; else the answer is all that is missing.
+            return await answer
+        finally:
+            if not pump.done():
+                pump.cancel()
+            await asyncio.gather(pump, return_exceptions=True)
+            if answer.done() and not answer.cancelled():
+                answer.exception()  # Seen, so that the loop does not report it as lost.
+
+    async def _pump(self, connection: Connection, body: AsyncIterator[bytes], *, chunked: bool) -> None:
+        forever = float("inf")
+        connection.deadline = forever  # While the caller is silent, its own time-out runs.
+        async for piece in body:
+            if piece:
+                connection.deadline = self._loop.time() + self._settings.idle_timeout
+                await connection.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+                connection.deadline = forever
+        if chunked:
+            await connection.write(b"0\r\n\r\n")
+        connection.sent()
+        connection.deadline = self._loop.time() + self._settings.response_timeout
+
+    def _take(self) -> Connection | None:
+        """An idle connection, the one used last; older ones that are past their time are closed."""
+        oldest = self._loop.time() - _KEEP_IDLE
+        while self._idle and (self._idle[0].idle_since < oldest or not self._idle[0].alive):
+            self._idle.pop(0).abort()
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.alive:
+                return connection
+        return None
+
+    async def _connect(self) -> Connection:
+        try:
+            async with asyncio.timeout(self._settings.connect_timeout):
+                _, connection = await self._loop.create_connection(
+                    lambda: Connection(self._loop),
+                    self._host,
+                    self._port,
+                    ssl=self._tls,
+                    server_hostname=self._host if self._tls else None,
+                )
+        except Exception as failure:
+            for kind, error, note in _CONNECT_FAILURES:
+                if isinstance(failure, kind):
+                    raise Lost(error, note) from None
+            raise
+        return connection
+
+    def _release(self, connection: Connection) -> None:
+        self._active.discard(connection)
+        self._slots.release()
+        if connection.reusable and not self._closed:
+            connection.idle_since = self._loop.time()
+            self._idle.append(connection)
+        else:
+            connection.abort()
+
+    def _sweep_later(self) -> None:
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(_SWEEP, self._sweep)
+
+    def _sweep(self) -> None:
+        """One timer for all deadlines: re-arming one for every read would cost more than the read."""
+        self._sweeper = None
+        now = self._loop.time()
+        for connection in [c for c in self._active if c.deadline <= now]:
+            connection.expire()
+        if self._active:
+            self._sweep_later()
+
+    async def close(self) -> None:
+        """Close every connection; exchanges that are under way end as broken."""
+        self._closed = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for connection in (*self._idle, *self._active):
+            connection.abort()
+        self._idle.clear()
+        await asyncio.sleep(0)

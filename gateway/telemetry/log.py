@@ -1,0 +1,181 @@
+"""The log: one line for each request and each event, with fields from a closed list."""
+
+import time
+from collections.abc import Callable
+from typing import Any, Final, Literal, TypeAlias, TypedDict, Unpack
+
+import msgspec
+
+from gateway.telemetry.lines import Lines
+from gateway.telemetry.record import Record
+
+Level: TypeAlias = Literal["debug", "info", "warning", "error"]
+LEVELS: Final[tuple[Level, ...]] = ("debug", "info", "warning", "error")
+
+
+class Fields(TypedDict, total=False):
+    """What an event may tell. Values are names and settings from the config, facts of the process, and numbers.
+
+    ``problems`` are a config's, each with its place. ``error`` is an exception's class, ``place`` a ``file:line``.
+    """
+
+    version: str
+    python: str
+    aiohttp: str
+    config: str
+    listener: str
+    address: str
+    callers: int
+    keys: int
+    policies: int
+    routes: int
+    endpoints: int
+    caller: str
+    key: str
+    slot: str
+    preview: str
+    workspace: str
+    state: str
+    previous: str
+    outcome: str
+    reason: str
+    problems: list[str]
+    signal: str
+    in_flight: int
+    seconds: float
+    count: int
+    logger: str
+    error: str
+    place: str
+    request_id: str
+
+
+_FIELDS: Final = frozenset(Fields.__annotations__)
+
+
+class Log:
+    """Writes to a file descriptor, and never makes a request wait or fail: see `Lines` for what happens to lines then.
+
+    A request's line is ``info``; ``warning`` for a 5xx from upstream, ``error`` for one of the gateway. ``clock`` gives
+    Unix time. `close` when done.
+    """
+
+    def __init__(
+        self,
+        fd: int = 1,
+        *,
+        level: Level = "info",
+        style: Literal["json", "console"] = "json",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.level: Final = level
+        self._lines: Final = Lines(fd)
+        self._clock = clock
+        self._least = LEVELS.index(level)
+        self._console = style == "console"
+        self._second = -1
+        self._stamp = ""
+        self._encode = msgspec.json.Encoder().encode
+
+    @property
+    def dropped(self) -> int:
+        """Lines lost because their reader or disk did not take them."""
+        return self._lines.dropped
+
+    def request(self, record: Record) -> None:
+        """Tell of a finished request, once."""
+        level: Level = "info"
+        if record.status >= 500:
+            level = "warning" if record.source == "upstream" else "error"
+        if LEVELS.index(level) < self._least:
+            return
+        if self._console:
+            self._lines.put(_console_line(self._now(), level, _request_sentence(record)))
+        else:
+            self._put(_request_fields(self._now(), level, record))
+
+    def event(self, level: Level, event: str, **fields: Unpack[Fields]) -> None:
+        """Tell of something else than a request. Raises TypeError for a field that `Fields` does not list."""
+        if not fields.keys() <= _FIELDS:
+            raise TypeError(f"a log line has no field {', '.join(sorted(fields.keys() - _FIELDS))}")
+        if LEVELS.index(level) < self._least:
+            return
+        if self._console:
+            told = " ".join(f"{name}={value}" for name, value in fields.items())
+            self._lines.put(_console_line(self._now(), level, f"{event}  {told}"))
+        else:
+            self._put({"time": self._now(), "level": level, "event": event, **fields})
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Write what is held, blocking for at most ``timeout`` seconds."""
+        self._lines.close(timeout)
+
+    def _put(self, fields: dict[str, Any]) -> None:
+        try:
+            line = self._encode(fields)
+        except UnicodeEncodeError:
+            # Bytes outside UTF-8 reach Python as lone surrogates, which JSON cannot carry.
+            line = self._encode({name: _utf8(value) for name, value in fields.items()})
+        self._lines.put(line + b"\n")
+
+    def _now(self) -> str:
+        """RFC 3339 in UTC with milliseconds. The part before the dot is made once a second."""
+        ms = int(self._clock() * 1000)
+        second = ms // 1000
+        if second != self._second:
+            self._second = second
+            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._stamp}.{ms % 1000:03d}Z"
+
+
+def _request_fields(now: str, level: Level, record: Record) -> dict[str, Any]:
+    """The fields of a request's line, in their order, as DESIGN section 11 lists them."""
+    upstream_ms = record.upstream_ms
+    return {
+        "time": now,
+        "level": level,
+        "request_id": record.request_id,
+        "upstream_request_id": record.upstream_request_id,
+        "caller": record.caller,
+        "endpoint": record.endpoint,
+        "method": record.method,
+        "status": record.status,
+        "source": record.source,
+        "decision": record.decision,
+        "reason": record.reason,
+        "key": record.key,
+        "slot": record.slot,
+        "lane": record.lane,
+        "wait_ms": round(record.wait_ms, 3),
+        "upstream_ms": None if upstream_ms is None else round(upstream_ms, 3),
+        "duration_ms": round(record.duration_ms, 3),
+        "bytes_in": record.bytes_in,
+        "bytes_out": record.bytes_out,
+        "trace_id": record.trace_id,
+    }
+
+
+def _request_sentence(record: Record) -> str:
+    asked = record.endpoint if record.endpoint != "other" else f"{record.method} (no endpoint)"
+    parts = [f"{record.status:3d} {asked}", f"caller {record.caller}"]
+    if record.decision:
+        parts.append(f"{record.decision}: {record.reason}")
+    if record.key:
+        parts.append(f"key {record.key}/{record.slot}")
+    upstream = "" if record.upstream_ms is None else f" ({record.upstream_ms:.1f} upstream)"
+    parts += [f"{record.duration_ms:.1f} ms{upstream}", record.request_id]
+    if record.note:
+        parts.append(record.note)
+    return "  ".join(parts)
+
+
+def _console_line(now: str, level: Level, sentence: str) -> bytes:
+    """One line for a terminal: whatever could move the cursor or begin another line is shown as ``?``."""
+    text = f"{now[11:23]} {level.upper():7} {sentence}"
+    return ("".join(c if c.isprintable() else "?" for c in text) + "\n").encode("utf-8", "replace")
+
+
+def _utf8(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_utf8(item) for item in value]
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

@@ -1,0 +1,232 @@
+"""Every metric there is. Label values come from the config and closed lists, never from a request."""
+
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import version as version_of
+from typing import Final, cast
+
+from prometheus_client import CollectorRegistry, Metric, ProcessCollector
+from prometheus_client.registry import Collector
+
+from gateway import __version__
+from gateway.telemetry import exposition, labels
+from gateway.telemetry.facts import BudgetFacts, KeyFacts
+from gateway.telemetry.labels import NONE, OTHER
+from gateway.telemetry.record import Record
+from gateway.telemetry.series import Counter, Histogram, gauge
+
+# What the gateway answers itself (refusals, /me) takes up to 5 ms; Productlane, as a SaaS API seen from afar, 50 ms to
+# 1 s, so the buckets are finest there; 5 s is the longest wait for budget and 60 s for a first byte (DESIGN section 3).
+DURATIONS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+_AUTH_STATUSES: Final = frozenset({401, 403, 410})
+
+
+class Metrics:
+    """All counts of one process, to be collected by a registry. Its methods are for the thread of the loop.
+
+    ``in_flight`` is the number of requests being served; whoever serves them adds and subtracts. Until `know` names the
+    config's callers, endpoints and keys, each of them counts as ``other``.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry: Final = registry or CollectorRegistry()
+        self.in_flight = 0
+        self.budgets: Final[dict[tuple[str, str], BudgetFacts]] = {}
+        self._callers: frozenset[str] = frozenset()
+        self._endpoints: frozenset[str] = frozenset()
+        self._key_names: frozenset[str] = frozenset()
+        self._key_source: Callable[[], Iterable[KeyFacts]] = tuple
+        self._keys: tuple[KeyFacts, ...] = ()
+        self._dropped_lines: Callable[[], int] | None = None
+        self._reloaded: tuple[bool, float] | None = None
+        self._build = (__version__, platform.python_version(), version_of("aiohttp"))
+        self._requests = Counter(
+            "requests", "Requests answered, by who answered.", ("caller", "endpoint", "status", "source")
+        )
+        self._auth = Counter(
+            "auth_responses",
+            "Answers 401, 403 and 410, whoever gave them.",
+            ("status", "code", "source", "caller", "endpoint", "key"),
+        )
+        self._duration = Histogram(
+            "request_duration_seconds",
+            "Time from a request's head to the last byte of its answer.",
+            ("lane", "source"),
+            DURATIONS,
+        )
+        self._upstream = Histogram(
+            "upstream_duration_seconds",
+            "Time from the first byte sent to Productlane until the head of its answer, or its failure.",
+            ("lane", "source"),
+            DURATIONS,
+        )
+        self._decisions = Counter(
+            "policy_decisions",
+            "Decisions by policy; would_deny is let through by audit.",
+            ("caller", "decision", "reason"),
+        )
+        self._lookups = Counter("identity_lookups", "Look-ups of a key's identity.", ("key", "result"))
+        self._retries = Counter("upstream_retries", "Requests sent to Productlane once more.", ("reason",))
+        self._supplied = Counter(
+            "caller_supplied_keys",
+            "Requests in which a caller sent a Productlane key of its own.",
+            ("caller", "version"),
+        )
+        self._reloads = Counter("config_reloads", "Loads of the config, the first included.", ("outcome",))
+        self._reloads.values.update({("success",): 0, ("failure",): 0})
+        ProcessCollector(registry=self.registry)
+        self.registry.register(cast("Collector", self))
+
+    def know(self, *, callers: Iterable[str], endpoints: Iterable[str], keys: Iterable[str]) -> None:
+        """The names that labels may take from now on, those of the config; counts under names that are gone go too."""
+        self._callers = frozenset({*callers, NONE})
+        self._endpoints = frozenset(endpoints)
+        self._key_names = frozenset({*keys, NONE})
+        _keep(self._requests, {0: self._callers, 1: self._endpoints})
+        _keep(self._auth, {3: self._callers, 4: self._endpoints, 5: self._key_names})
+        _keep(self._decisions, {0: self._callers})
+        _keep(self._lookups, {0: self._key_names})
+        _keep(self._supplied, {0: self._callers})
+        for at in [at for at in self.budgets if at[0] not in self._key_names]:
+            del self.budgets[at]
+
+    def watch_keys(self, source: Callable[[], Iterable[KeyFacts]]) -> None:
+        """Where the facts about keys come from; asked before each scrape, in the thread that calls `refresh`."""
+        self._key_source = source
+
+    def watch_log(self, dropped: Callable[[], int]) -> None:
+        """Where the number of log lines dropped so far comes from."""
+        self._dropped_lines = dropped
+
+    def count(self, record: Record) -> None:
+        """Count a finished request, once."""
+        caller = record.caller if record.caller in self._callers else OTHER
+        endpoint = record.endpoint if record.endpoint in self._endpoints else OTHER
+        source = record.source if record.source in labels.SOURCES else OTHER
+        status = labels.STATUSES.get(record.status, OTHER)
+        lane = record.lane if record.lane in labels.LANES else OTHER
+        self._requests.inc((caller, endpoint, status, source))
+        self._duration.observe((lane, source), record.duration_ms / 1000)
+        if record.upstream_ms is not None:
+            self._upstream.observe((lane, source), record.upstream_ms / 1000)
+        if record.decision in labels.DECISIONS:
+            reason = record.reason if record.reason in labels.REASONS else OTHER
+            self._decisions.inc((caller, record.decision, reason))
+        if record.status in _AUTH_STATUSES:
+            code = record.code if record.code in labels.CODES else OTHER
+            self._auth.inc((status, code, source, caller, endpoint, self._key_label(record.key)))
+
+    def identity_lookup(self, key: str, result: str) -> None:
+        """Count a look-up of a key's identity: ``hit``, ``miss``, ``stale``, ``refused`` or ``error``."""
+        self._lookups.inc((self._key_label(key), result if result in labels.LOOKUPS else OTHER))
+
+    def upstream_retry(self, reason: str) -> None:
+        """Count a request sent once more: ``connect`` (no connection) or ``closed`` (before a byte of the answer)."""
+        self._retries.inc((reason if reason in labels.RETRIES else OTHER,))
+
+    def caller_supplied_key(self, caller: str, version: str) -> None:
+        """Count a Productlane key that a caller sent: ``v1`` or ``v2``."""
+        known = caller if caller in self._callers else OTHER
+        self._supplied.inc((known, version if version in labels.KEY_VERSIONS else OTHER))
+
+    def config_loaded(self, *, ok: bool, now: float | None = None) -> None:
+        """Count a load of the config, the first included. ``now`` is a Unix time."""
+        self._reloads.inc(("success" if ok else "failure",))
+        succeeded_at = self._reloaded[1] if self._reloaded else 0.0
+        self._reloaded = (ok, (time.time() if now is None else now) if ok else succeeded_at)
+
+    def budget(self, key: str, lane: str, *, limit: int, remaining: int, reset: int) -> None:
+        """Keep the last reading of a key's budget, as ``X-RateLimit-*`` tell it."""
+        if key in self._key_names and lane in labels.LANES:
+            self.budgets[key, lane] = BudgetFacts(limit, remaining, reset)
+
+    def refresh(self) -> None:
+        """Ask for the facts about keys anew. To be called on the loop, just before `render` goes to a thread."""
+        self._keys = tuple(self._key_source())
+
+    def render(self, accept: str = "") -> bytes:
+        """The exposition, in the format that `exposition.content_type` names for the same ``Accept``.
+
+        Meant for a thread: 5,000 series take 40 ms, in which it often lets go of the GIL.
+        """
+        return exposition.render(self.registry, accept)
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric family; prometheus-client's way to ask."""
+        counters = (self._requests, self._auth, self._decisions, self._lookups, self._retries, self._supplied)
+        yield from (counter.family() for counter in (*counters, self._reloads))
+        yield self._duration.family()
+        yield self._upstream.family()
+        yield gauge("in_flight_requests", "Requests being served.", (), [((), self.in_flight)])
+        yield from self._key_families()
+        yield from self._budget_families()
+        yield from self._own_families()
+
+    def _key_label(self, key: str) -> str:
+        return key if key in self._key_names else OTHER if key else NONE
+
+    def _key_families(self) -> Iterator[Metric]:
+        slots = [(key.name, slot.slot, slot) for key in self._keys for slot in key.slots]
+        yield gauge(
+            "key_info",
+            "What Productlane says of each secret; the preview is four characters.",
+            ("key", "slot", "preview", "workspace", "api_key_id"),
+            [((key, place, slot.preview, slot.workspace, slot.api_key_id), 1) for key, place, slot in slots],
+        )
+        yield gauge(
+            "key_state",
+            "1 for the state that a secret is in.",
+            ("key", "slot", "state"),
+            [((key, place, state), state == slot.state) for key, place, slot in slots for state in labels.KEY_STATES],
+        )
+        yield gauge(
+            "key_last_used_timestamp_seconds",
+            "When a secret was last sent to Productlane.",
+            ("key", "slot"),
+            [((key, place), slot.last_used) for key, place, slot in slots if slot.last_used is not None],
+        )
+        yield gauge(
+            "key_scopes_missing",
+            "Scopes that routes and policies need of a key and it lacks.",
+            ("key",),
+            [((key.name,), len(key.missing)) for key in self._keys if key.missing is not None],
+        )
+        yield gauge(
+            "key_scopes_excess",
+            "Scopes that a key carries and no policy uses.",
+            ("key",),
+            [((key.name,), len(key.excess)) for key in self._keys if key.excess is not None],
+        )
+
+    def _budget_families(self) -> Iterator[Metric]:
+        read = list(self.budgets.copy().items())
+        at = ("key", "lane")
+        yield gauge("budget_remaining", "Requests left, as last read.", at, [(k, facts.remaining) for k, facts in read])
+        yield gauge(
+            "budget_limit", "Requests granted a minute, as last read.", at, [(k, facts.limit) for k, facts in read]
+        )
+
+    def _own_families(self) -> Iterator[Metric]:
+        if self._reloaded is not None:
+            ok, at = self._reloaded
+            yield gauge("config_last_reload_successful", "1 if the last load of the config succeeded.", (), [((), ok)])
+            yield gauge(
+                "config_last_reload_success_timestamp_seconds",
+                "When the config was last loaded with success.",
+                (),
+                [((), at)],
+            )
+        if self._dropped_lines is not None:
+            dropped = Counter("log_lines_dropped", "Log lines lost because their reader or disk did not take them.")
+            dropped.inc((), self._dropped_lines())
+            yield dropped.family()
+        yield gauge("build_info", "1, with what is running.", ("version", "python", "aiohttp"), [(self._build, 1)])
+
+
+def _keep(counter: Counter, known: dict[int, frozenset[str]]) -> None:
+    """Drop the series whose label at a place is neither known nor ``other``."""
+    gone = [at for at in counter.values if any(at[i] != OTHER and at[i] not in names for i, names in known.items())]
+    for at in gone:
+        del counter.values[at]

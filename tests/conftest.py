@@ -1,0 +1,47 @@
+"""Fixtures for every test: the loop that the gateway runs on, an upstream, and a gateway in front of it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from tests.kit import Running, Upstream, running
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Tests run on the loop that the command runs on."""
+    return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    """An upstream that records."""
+    server = Upstream()
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def start(tmp_path: Path, upstream: Upstream) -> AsyncIterator[Callable[..., Any]]:
+    """Start gateways in front of the upstream: ``await start(policies=[…], **settings)``."""
+    async with AsyncExitStack() as stack:
+        count = 0
+
+        async def begin(**settings: Any) -> Running:
+            nonlocal count
+            count += 1
+            return await stack.enter_async_context(running(tmp_path / str(count), upstream, **settings))
+
+        yield begin
+
+
+@pytest.fixture
+async def run(start: Callable[..., Any]) -> Running:
+    """A gateway with one key and one caller that may do everything."""
+    gateway: Running = await start()
+    return gateway

@@ -1,0 +1,1 @@
+"""The deciding core: functions of values, so tables and properties are enough."""

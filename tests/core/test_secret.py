@@ -1,0 +1,146 @@
+"""`gateway.core.secret`: what counts as a key, and that one never shows itself."""
+
+import copy
+import json
+import pickle
+from dataclasses import asdict, dataclass
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.secret import BadSecret, Secret
+
+TEXT = "pl_v2_abcdSECRETpart"
+# printf 'productlane-gateway fingerprint v1' | openssl dgst -sha256 -hmac pl_v2_abcdSECRETpart
+FINGERPRINT = "594616a65673833579dc67c7894d1f17449d1eaf509dd5c02f3f467bbfb75064"
+SHOWN = "Secret(pl_v2_abcd…)"
+
+_KEY_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~+/-"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    key: Secret
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        repr(Secret(TEXT)),
+        str(Secret(TEXT)),
+        f"{Secret(TEXT)}",
+        "%s" % Secret(TEXT),  # noqa: UP031 - as `logging` does it
+        "%r" % [Secret(TEXT)],
+        str({Secret(TEXT): 1}),
+        repr(Holder(Secret(TEXT))),
+        repr(ValueError(Secret(TEXT))),
+    ],
+)
+def test_a_key_is_never_printed(shown: str) -> None:
+    """However a key is printed, logged or put into another text, only the dashboard's preview of it can be read."""
+    assert SHOWN in shown
+    assert "SECRET" not in shown
+
+
+def test_the_preview_is_what_the_dashboard_shows() -> None:
+    """An operator can tell keys apart by the four characters that Productlane's dashboard shows."""
+    assert "abcd" == Secret(TEXT).preview
+
+
+def test_a_key_has_no_attribute_that_a_dump_of_objects_would_show() -> None:
+    """`vars()`, which crash reporters use, finds nothing in a key."""
+    with pytest.raises(TypeError):
+        vars(Secret(TEXT))
+
+
+@pytest.mark.parametrize("serialise", [pickle.dumps, copy.copy, copy.deepcopy, json.dumps, lambda s: asdict(Holder(s))])
+def test_a_key_is_never_serialised(serialise: object) -> None:
+    """No cache, queue or copy of a whole configuration can carry a key out of the process."""
+    assert callable(serialise)
+    with pytest.raises(TypeError) as caught:
+        serialise(Secret(TEXT))
+
+    assert "SECRET" not in str(caught.value)
+
+
+def test_keys_are_equal_by_their_text_only() -> None:
+    """Two slots with the same text hold the same key; a plain text is never a key, even the right one."""
+    other = Secret(TEXT + "x")
+
+    assert Secret(TEXT) == Secret(TEXT)
+    assert hash(Secret(TEXT)) == hash(Secret(TEXT))
+    assert Secret(TEXT) != other
+    assert Secret(TEXT) != TEXT
+    assert {Secret(TEXT): "found"}[Secret(TEXT)] == "found"
+
+
+def test_the_fingerprint_names_a_key_without_telling_it() -> None:
+    """A store shared between replicas and releases finds a key's entry again, and holds nothing of the key."""
+    fingerprint = Secret(TEXT).fingerprint
+
+    assert FINGERPRINT == fingerprint
+    assert "abcd" not in fingerprint
+    assert fingerprint != Secret(TEXT + "x").fingerprint
+
+
+def test_a_v1_key_is_named_as_one_with_what_to_do() -> None:
+    """Who still has a v1 key is told so, and where to make a v2 key, without the key in the message."""
+    with pytest.raises(BadSecret) as caught:
+        Secret("pl_v1_abcdSECRETpart")
+
+    assert "is a v1 key" in str(caught.value)
+    assert "create a v2 key in Productlane" in str(caught.value)
+    assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n", "\t \r\n"])
+def test_an_empty_key_is_called_empty(text: str) -> None:
+    """An empty secret file is reported as empty, not as malformed."""
+    with pytest.raises(BadSecret, match="is empty"):
+        Secret(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pl_v2_",
+        "pl_v2_1234567",
+        "pl_v2_" + "a" * 513,
+        "PL_V2_abcd1234",
+        "pl_v3_abcd1234",
+        " pl_v2_abcd1234",
+        "pl_v2_abcd1234\n",
+        "pl_v2_abcd1234\r\nX-Evil: 1",
+        "pl_v2_abcd 1234",
+        "pl_v2_abcd\x001234",
+        "pl_v2_abcdé1234",
+        "pl_v2_abcd\uff111234",
+        "pl_v2_=abcd1234",
+        "pl_v2_abcd=1234",
+        "pl_v2_========",
+        "Bearer pl_v2_abcd1234",
+        '"pl_v2_abcd1234"',
+    ],
+)
+def test_what_could_not_stand_after_bearer_is_no_key(text: str) -> None:
+    """Line breaks, spaces, quotes, other prefixes and other lengths are refused, and not repeated in the message."""
+    with pytest.raises(BadSecret, match="is not a v2 key") as caught:
+        Secret(text)
+
+    assert "abcd" not in str(caught.value)
+    assert "1234" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["pl_v2_12345678", "pl_v2_" + "a" * 512, "pl_v2_abcd1234==", "pl_v2_a.b_c~d+e/f-g"])
+def test_every_text_of_the_bearer_syntax_is_taken_whole(text: str) -> None:
+    """Any key that RFC 6750 section 2.1 lets stand after ``Bearer`` is revealed exactly as it was given."""
+    assert text == Secret(text).reveal()
+
+
+@given(st.text(_KEY_CHARACTERS, min_size=8, max_size=40), st.characters(exclude_characters=_KEY_CHARACTERS + "="))
+def test_one_foreign_character_anywhere_spoils_a_key(body: str, foreign: str) -> None:
+    """Nothing outside the bearer syntax gets into a header by way of a key, wherever it stands."""
+    for place in (0, len(body) // 2, len(body)):
+        with pytest.raises(BadSecret):
+            Secret(f"pl_v2_{body[:place]}{foreign}{body[place:]}")

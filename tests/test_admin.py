@@ -1,0 +1,301 @@
+"""`gateway.admin`: probes, metrics and status over a real socket, with previews and never a secret."""
+
+import base64
+import hashlib
+import re
+from datetime import date
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from aiohttp.pytest_plugin import AiohttpClient
+from aiohttp.test_utils import TestClient
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway import __version__
+from gateway.admin.app import admin_app
+from gateway.admin.health import Fact, Health
+from gateway.admin.page import page
+from gateway.admin.status import Status, build, moment
+from gateway.core.catalog import Endpoint, Lane
+from gateway.core.policy import Policy
+from gateway.telemetry.facts import BudgetFacts, KeyFacts, SlotFacts
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.record import Record
+from gateway.telemetry.usage import Usage
+
+NOON = 1_790_000_000.0
+MERGE = Endpoint("POST", "/companies/{id}/merge", frozenset({"companies:write"}), Lane.WRITE, guarded=True)
+DELETE = Endpoint("DELETE", "/companies/{id}", frozenset({"companies:write"}), Lane.WRITE)
+
+
+def status() -> Status:
+    """A gateway with one key of two secrets, and a caller that used one endpoint."""
+    usage = Usage(clock=lambda: NOON)
+    for decision in ("allow", "allow", "deny"):
+        usage.count(Record(caller="billing", endpoint="GET /companies", decision=decision))
+    usage.count(Record(decision="deny"))
+    policy = Policy(
+        "billing",
+        frozenset({"companies:write", "companies:read"}),
+        frozenset({MERGE}),
+        frozenset({DELETE}),
+        audit=True,
+        expires=date(2027, 1, 1),
+    )
+    main = SlotFacts("1", "active", "abcd", "wks_1", "key_1", frozenset({"companies:read"}), 3.04, NOON)
+    return build(
+        config="gateway.yaml",
+        upstream="https://productlane.com/api/v2",
+        listeners={"traffic": "127.0.0.1:8080", "admin": "127.0.0.1:9090"},
+        not_ready=(),
+        started=NOON - 60,
+        now=NOON,
+        policies={"billing": policy},
+        keys=[KeyFacts("main", (main, SlotFacts("2", "missing")), frozenset({"companies:write"}), frozenset())],
+        budgets={("main", "read"): BudgetFacts(1000, 998, int(NOON)), ("other", "read"): BudgetFacts(1, 1, 1)},
+        usage=usage,
+    )
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def health() -> Health:
+    return Health()
+
+
+@pytest.fixture
+async def admin(aiohttp_client: AiohttpClient, metrics: Metrics, health: Health) -> TestClient[Any, Any]:
+    """A client of the admin listener."""
+    return await aiohttp_client(admin_app(metrics, health, status))
+
+
+async def test_liveness_says_only_that_the_loop_turns(admin: TestClient[Any, Any]) -> None:
+    """A process that is not ready is alive all the same, so it is not restarted for it."""
+    answer = await admin.get("/livez")
+
+    assert (200, "ok\n") == (answer.status, await answer.text())
+
+
+async def test_readiness_names_each_fact_that_is_missing(admin: TestClient[Any, Any], health: Health) -> None:
+    """A process takes traffic when its config is loaded, its listener open and it is not draining; else it says why."""
+    seen = []
+    steps: list[tuple[Fact, bool]] = [("config_loaded", True), ("listener_open", True), ("not_draining", False)]
+    for step in [None, *steps]:
+        if step:
+            health.mark(*step)
+        answer = await admin.get("/readyz")
+        seen.append((answer.status, await answer.text()))
+
+    assert [
+        (503, "the config is not loaded\nthe traffic listener is not open\n"),
+        (503, "the traffic listener is not open\n"),
+        (200, "ok\n"),
+        (503, "draining: the process is about to end\n"),
+    ] == seen
+
+
+async def test_metrics_come_in_the_format_that_is_asked_for(admin: TestClient[Any, Any]) -> None:
+    """Prometheus' text format by default, OpenMetrics where the scraper accepts it, each under its own media type."""
+    plain = await admin.get("/metrics")
+    open_ = await admin.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    text = await plain.text()
+
+    assert plain.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert "productlane_gateway_build_info" in {family.name for family in text_string_to_metric_families(text)}
+    assert open_.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert (await open_.text()).endswith("# EOF\n")
+
+
+async def test_a_scrape_sees_the_keys_as_they_are_now(admin: TestClient[Any, Any], metrics: Metrics) -> None:
+    """A key that changed its state a moment ago shows the new one at the next scrape, and only that."""
+    state = "active"
+    metrics.watch_keys(lambda: [KeyFacts("main", (SlotFacts("1", state),))])
+    shown = []
+    for state in ("active", "rejected"):  # noqa: B007  the facts above read it
+        text = await (await admin.get("/metrics")).text()
+        shown.append(re.findall(r'key_state\{key="main",slot="1",state="(\w+)"\} 1\.0', text))
+
+    assert [["active"], ["rejected"]] == shown
+
+
+async def test_the_status_tells_everything_but_the_secret(admin: TestClient[Any, Any]) -> None:
+    """``/status.json`` shows each key by preview, with drift and budget, and each caller with its grant and its use."""
+    told = await (await admin.get("/status.json")).json()
+    used = {"allowed": 2, "denied": 1, "would_deny": 0, "last": "2026-09-21T14:13:20Z"}
+    no_policy: dict[str, Any] = {
+        "caller": "-",
+        "mode": None,
+        "expires": None,
+        "scopes": [],
+        "endpoints": [],
+        "deny": [],
+    }
+
+    assert {
+        "version": __version__,
+        "started": "2026-09-21T14:12:20Z",
+        "now": "2026-09-21T14:13:20Z",
+        "config": "gateway.yaml",
+        "upstream": "https://productlane.com/api/v2",
+        "listeners": {"traffic": "127.0.0.1:8080", "admin": "127.0.0.1:9090"},
+        "not_ready": [],
+        "keys": [
+            {
+                "key": "main",
+                "slots": [
+                    {
+                        "slot": "1",
+                        "state": "active",
+                        "preview": "abcd",
+                        "workspace": "wks_1",
+                        "api_key_id": "key_1",
+                        "scopes": ["companies:read"],
+                        "identity_age": 3.0,
+                        "last_used": "2026-09-21T14:13:20Z",
+                    },
+                    {"slot": "2", "state": "missing"}
+                    | dict.fromkeys(("preview", "workspace", "api_key_id", "scopes", "identity_age", "last_used")),
+                ],
+                "missing": ["companies:write"],
+                "excess": [],
+                "budgets": {"read": {"limit": 1000, "remaining": 998, "reset": "2026-09-21T14:13:20Z"}},
+            }
+        ],
+        "callers": [
+            {
+                "caller": "billing",
+                "mode": "audit",
+                "expires": "2027-01-01",
+                "scopes": ["companies:read", "companies:write"],
+                "endpoints": ["POST /companies/{id}/merge"],
+                "deny": ["DELETE /companies/{id}"],
+                "used": {"GET /companies": used},
+            },
+            no_policy | {"used": {"other": used | {"allowed": 0}}},
+        ],
+    } == told
+
+
+class Shape(HTMLParser):
+    """What a page is made of: its text, its tags, and whether each one that opens closes."""
+
+    VOID = frozenset({"meta", "link", "br"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text, self.style = "", ""
+        self.tags: set[str] = set()
+        self.links: set[str] = set()
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.links |= {value or "" for name, value in attrs if name in ("href", "src")}
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert tag == self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] == ["style"]:
+            self.style += data
+        else:
+            self.text += f"{data} "
+
+
+async def test_the_page_shows_the_same_facts_and_runs_nothing(admin: TestClient[Any, Any]) -> None:
+    """``/status`` is one well-formed page; its security policy allows its own style, and nothing else is in it."""
+    answer = await admin.get("/status")
+    shape = Shape(await answer.text())
+    style = base64.b64encode(hashlib.sha256(shape.style.encode()).digest()).decode()
+    shown = ["ready", "pl_v2_abcd…", "wks_1", "read 998/1000", "companies:write", "GET /companies", "billing", "audit"]
+    policy = answer.headers["Content-Security-Policy"]
+
+    assert [] == shape.open
+    assert [] == [fact for fact in shown if fact not in shape.text]
+    assert not {"script", "iframe", "form", "img"} & shape.tags
+    assert {"data:,", "/status.json"} == shape.links
+    assert policy.startswith(f"default-src 'none'; style-src 'sha256-{style}';")
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+
+
+EVIL = '"><script>alert(1)</script>'
+
+
+def spoiled(value: Any) -> Any:
+    """The same shape with every text made markup."""
+    if isinstance(value, dict):
+        return {name: spoiled(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [spoiled(one) for one in value]
+    return EVIL if isinstance(value, str) else value
+
+
+def test_no_name_can_break_out_of_the_page() -> None:
+    """Whatever a workspace, a config or a scope is called, the page shows it as text."""
+    told = spoiled(status())
+    told["listeners"], told["not_ready"] = {EVIL: EVIL}, [EVIL]
+    told["keys"][0]["budgets"] = {EVIL: told["keys"][0]["budgets"]["read"]}
+    told["callers"][0]["used"] = {EVIL: told["callers"][0]["used"]["GET /companies"]}
+    shape = Shape(page(told))
+
+    assert "script" not in shape.tags
+    assert shape.text.count(EVIL) >= 20
+
+
+def test_a_page_of_many_callers_shows_the_latest() -> None:
+    """With thousands of callers the page stays small, shows those seen last and says where the others are."""
+    told = status()
+    one, use = told["callers"][0], told["callers"][0]["used"]["GET /companies"]
+    told["callers"] = [
+        {**one, "caller": f"caller-{n:04d}", "used": {"GET /me": {**use, "last": moment(n)}}} for n in range(300)
+    ]
+    text = Shape(page(told)).text
+    shown = re.findall(r"caller-(\d{4})", text)
+
+    assert [f"{n:04d}" for n in range(299, 99, -1)] == shown
+    assert "100 more callers are in /status.json." in text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status_", "code", "allow"),
+    [
+        ("GET", "/", 404, "not_found", None),
+        ("GET", "/api/v2/threads", 404, "not_found", None),
+        ("POST", "/metrics", 405, "method_not_allowed", "GET,HEAD"),
+        ("DELETE", "/status.json", 405, "method_not_allowed", "GET,HEAD"),
+    ],
+)
+async def test_what_is_not_there_is_said_in_json(
+    admin: TestClient[Any, Any], method: str, path: str, status_: int, code: str, allow: str | None
+) -> None:
+    """The admin listener serves its own five paths, to read, and answers anything else in plain JSON."""
+    answer = await admin.request(method, path)
+    body = await answer.json()
+
+    assert (status_, code, allow) == (answer.status, body["error"]["code"], answer.headers.get("Allow"))
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/status", "/status.json", "/nothing"])
+async def test_answers_name_no_software_and_are_not_kept(admin: TestClient[Any, Any], path: str) -> None:
+    """No answer tells what serves it, may be sniffed for another type, or stays in a cache."""
+    headers = (await admin.get(path)).headers
+
+    assert "Server" not in headers
+    assert ("nosniff", "no-store") == (headers["X-Content-Type-Options"], headers["Cache-Control"])
+
+
+@pytest.mark.parametrize(
+    ("unix", "expected"), [(None, None), (0.0, "1970-01-01T00:00:00Z"), (1e15, None), (float("nan"), None)]
+)
+def test_a_time_that_is_none_is_null(unix: float | None, expected: str | None) -> None:
+    """A moment that an upstream made up (a reset in the year 30 million) cannot break the status."""
+    assert expected == moment(unix)

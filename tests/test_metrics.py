@@ -1,0 +1,338 @@
+"""`gateway.telemetry.metrics`: the names and labels that dashboards rely on, and a bound that no caller can move."""
+
+import shutil
+import subprocess
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.core.catalog import Lane
+from gateway.core.refusal import ANSWERS, Reason
+from gateway.telemetry import labels
+from gateway.telemetry.facts import KeyFacts, SlotFacts
+from gateway.telemetry.metrics import DURATIONS, Metrics
+from gateway.telemetry.record import Record
+
+PREFIX = "productlane_gateway_"
+CALLERS, ENDPOINTS, KEYS = ("billing", "support"), ("GET /threads/{id}", "POST /threads"), ("main",)
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
+# DESIGN section 10, for all that there is by now: the labels of each metric.
+LABELS = {
+    "requests_total": {"caller", "endpoint", "status", "source"},
+    "auth_responses_total": {"status", "code", "source", "caller", "endpoint", "key"},
+    "request_duration_seconds": {"lane", "source"},
+    "upstream_duration_seconds": {"lane", "source"},
+    "in_flight_requests": set(),
+    "policy_decisions_total": {"caller", "decision", "reason"},
+    "identity_lookups_total": {"key", "result"},
+    "key_info": {"key", "slot", "preview", "workspace", "api_key_id"},
+    "key_state": {"key", "slot", "state"},
+    "key_last_used_timestamp_seconds": {"key", "slot"},
+    "key_scopes_missing": {"key"},
+    "key_scopes_excess": {"key"},
+    "budget_remaining": {"key", "lane"},
+    "budget_limit": {"key", "lane"},
+    "upstream_retries_total": {"reason"},
+    "caller_supplied_keys_total": {"caller", "version"},
+    "config_reloads_total": {"outcome"},
+    "config_last_reload_successful": set(),
+    "config_last_reload_success_timestamp_seconds": set(),
+    "log_lines_dropped_total": set(),
+    "build_info": {"version", "python", "aiohttp"},
+}
+
+
+def facts() -> tuple[KeyFacts, ...]:
+    """A key with a secret in use and one that is refused."""
+    return (
+        KeyFacts(
+            "main",
+            (
+                SlotFacts("1", "active", "abcd", "wks_1", "key_1", frozenset({"threads:read"}), 3.0, 1700000000.5),
+                SlotFacts("2", "rejected", "efgh"),
+            ),
+            missing=frozenset(),
+            excess=frozenset({"admin", "docs:read"}),
+        ),
+    )
+
+
+def told() -> Metrics:
+    """Metrics that know the config's names."""
+    metrics = Metrics()
+    metrics.know(callers=CALLERS, endpoints=ENDPOINTS, keys=KEYS)
+    return metrics
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return told()
+
+
+@pytest.fixture
+def busy(metrics: Metrics) -> Metrics:
+    """Metrics in which everything has happened once."""
+    metrics.watch_keys(facts)
+    metrics.watch_log(lambda: 7)
+    metrics.config_loaded(ok=True, now=1700000000.0)
+    metrics.identity_lookup("main", "hit")
+    metrics.upstream_retry("closed")
+    metrics.caller_supplied_key("billing", "v1")
+    metrics.budget("main", "read", limit=1000, remaining=998, reset=1700000060)
+    metrics.in_flight += 2
+    metrics.count(
+        Record(
+            caller="billing",
+            endpoint="GET /threads/{id}",
+            status=403,
+            code="scope_required",
+            source="upstream",
+            decision="allow",
+            reason="scope_held",
+            key="main",
+            slot="1",
+            lane="read",
+            upstream_ms=80.0,
+            duration_ms=81.0,
+        )
+    )
+    metrics.refresh()
+    return metrics
+
+
+def series(metrics: Metrics) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    """Every sample of the gateway's own metrics, as Prometheus would read it."""
+    families = text_string_to_metric_families(metrics.render().decode())
+    return {
+        (sample.name.removeprefix(PREFIX), frozenset(sample.labels.items())): sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name.startswith(PREFIX)
+    }
+
+
+def value(metrics: Metrics, name: str, **at: str) -> float | None:
+    return series(metrics).get((name, frozenset(at.items())))
+
+
+def test_every_metric_has_the_labels_that_dashboards_rely_on(busy: Metrics) -> None:
+    """The names and labels of DESIGN section 10 are all there, and nothing else is."""
+    suffixes = ("_bucket", "_count", "_sum")
+    found: dict[str, set[str]] = {}
+    for name, at in series(busy):
+        for suffix in suffixes:
+            name = name.removesuffix(suffix)
+        found.setdefault(name, set()).update(label for label, _ in at if label != "le")
+
+    assert found == LABELS
+
+
+def test_the_exposition_is_clean(busy: Metrics) -> None:
+    """``promtool check metrics`` has nothing to say against it."""
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed")
+    checked = subprocess.run([promtool, "check", "metrics"], input=busy.render(), capture_output=True, check=False)
+
+    assert (0, b"", b"") == (checked.returncode, checked.stdout, checked.stderr)
+
+
+def test_no_created_series_and_the_process_itself_is_there(busy: Metrics) -> None:
+    """Storage is not doubled by ``_created`` series; memory, CPU and descriptors of the process are exported."""
+    text = busy.render().decode()
+
+    assert "_created" not in text
+    assert {"process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds"} <= set(text.split())
+
+
+def test_openmetrics_is_given_to_who_asks(busy: Metrics) -> None:
+    """A scraper that asks for OpenMetrics gets it, valid and complete."""
+    text = busy.render(OPENMETRICS).decode()
+    families = {family.name for family in openmetrics_families(text)}  # type: ignore[no-untyped-call]
+
+    assert {f"{PREFIX}{name.removesuffix('_total')}" for name in LABELS} <= families
+
+
+def test_a_request_is_counted_once_under_its_own_labels(busy: Metrics) -> None:
+    """One finished request is one request, one decision, one authorisation answer and one time each way."""
+    lane = {"lane": "read", "source": "upstream"}
+    where = {"caller": "billing", "endpoint": "GET /threads/{id}", "status": "403", "source": "upstream"}
+
+    assert 1 == value(busy, "requests_total", **where)
+    assert 1 == value(busy, "policy_decisions_total", caller="billing", decision="allow", reason="scope_held")
+    assert 1 == value(busy, "auth_responses_total", **where, code="scope_required", key="main")
+    assert 0.08 == value(busy, "upstream_duration_seconds_sum", **lane)
+    assert 0.081 == value(busy, "request_duration_seconds_sum", **lane)
+    assert 2 == value(busy, "in_flight_requests")
+
+
+def test_answers_that_say_nothing_of_rights_are_no_auth_responses(metrics: Metrics) -> None:
+    """Only 401, 403 and 410 count as authorisation answers; a request that never left has no upstream time."""
+    for status in (200, 404, 429, 500):
+        metrics.count(Record(caller="billing", endpoint="POST /threads", status=status, lane="write"))
+    names = {name for name, _ in series(metrics)}
+
+    assert {"requests_total", "request_duration_seconds_count"} <= names
+    assert not {"auth_responses_total", "upstream_duration_seconds_count", "policy_decisions_total"} & names
+
+
+@pytest.mark.parametrize("status", [401, 403, 410])
+def test_an_unknown_caller_is_counted_too(metrics: Metrics, status: int) -> None:
+    """Whoever is refused before it is known counts under ``-``, with no key."""
+    metrics.count(Record(status=status, code="unauthenticated", decision="deny", reason="credential_unknown"))
+    at = {"caller": "-", "endpoint": "other", "status": str(status), "source": "gateway", "key": "-"}
+
+    assert 1 == value(metrics, "auth_responses_total", **at, code="unauthenticated")
+
+
+def test_the_state_of_each_secret_is_shown(busy: Metrics) -> None:
+    """Of the states of a secret exactly one is 1, and when it was last sent tells whether it may be revoked."""
+    states = {
+        dict(at)["state"]: dict(at)["slot"]
+        for (name, at), number in series(busy).items()
+        if name == "key_state" and number
+    }
+
+    assert {"active": "1", "rejected": "2"} == states
+    assert 1700000000.5 == value(busy, "key_last_used_timestamp_seconds", key="main", slot="1")
+    assert None is value(busy, "key_last_used_timestamp_seconds", key="main", slot="2")
+    assert 0 == value(busy, "key_scopes_missing", key="main")
+    assert 2 == value(busy, "key_scopes_excess", key="main")
+
+
+def test_drift_is_not_claimed_while_scopes_are_unknown(metrics: Metrics) -> None:
+    """No alert fires on a key about which nothing is known yet."""
+    metrics.watch_keys(lambda: (KeyFacts("main", (SlotFacts("1", "unverified", "abcd"),)),))
+    metrics.refresh()
+
+    assert not {"key_scopes_missing", "key_scopes_excess"} & {name for name, _ in series(metrics)}
+
+
+def test_a_failed_reload_shows_and_keeps_the_time_of_the_last_good_one(metrics: Metrics) -> None:
+    """After a broken config the process says so, and since when it runs on the last good one."""
+    before = {name for name, _ in series(metrics)}
+    metrics.config_loaded(ok=True, now=100.0)
+    metrics.config_loaded(ok=False, now=200.0)
+
+    assert "config_last_reload_successful" not in before
+    assert 0 == value(metrics, "config_last_reload_successful")
+    assert 100 == value(metrics, "config_last_reload_success_timestamp_seconds")
+    assert (1, 1) == tuple(value(metrics, "config_reloads_total", outcome=o) for o in ("success", "failure"))
+
+
+def test_the_last_reading_of_a_budget_counts(busy: Metrics) -> None:
+    """Budgets are what Productlane's last answer told, by key and lane."""
+    busy.budget("main", "read", limit=1000, remaining=10, reset=1700000060)
+
+    assert 10 == value(busy, "budget_remaining", key="main", lane="read")
+    assert 1000 == value(busy, "budget_limit", key="main", lane="read")
+
+
+def test_names_that_left_the_config_leave_the_metrics(busy: Metrics) -> None:
+    """A caller or key that was removed leaves no series behind, so reloads cannot pile them up."""
+    busy.watch_keys(tuple)
+    busy.refresh()
+    busy.know(callers=["support"], endpoints=ENDPOINTS, keys=["new"])
+
+    assert not {pair for _, at in series(busy) for pair in at} & {("caller", "billing"), ("key", "main")}
+
+
+def test_a_registry_can_be_handed_in() -> None:
+    """Metrics go to the registry they are given, and two sets of them do not meet."""
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    Metrics()
+
+    assert registry is metrics.registry
+    assert PREFIX.encode() + b"build_info{" in metrics.render()
+
+
+def test_buckets_are_where_the_times_are() -> None:
+    """Buckets ascend, tell local answers (5 ms) from upstream ones, and reach the time allowed for a first byte."""
+    assert all(low < high for low, high in pairwise(DURATIONS))
+    assert {0.005, 5.0, 60.0} <= set(DURATIONS)
+
+
+@given(st.lists(st.floats(0, 200_000, allow_nan=False), max_size=30))
+def test_buckets_count_as_the_slow_way_does(times: list[float]) -> None:
+    """A bucket holds exactly the requests that took at most its bound, and the last holds all."""
+    metrics = told()
+    for ms in times:
+        metrics.count(Record(lane="read", duration_ms=ms))
+    at = {"lane": "read", "source": "gateway"}
+    expected = {b: sum(ms / 1000 <= b for ms in times) for b in DURATIONS} | {float("inf"): len(times)}
+    found = {
+        float(dict(labels_)["le"]): number
+        for (name, labels_), number in series(metrics).items()
+        if name == "request_duration_seconds_bucket" and at.items() <= dict(labels_).items()
+    }
+
+    assert (expected if times else {}) == found
+
+
+def test_the_closed_lists_hold_all_that_the_core_can_say() -> None:
+    """Every code, reason and lane of the core has a label value of its own, and there are no values without meaning."""
+    assert {code.value for code in ANSWERS} | labels.PRODUCTLANE_CODES == labels.CODES
+    assert {reason.value for reason in Reason} == labels.REASONS
+    assert {lane.value for lane in Lane} == set(labels.LANES)
+
+
+words = st.one_of(st.text(max_size=8), st.sampled_from([*CALLERS, *ENDPOINTS, *KEYS, "-", "other", "read", "upstream"]))
+records = st.builds(
+    Record,
+    caller=words,
+    endpoint=words,
+    method=words,
+    status=st.one_of(st.sampled_from([200, 401, 403, 410]), st.integers(-1, 1000)),
+    code=words,
+    source=words,
+    decision=st.one_of(words, st.sampled_from(["allow", "deny", "would_deny"])),
+    reason=words,
+    key=words,
+    slot=words,
+    lane=words,
+    upstream_ms=st.one_of(st.none(), st.floats(0, 1e6)),
+    duration_ms=st.floats(0, 1e6),
+)
+
+
+@settings(max_examples=50)
+@given(st.lists(records, max_size=40), st.lists(st.tuples(words, words), max_size=20))
+def test_hostile_input_adds_no_label_values(junk: list[Record], pairs: list[tuple[str, str]]) -> None:
+    """Whatever requests carry, labels take only names of the config and values of closed lists: series are bounded."""
+    metrics = told()
+    for record in junk:
+        metrics.count(record)
+    for one, two in pairs:
+        metrics.identity_lookup(one, two)
+        metrics.caller_supplied_key(one, two)
+        metrics.upstream_retry(one)
+        metrics.budget(one, two, limit=1, remaining=1, reset=1)
+    allowed = {
+        "caller": {*CALLERS, "-", "other"},
+        "endpoint": {*ENDPOINTS, "other"},
+        "key": {*KEYS, "-", "other"},
+        "status": {*labels.STATUSES.values(), "other"},
+        "source": labels.SOURCES | {"other"},
+        "code": labels.CODES | {"other"},
+        "decision": labels.DECISIONS,
+        "reason": labels.REASONS | labels.RETRIES | {"other"},
+        "result": labels.LOOKUPS | {"other"},
+        "version": labels.KEY_VERSIONS | {"other"},
+        "lane": {*labels.LANES, "other"},
+        "outcome": {"success", "failure"},
+    }
+    strange = {
+        (label, text)
+        for name, at in series(metrics)
+        for label, text in at
+        if name != "build_info" and label != "le" and text not in allowed[label]
+    }
+
+    assert set() == strange

@@ -1,0 +1,184 @@
+"""The rules of the house, read from the source: which room may use which, and what may stand where."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import gateway
+from gateway.core.refusal import ANSWERS, Code
+
+SOURCE = Path(gateway.__file__).parent
+TESTS = Path(__file__).parent
+
+# Rooms from the top floor down. An import goes to a lower floor or stays in its room, and never crosses a floor.
+FLOORS = {"cli": 5, "server": 4, "proxy": 3, "admin": 3, "callers": 2, "keys": 2, "config": 1, "simulator": 1}
+GROUND = {"core": 0, "telemetry": 0}
+RANK = {"__main__": 6} | FLOORS | GROUND
+
+# All that `core` may use from outside. None of it can open a socket or a file, ask the time, log or draw lots.
+PURE = {
+    "collections",
+    "collections.abc",
+    "dataclasses",
+    "datetime",
+    "enum",
+    "functools",
+    "hashlib",
+    "hmac",
+    "ipaddress",
+    "itertools",
+    "json",
+    "re",
+    "typing",
+    "urllib.parse",
+}
+IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "today", "now", "utcnow", "fromtimestamp", "__import__"}
+
+# Where a key leaves as text: attached to what goes upstream, and to the questions to ``/me``.
+REVEALING = {"core/headers.py"}
+
+MAX_LINES = 400
+
+
+def modules(folder: Path) -> dict[str, Path]:
+    """Every Python file below a folder, by its path from there."""
+    return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*.py"))}
+
+
+def tree(path: Path) -> ast.Module:
+    """The syntax tree of a file."""
+    return ast.parse(path.read_text("utf-8"), str(path))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The dotted names that a module imports, wherever in it the import stands."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: a relative import hides which room it leads to"
+            module = node.module or ""
+            yield from (f"gateway.{alias.name}" if module == "gateway" else module for alias in node.names)
+
+
+def calls(code: ast.AST) -> Iterator[str]:
+    """The names by which code calls something: ``f`` of ``f()`` and of ``x.f()``."""
+    for node in ast.walk(code):
+        if isinstance(node, ast.Call):
+            if isinstance(node.func, ast.Name):
+                yield node.func.id
+            elif isinstance(node.func, ast.Attribute):
+                yield node.func.attr
+
+
+def room(name: str) -> str:
+    """The room of a file (``core/target.py``) or of a dotted name (``gateway.core.target``)."""
+    return name.removeprefix("gateway.").replace("/", ".").removesuffix(".py").partition(".")[0]
+
+
+def named(paths: dict[str, Path]) -> pytest.MarkDecorator:
+    """The test once for each file, called by its path."""
+    return pytest.mark.parametrize("path", paths.values(), ids=list(paths))
+
+
+@named(modules(SOURCE))
+def test_an_import_goes_down(path: Path) -> None:
+    """A room can be understood with the rooms below it alone."""
+    here = room(path.relative_to(SOURCE).as_posix())
+    used = {room(name) for name in imports(path) if name.startswith("gateway.")} - {here, "__version__"}
+
+    assert here in RANK or here == "__init__"
+    assert set() == {other for other in used if RANK.get(other, 9) >= RANK.get(here, 0)}
+
+
+@named({name: path for name, path in modules(SOURCE).items() if room(name) not in {"cli", "simulator"}})
+def test_the_serving_path_knows_no_simulator(path: Path) -> None:
+    """Nothing that serves real callers can answer from the stand-in: only the commands that are for it import it."""
+    assert [] == [name for name in imports(path) if room(name) == "simulator" and name.startswith("gateway.")]
+
+
+@named(modules(SOURCE / "core"))
+def test_the_core_only_decides(path: Path) -> None:
+    """Whatever decides about a request does so from its arguments: no socket, file, clock, log or chance."""
+    assert set() == {name for name in imports(path) if not name.startswith("gateway.core.")} - PURE
+    assert set() == set(calls(tree(path))) & IMPURE_CALLS
+
+
+@named({name: path for name, path in modules(SOURCE).items() if name.endswith("__init__.py")})
+def test_a_room_says_what_it_is_for(path: Path) -> None:
+    """Whoever opens a folder reads first what lives there."""
+    assert ast.get_docstring(tree(path))
+
+
+@pytest.mark.parametrize("folder", [p for p in sorted(SOURCE.rglob("*")) if p.is_dir() and any(p.glob("*.py"))])
+def test_a_room_is_a_package(folder: Path) -> None:
+    """Every folder with code is part of what is built and installed."""
+    assert (folder / "__init__.py").is_file()
+
+
+@named(modules(SOURCE))
+def test_a_module_can_be_read_in_one_go(path: Path) -> None:
+    """No module has grown beyond what one reading can hold."""
+    assert len(path.read_text("utf-8").splitlines()) <= MAX_LINES
+
+
+def test_keys_are_revealed_in_a_counted_set_of_files() -> None:
+    """An auditor has to read these files, and no other, to see every place where a key becomes text."""
+    assert REVEALING == {name for name, path in modules(SOURCE).items() if "reveal" in calls(tree(path))}
+
+
+def test_only_the_decision_makes_a_permit() -> None:
+    """There is no way to forward a request that did not pass `decide`."""
+    makers = [node for node in ast.walk(tree(SOURCE / "core" / "policy.py")) if isinstance(node, ast.FunctionDef)]
+
+    assert {"core/policy.py"} == {name for name, path in modules(SOURCE).items() if "Permit" in calls(tree(path))}
+    assert ["decide"] == [maker.name for maker in makers if "Permit" in calls(maker)]
+
+
+def test_every_code_has_its_answer() -> None:
+    """There is no refusal without a status, and no status that nothing can be refused with."""
+    assert set(Code) == set(ANSWERS)
+
+
+@named({name: path for name, path in modules(TESTS).items() if path.name.startswith("test_")})
+def test_a_test_says_what_it_promises(path: Path) -> None:
+    """Every test states in a sentence what a user can rely on, and no two tests of a module share a name."""
+    tests = [
+        node
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
+    ]
+
+    assert ast.get_docstring(tree(path))
+    assert [] == [test.name for test in tests if not ast.get_docstring(test)]
+    assert len(tests) == len({test.name for test in tests})
+
+
+def test_no_module_needs_another_to_be_imported_first() -> None:
+    """Any module can be the first one imported, so there is no circle, and importing one says nothing."""
+    names = [
+        "gateway." + name.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+        for name in modules(SOURCE)
+        if name not in {"__init__.py", "__main__.py"}
+    ]
+    program = (
+        "import importlib, sys\n"
+        "for name in sys.argv[1:]:\n"
+        "    for known in [m for m in sys.modules if m.partition('.')[0] == 'gateway']:\n"
+        "        del sys.modules[known]\n"
+        "    importlib.import_module(name)\n"
+    )
+
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program, *names],
+        cwd=SOURCE.parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert (0, "", "") == (run.returncode, run.stdout, run.stderr)

@@ -1,0 +1,41 @@
+"""`gateway.telemetry.usage`: what each caller used, in bounded memory."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.telemetry.record import Record
+from gateway.telemetry.usage import Usage, Use
+
+
+def test_uses_are_counted_by_caller_and_endpoint() -> None:
+    """Each caller's page tells how often each endpoint was allowed, denied or let through by audit, and when last."""
+    times = iter((101.0, 102.0, 103.0, 104.0, 105.0))
+    usage = Usage(clock=lambda: next(times))
+    for decision in ("allow", "deny", "would_deny", "allow"):
+        usage.count(Record(caller="billing", endpoint="GET /companies", decision=decision))
+    usage.count(Record(caller="support", endpoint="GET /threads", decision="deny"))
+
+    assert {"GET /companies": Use(allowed=2, denied=1, would_deny=1, last=104.0)} == usage.of("billing")
+    assert {"GET /threads": Use(denied=1, last=105.0)} == usage.of("support")
+    assert {} == usage.of("nobody")
+    assert ("billing", "support") == usage.callers
+
+
+def test_requests_without_a_decision_are_no_use() -> None:
+    """A request that was refused before any policy was asked does not count as something a caller used."""
+    usage = Usage()
+    usage.count(Record(caller="billing", endpoint="GET /companies"))
+
+    assert () == usage.callers
+
+
+@given(st.lists(st.tuples(st.text(max_size=3), st.text(max_size=3)), max_size=60))
+def test_memory_is_bounded_whatever_names_come(pairs: list[tuple[str, str]]) -> None:
+    """No flood of names makes the counts grow beyond their bound, and none is lost: the rest count as ``other``."""
+    usage = Usage(bound=5)
+    for caller, endpoint in pairs:
+        usage.count(Record(caller=caller, endpoint=endpoint, decision="allow"))
+    uses = [use for caller in usage.callers for use in usage.of(caller).values()]
+
+    assert len(uses) <= 6
+    assert len(pairs) == sum(use.allowed for use in uses)
