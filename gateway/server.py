@@ -204,12 +204,13 @@ class Gateway:
 
     def _status(self) -> Status:
         return build(
-            self._snapshot,
             config=self._config,
+            upstream=self._snapshot.upstream.url,
             listeners={"traffic": str(self.traffic), "admin": str(self.admin)},
             not_ready=self._health.reasons_not_ready(),
             started=self._started,
             now=self._clock(),
+            policies=self._snapshot.policies,
             keys=self._key_facts(),
             budgets=self._metrics.budgets,
             usage=self._usage,

@@ -1,25 +1,14 @@
-"""`gateway.telemetry.log`, `lines` and `capture`: one line a request, no secrets, and never in a request's way."""
+"""`gateway.telemetry.log`: one line for each request and event, with fields from a closed list."""
 
-import asyncio
 import json
-import logging
 import os
-import re
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from aiohttp import web
-from aiohttp.pytest_plugin import AiohttpServer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.telemetry.capture import capture_library_logs
-from gateway.telemetry.lines import Lines
 from gateway.telemetry.log import Level, Log
 from gateway.telemetry.record import Record
 
@@ -28,17 +17,7 @@ FIELDS = [
     *("decision", "reason", "key", "slot", "lane", "wait_ms", "upstream_ms", "duration_ms", "bytes_in", "bytes_out"),
     "trace_id",
 ]
-KEY = "pl_v2_abcd1234efgh5678"
 NOON = 1_790_000_000.25
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[int]:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 @pytest.fixture
@@ -48,8 +27,8 @@ def written(tmp_path: Path) -> Callable[..., list[str]]:
     def write(use: Callable[[Log], object], *, level: Level = "info", console: bool = False) -> list[str]:
         path = tmp_path / "log"
         path.unlink(missing_ok=True)
-        with opened(path) as fd:
-            log = Log(fd, level=level, style="console" if console else "json", clock=lambda: NOON)
+        with path.open("ab") as file:
+            log = Log(file.fileno(), level=level, style="console" if console else "json", clock=lambda: NOON)
             use(log)
             log.close(timeout=30)
         return path.read_text("utf-8").splitlines()
@@ -189,178 +168,3 @@ def test_the_console_is_for_people(written: Callable[..., list[str]]) -> None:
         "81.5 ms  req_0123456789abcdef  policy billing: does not grant threads:read",
         "14:13:20.250 INFO    started  version=1",
     ] == lines
-
-
-def test_a_reader_that_is_stuck_costs_lines_and_no_time() -> None:
-    """When nobody reads the log, requests go on: what does not fit is dropped and counted, what fits arrives whole."""
-    read, write = os.pipe()
-    lines = Lines(write, bound=10_000)
-    sent = [b"%099d\n" % n for n in range(3000)]
-    for line in sent:
-        lines.put(line)
-    stuck = lines.dropped
-    with os.fdopen(read, "rb") as reader:
-        arrived: list[bytes] = []
-        drain = threading.Thread(target=lambda: arrived.extend(reader))
-        drain.start()
-        lines.close(timeout=30)
-        os.close(write)
-        drain.join(30)
-
-    # A pipe holds 64 KiB; the rest of 300,000 bytes beyond the bound cannot have gone anywhere.
-    assert stuck >= (300_000 - 65_536 - 10_000) // 100
-    assert len(sent) == len(arrived) + lines.dropped
-    assert sorted(arrived) == arrived
-
-
-def test_closing_does_not_wait_for_a_reader_that_is_stuck() -> None:
-    """The process can end although nobody reads its log; what is left is counted as dropped."""
-    read, write = os.pipe()
-    os.set_blocking(write, False)
-    while True:
-        try:
-            os.write(write, b"x" * 4096)
-        except BlockingIOError:
-            break
-    os.set_blocking(write, True)
-    lines = Lines(write)
-    lines.put(b"one\n")
-    lines.put(b"two\n")
-    lines.close(timeout=0.2)
-    counted = lines.dropped
-    os.close(read)
-    os.close(write)
-
-    assert 2 == counted
-
-
-@pytest.mark.parametrize("full", [True, False], ids=["full disk", "closed pipe"])
-def test_a_descriptor_that_fails_costs_lines_only(full: bool) -> None:
-    """A full disk or a closed pipe raises nothing into a request; each line lost is counted."""
-    if full:
-        fd = os.open("/dev/full", os.O_WRONLY)
-    else:
-        read, fd = os.pipe()
-        os.close(read)
-    lines = Lines(fd)
-    for _ in range(3):
-        lines.put(b"line\n")
-    lines.close(timeout=30)
-    lines.put(b"after the end\n")
-    os.close(fd)
-
-    assert 4 == lines.dropped
-
-
-def test_a_descriptor_that_others_made_non_blocking_is_written_whole() -> None:
-    """A terminal or pipe that another program set to non-blocking loses no line to a reader that is merely slow."""
-    read, write = os.pipe()
-    os.set_blocking(write, False)
-    lines = Lines(write)
-    for n in range(3000):
-        lines.put(b"%099d\n" % n)
-    with os.fdopen(read, "rb") as reader:
-        arrived: list[bytes] = []
-        drain = threading.Thread(target=lambda: arrived.extend(reader))
-        drain.start()
-        lines.close(timeout=30)
-        os.close(write)
-        drain.join(30)
-
-    assert (3000, 0) == (len(arrived), lines.dropped)
-
-
-def test_a_line_cut_short_by_a_full_disk_does_not_spoil_the_next(tmp_path: Path) -> None:
-    """When the disk has room again the log goes on with a line of its own, not at the end of half a one."""
-    # A limit on the file's size stands for the disk; it holds for a whole process, so it gets one of its own.
-    script = """
-import os, resource, sys
-from gateway.telemetry.lines import Lines
-fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
-_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-resource.setrlimit(resource.RLIMIT_FSIZE, (250, hard))
-lines = Lines(fd)
-for n in range(5):
-    lines.put(b"%099d\\n" % n)
-while lines.dropped < 3:
-    pass
-resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-lines.put(b"again\\n")
-lines.close(30)
-print(lines.dropped)
-"""
-    path = tmp_path / "log"
-    done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True, timeout=60, check=True)
-
-    assert "3\n" == done.stdout
-    assert [99, 99, 50, 5] == [len(line) for line in path.read_text().splitlines()]
-
-
-@contextmanager
-def captured(path: Path, level: Level = "info") -> Iterator[Log]:
-    """A log that has taken over what libraries say."""
-    with opened(path) as fd:
-        log = Log(fd, level=level)
-        restore = capture_library_logs(log)
-        try:
-            yield log
-        finally:
-            restore()
-            log.close(timeout=30)
-
-
-def test_library_logs_tell_where_and_never_what(tmp_path: Path) -> None:
-    """A library that logs a caller's key leaves a line with its name, the place and the kind of error; not the key."""
-    path = tmp_path / "log"
-    library = logging.getLogger("some.library")
-    with captured(path):
-        library.warning("bad header %r", KEY)
-        library.info("too small to tell")
-        try:
-            raise ValueError(f"Authorization: Bearer {KEY}")
-        except ValueError:
-            library.exception("failed with %s", KEY)
-    told = [json.loads(line) for line in path.read_text().splitlines()]
-
-    assert KEY not in path.read_text()
-    assert [("warning", "some.library", None), ("error", "some.library", "ValueError")] == [
-        (line["level"], line["logger"], line.get("error")) for line in told
-    ]
-    assert all(re.fullmatch(r"tests/test_log\.py:\d+", line["place"]) for line in told)
-
-
-def test_logging_is_given_back(tmp_path: Path) -> None:
-    """After the end, `logging` is as it was before."""
-    root = logging.getLogger()
-    before = (root.level, root.handlers[:])
-    with captured(tmp_path / "log", "debug"):
-        during = root.level
-
-    assert logging.DEBUG == during
-    assert before == (root.level, root.handlers)
-
-
-async def test_what_aiohttp_says_of_a_bad_request_holds_none_of_it(
-    tmp_path: Path, aiohttp_server: AiohttpServer
-) -> None:
-    """A request whose header aiohttp's parser refuses is quoted in aiohttp's own log, and not in this one."""
-    path = tmp_path / "log"
-
-    async def fail(_: web.Request) -> web.Response:
-        raise RuntimeError(KEY)
-
-    app = web.Application()
-    app.router.add_get("/", fail)
-    with captured(path, "debug"):
-        server = await aiohttp_server(app)
-        for head in (f"Authorization: Bearer {KEY}\x01", "Connection: close"):
-            reader, writer = await asyncio.open_connection(server.host, server.port)
-            writer.write(f"GET / HTTP/1.1\r\nHost: a\r\n{head}\r\n\r\n".encode())
-            await reader.read()
-            writer.close()
-            await writer.wait_closed()
-    text = path.read_text()
-    errors = [line.get("error") for line in map(json.loads, text.splitlines()) if line["logger"] == "aiohttp.server"]
-
-    assert "RuntimeError" in errors
-    assert KEY not in text

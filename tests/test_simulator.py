@@ -1,6 +1,7 @@
 """The simulator as a whole: every endpoint, the keys and scopes, pages, errors, TLS."""
 
 import asyncio
+import gzip
 import hashlib
 import re
 import ssl
@@ -288,6 +289,19 @@ async def test_drafts_are_applied_superseded_or_declined_once() -> None:
     assert (409, "conflict") == (twice.status, twice.code)
 
 
+async def test_articles_outlive_their_group_and_move() -> None:
+    """Deleting a group ungroups its articles; a move puts them into another, and null takes them out."""
+    async with running() as client:
+        await client("DELETE", "/docs/groups/group_2")
+        ungrouped = (await client("GET", "/docs/articles/article_1")).json["group_id"]
+        await client("POST", "/docs/articles/move", json={"article_ids": ["article_1"], "group_id": "group_3"})
+        moved = (await client("GET", "/docs/articles/article_1")).json["group_id"]
+        await client("POST", "/docs/articles/move", json={"article_ids": ["article_1"], "group_id": None})
+        out = (await client("GET", "/docs/articles/article_1")).json["group_id"]
+
+    assert (None, "group_3", None) == (ungrouped, moved, out)
+
+
 async def test_workspaces_do_not_see_each_other() -> None:
     """A key reaches the data of its own workspace only."""
     other = SimulatedKey("pl_v2_otherotherother", frozenset(catalog().scopes), workspace="wks_other")
@@ -489,6 +503,17 @@ async def test_the_record_tells_what_arrived() -> None:
     assert (201, 401) == (first.status, second.status)
     assert first.connection == second.connection
     assert SECRET not in repr(first)
+
+
+async def test_a_compressed_body_is_recorded_as_it_came() -> None:
+    """Length and digest are those of the bytes on the wire; the simulator itself reads no compressed JSON."""
+    body = gzip.compress(b'{"name": "A"}')
+    async with running() as client:
+        answered = await client("POST", "/companies", data=body, headers={"Content-Encoding": "gzip"})
+        arrival = client.simulator.requests[0]
+
+    assert 400 == answered.status
+    assert (len(body), hashlib.sha256(body).hexdigest()) == (arrival.body.length, arrival.body.sha256)
 
 
 async def test_the_record_is_bounded() -> None:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import aiohttp
 import pytest
 
 from tests.simulated import SECRET, Client, full_key, running
@@ -164,4 +163,3 @@ async def test_without_a_control_port_there_is_none() -> None:
             status = answer.status
 
     assert 401 == status
-    assert isinstance(answer, aiohttp.ClientResponse)

@@ -3,6 +3,8 @@
 import asyncio
 import base64
 import hashlib
+import io
+import json
 import tracemalloc
 from collections.abc import AsyncIterator
 from typing import Any
@@ -61,8 +63,8 @@ async def test_other_types_are_refused(kind: str) -> None:
 async def test_ten_megabytes_pass_and_a_byte_more_does_not() -> None:
     """The limit is on the file; the body around it may be larger."""
     async with running() as client:
-        passed = await upload(client, b"x" * MAX_FILE)
-        refused = await upload(client, b"x" * (MAX_FILE + 1))
+        passed = await upload(client, io.BytesIO(b"x" * MAX_FILE))
+        refused = await upload(client, io.BytesIO(b"x" * (MAX_FILE + 1)))
 
     assert (201, MAX_FILE) == (passed.status, passed.json["size"])
     assert (400, "validation_failed") == (refused.status, refused.code)
@@ -79,7 +81,7 @@ async def test_an_upload_is_not_kept_in_memory() -> None:
         await upload(client, b"warm")
         tracemalloc.start()
         try:
-            answered = await upload(client, aiohttp.payload.AsyncIterablePayload(blocks()))
+            answered = await upload(client, aiohttp.payload.AsyncIterablePayload(blocks(), content_type="image/png"))
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
@@ -167,6 +169,6 @@ async def test_uploads_have_a_budget_of_their_own() -> None:
 async def test_imports_take_a_url_or_the_content(body: dict[str, str], status: int) -> None:
     """One of the two, of an allowed type and size."""
     async with running() as client:
-        answered = await client("POST", "/files/import", json=body)
+        answered = await client("POST", "/files/import", data=io.BytesIO(json.dumps(body).encode()))
 
     assert status == answered.status

@@ -132,7 +132,7 @@ async def test_deletions_are_tried_even_while_it_rests() -> None:
 
 
 async def test_silence_is_a_miss() -> None:
-    """A storage that never answers, and does not heed its cancellation, holds nobody up; its late error is no report."""
+    """A storage that never answers nor heeds its cancellation holds nobody up; its late error is no complaint."""
     complaints: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     silent = Silent()

@@ -9,6 +9,7 @@ from msgspec import UNSET
 
 from gateway.config import gateway_file
 from gateway.config.catalog import read_catalog
+from gateway.config.document import Document, check_once
 from gateway.config.policies import Policies, check_policies, read_folder
 from gateway.config.problem import Steps, shown
 from gateway.config.reader import record_of
@@ -17,7 +18,6 @@ from gateway.config.scalar import seconds, size
 from gateway.config.secret_source import MissingSecret, located, read_secret
 from gateway.config.shape import UNAVAILABLE
 from gateway.config.snapshot import Address, Callers, IdentitySettings, Key, Limits, Slot, Snapshot, Upstream
-from gateway.config.source import Document, check_once
 from gateway.config.values import address, base_url, is_private
 from gateway.core.catalog import Catalog, Lane
 from gateway.core.routing import Routes

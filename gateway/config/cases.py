@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gateway.config.document import Document, Items, Node, Scalar, Style
 from gateway.config.problem import Problem, did_you_mean, shown
 from gateway.config.scalar import reads_as
-from gateway.config.source import Document, Items, Node, Scalar, Style, open_document
+from gateway.config.source import open_document
 from gateway.core.refusal import Code
 from gateway.core.target import BASE
 

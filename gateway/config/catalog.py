@@ -8,9 +8,10 @@ from typing import Final
 from msgspec import UNSET
 
 from gateway.config import catalog_file
+from gateway.config.document import Document
 from gateway.config.problem import ConfigError, Problem, Steps, did_you_mean, shown
 from gateway.config.reader import read
-from gateway.config.source import Document, open_document, parse
+from gateway.config.source import open_document, parse
 from gateway.core.catalog import Catalog, Endpoint, Lane, Successor, plain
 
 _OWN: Final = "productlane_v2.yaml"
@@ -50,7 +51,7 @@ class _Merge:
         self.scopes.update(file.scopes)
         self.successors.extend(Successor(v1.method, v1.path, v1.replacement) for v1 in file.v1)
         seen: set[str] = set()
-        for place, entry in enumerate(file.endpoints):
+        for place, entry in zip(document.places("endpoints"), file.endpoints, strict=False):
             endpoint = _endpoint(entry)
             name = plain(endpoint.name)
             if not own:

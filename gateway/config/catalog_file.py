@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType, field
 
-from gateway.config.fields import Scope, Section
+from gateway.config.fields import SEGMENT, Scope, Section
 
 
 class Endpoint(Section, frozen=True, kw_only=True):
@@ -14,7 +14,7 @@ class Endpoint(Section, frozen=True, kw_only=True):
     path: Annotated[
         str,
         Meta(
-            pattern=r"^(?:/(?:[A-Za-z0-9._~-]+|\{[A-Za-z0-9_]+\}))+$",
+            pattern=rf"^(?:{SEGMENT})+$",
             description="Path template without /api/v2.",
             extra={"expected": "a path template such as /threads/{id}"},
         ),

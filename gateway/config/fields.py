@@ -12,6 +12,9 @@ from msgspec import Meta, Struct
 # A field that has its final shape and is refused until the feature behind it exists: nothing is accepted and ignored.
 LATER: Final = {"unavailable": True}
 
+# One segment of a path template: literal, but not `.` or `..`, or a placeholder.
+SEGMENT: Final = r"/(?:(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+|\{[A-Za-z0-9_]+\})"
+
 Name: TypeAlias = Annotated[
     str,
     Meta(

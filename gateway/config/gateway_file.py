@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from gateway.config.fields import LATER, Duration, FileName, Listen, Name, Section, Size, Source, Timeout
+from gateway.config.fields import LATER, SEGMENT, Duration, FileName, Listen, Name, Section, Size, Source, Timeout
 
 
 class Tls(Section, frozen=True, kw_only=True):
@@ -68,7 +68,7 @@ class Route(Section, frozen=True, kw_only=True):
     path: Annotated[
         str,
         Meta(
-            pattern=r"^(?:/\*\*|(?:/(?:[A-Za-z0-9._~-]+|\{[A-Za-z0-9_]+\}))+(?:/\*\*)?)$",
+            pattern=rf"^(?:/\*\*|(?:{SEGMENT})+(?:/\*\*)?)$",
             description="Path template without /api/v2. `/x/**` covers `/x` and all below it; `/**` covers everything.",
             extra={"expected": "a path such as /changelogs/** or /threads/{id}"},
         ),

@@ -9,9 +9,10 @@ from msgspec import UNSET
 
 from gateway.config import policy_file
 from gateway.config.catalog import unknown_endpoint, unknown_scope
+from gateway.config.document import Document, check_once
 from gateway.config.problem import Problem, shown
 from gateway.config.reader import read
-from gateway.config.source import Document, check_once, open_document
+from gateway.config.source import open_document
 from gateway.core.catalog import Catalog, Endpoint
 from gateway.core.policy import Policy
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from msgspec import UNSET
 
 from gateway.config import gateway_file
+from gateway.config.document import Document, check_once
 from gateway.config.problem import Steps, did_you_mean, shown
-from gateway.config.source import Document, check_once
 from gateway.core.catalog import Catalog, plain
 from gateway.core.routing import Route
 
@@ -55,6 +55,7 @@ def _check_alone(route: Route, alike: Iterable[tuple[int, Route]], here: Steps, 
         if both or not route.callers:
             whom = f" for caller {shown(min(both))}" if both else ""
             document.report(here, f"routes[{place}] has this path already{whom}; put the keys into one route")
+            return
 
 
 def check_use(entries: Iterable[gateway_file.Route], document: Document) -> None:

@@ -10,10 +10,10 @@ from functools import cache
 from typing import Final
 
 from gateway.config import gateway_file
+from gateway.config.document import Document, Items, Node, Scalar, Style, Table
 from gateway.config.problem import Problem, Steps, did_you_mean
 from gateway.config.reader import record_of
 from gateway.config.shape import Many, Named, Record
-from gateway.config.source import Document, Items, Node, Scalar, Style, Table
 
 PREFIX: Final = "PRODUCTLANE_GATEWAY_"
 CONFIG: Final = f"{PREFIX}CONFIG"
@@ -51,7 +51,7 @@ def _single_values(record: Record, above: Steps) -> Iterator[Steps]:
 def overlaid(document: Document, environ: Mapping[str, str], flags: Mapping[str, str]) -> Document:
     """The document with what the environment and the flags say. Flags are named by dotted path: ``upstream.url``."""
     known = variables()
-    root, origins = document.root, dict(document.origins)
+    root, origins = document.root, {}
     if root is None:
         return document
     given = [(known[name], text, (ENVIRONMENT, name)) for name, text in environ.items() if name in known]
@@ -63,7 +63,7 @@ def overlaid(document: Document, environ: Mapping[str, str], flags: Mapping[str,
     for path, text, origin in given:
         root = _with(root, path, Scalar(text, Style.GIVEN, 0))
         origins[path] = origin
-    return Document(document.file, root, document.problems, origins)
+    return document.overlaid(root, origins)
 
 
 def _with(node: Node, path: Steps, value: Node) -> Node:

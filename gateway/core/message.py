@@ -10,11 +10,12 @@ MAX_HEAD: Final = 65_536
 MAX_CHUNK_LINE: Final = 256
 MAX_TRAILERS: Final = 16_384
 
+_VERSION: Final = b"HTTP/1."
+_BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([\t -~\x80-\xff]*))?")
-# RFC 9110 section 5.1 and 5.5. No white space before the colon, no obs-fold, no control characters.
-_FIELD: Final = re.compile(
-    rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*((?:[!-~\x80-\xff](?:[\t -~\x80-\xff]*[!-~\x80-\xff])?)?)[ \t]*"
-)
+# RFC 9110 section 5.1 and 5.5. No white space before the colon, no obs-fold, no control characters. The white space
+# around a value is stripped apart: an expression that sets it off takes quadratic time over a long run of spaces.
+_FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t -~\x80-\xff]*)")
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t -~\x80-\xff]*)?")
 
 
@@ -43,6 +44,16 @@ class Head:
     keep_alive: bool
 
 
+def check_beginning(raw: bytes) -> None:
+    """Refuse what can no longer become a head, before its end has come: an upstream that ends lines with a bare LF, or
+    that speaks something else, would else be waited for. Raises `Malformed`.
+    """
+    if not _VERSION.startswith(raw[: len(_VERSION)]):
+        raise Malformed("the answer does not begin with HTTP/1")
+    if _BARE_LF.search(raw):
+        raise Malformed("a line ends without CR")
+
+
 def read_head(raw: bytes, method: str) -> Head:
     """Read a response head up to but without its empty line, as the answer to a request with this method.
 
@@ -58,10 +69,7 @@ def read_head(raw: bytes, method: str) -> Head:
     codings: list[bytes] = []
     connection: set[bytes] = set()
     for line in lines:
-        field = _FIELD.fullmatch(line)
-        if field is None:
-            raise Malformed("a header line is not `name: value`")
-        name, value = field[1], field[2]
+        name, value = _field(line)
         match name.lower():
             case b"content-length":
                 lengths.add(value)
@@ -74,6 +82,13 @@ def read_head(raw: bytes, method: str) -> Head:
     keep_alive = b"close" not in connection and (minor == b"1" or b"keep-alive" in connection)
     reason = (matched[3] or b"").decode("utf-8", "surrogateescape")
     return Head(status, reason, tuple(fields), framing, length, keep_alive and framing is not Framing.CLOSE)
+
+
+def _field(line: bytes) -> tuple[bytes, bytes]:
+    field = _FIELD.fullmatch(line)
+    if field is None:
+        raise Malformed("a header line is not `name: value`")
+    return field[1], field[2].strip(b" \t")
 
 
 def _framing(
@@ -101,12 +116,13 @@ class Chunked:
     ``done`` tells that the last chunk and the trailers have been read, ``surplus`` that bytes came after them.
     """
 
-    __slots__ = ("_buffer", "_left", "_state", "done", "surplus")
+    __slots__ = ("_buffer", "_left", "_state", "_trailers", "done", "surplus")
 
     def __init__(self) -> None:
         self._buffer = b""
         self._left = 0
         self._state = "size"
+        self._trailers = 0
         self.done = False
         self.surplus = False
 
@@ -141,7 +157,9 @@ class Chunked:
             at = end + 2
             if self._state == "size":
                 self._size(line)
-            elif not line:
+            elif line:
+                self._trailer(line)
+            else:
                 self.done = True
                 break
         self._buffer = b"" if self.done else data[at:]
@@ -154,6 +172,13 @@ class Chunked:
             raise Malformed("a chunk's size is not a hexadecimal number")
         self._left = int(matched[1], 16)
         self._state = "data" if self._left else "trailer"
+
+    def _trailer(self, line: bytes) -> None:
+        """Dropped, but not without end: the bound is on all of them."""
+        self._trailers += len(line)
+        if self._trailers > MAX_TRAILERS:
+            raise Malformed("a chunk's size line or the trailers are too long")
+        _field(line)
 
 
 def write_head(method: str, target: str, host: str, fields: Iterable[tuple[str, str]], length: int | None) -> bytes:

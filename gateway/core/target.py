@@ -52,7 +52,7 @@ def read_target(method: str, raw: str) -> Target:
     Raises `Refused`: ``invalid_request`` for another form or an ambiguous path or query, ``uri_too_long``.
     """
     if len(raw) > MAX_TARGET:
-        raise Refused(Code.URI_TOO_LONG, Reason.TARGET, f"The request target is longer than {MAX_TARGET} characters.")
+        raise target_too_long()
     path, mark, query = raw.partition("?")
     if not path.startswith("/"):
         raise _bad("it must be a path that starts with `/`, as in `GET /api/v2/threads`")
@@ -63,6 +63,11 @@ def read_target(method: str, raw: str) -> Target:
     if mark and not _QUERY.fullmatch(query):
         raise _bad("its query holds a space, a control character or a `#`")
     return Target(method, raw, tuple(path[1:].split("/")))
+
+
+def target_too_long() -> Refused:
+    """The target is over `MAX_TARGET`."""
+    return Refused(Code.URI_TOO_LONG, Reason.TARGET, f"The request target is longer than {MAX_TARGET} characters.")
 
 
 def _bad(why: str) -> Refused:

@@ -7,6 +7,7 @@ from typing import Final
 from aiohttp import web
 
 from gateway.core.refusal import Code, Reason, Refused
+from gateway.proxy import edge
 from gateway.telemetry.record import Record
 
 # A body up to this size is read before the upstream is asked: a slow caller then holds no upstream connection, and the
@@ -40,7 +41,7 @@ class Body:
         stated = "Content-Length" in self._request.headers
         if self.length == 0:
             return b"" if stated else None
-        if "Expect" in self._request.headers and self._request.transport is not None:
+        if edge.waits_for_continue(self._request) and self._request.transport is not None:
             self._request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if self.length is not None and self.length <= _AT_ONCE:
             return b"".join([piece async for piece in self._pieces()])

@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from typing import Final, cast
 
-from gateway.core.message import MAX_HEAD, Chunked, Framing, Head, Malformed, read_head
+from gateway.core.message import MAX_HEAD, Chunked, Framing, Head, Malformed, check_beginning, read_head
 
 # Past this many bytes that the caller has not taken yet, the upstream is no longer read: memory stays flat while TCP
 # slows the upstream down.
@@ -150,11 +150,14 @@ class Connection(asyncio.Protocol):
             self.abort()
             return
         self._received = True
-        self.deadline = self._loop.time() + self.idle_timeout
         try:
+            # The deadline of the answer's beginning stands until its head is whole: dribbled bytes and interim answers
+            # do not put it off.
             if self._head is not None:
                 data = self._read_head(self._buffer + data if self._buffer else data)
             if self._head is None:
+                if not self._done:
+                    self.deadline = self._loop.time() + self.idle_timeout
                 self._read_body(data)
         except Malformed as problem:
             self._fail(Lost("http_protocol_error", f"the upstream's answer is malformed: {problem}", answered=True))
@@ -193,13 +196,14 @@ class Connection(asyncio.Protocol):
                 raise Malformed("an interim answer that was not asked for")
         if len(data) > MAX_HEAD:
             raise Malformed(f"the head is longer than {MAX_HEAD} bytes")
+        check_beginning(data)
         self._buffer = data
         return b""
 
     def _begin_body(self, head: Head) -> None:
         self._framing = head.framing
         self._keep_alive = head.keep_alive
-        self._left = head.length or 0
+        self._left = (head.length or 0) if head.framing is Framing.LENGTH else 0
         self._chunked = Chunked() if head.framing is Framing.CHUNKED else None
         if head.framing is Framing.NONE or (head.framing is Framing.LENGTH and not self._left):
             self._finish()

@@ -1,12 +1,12 @@
 """An allowed request goes upstream with its key, and the answer comes back, streamed."""
 
-import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
 from aiohttp import web
+from multidict import CIMultiDict
 
 from gateway.core.budget import Budget
 from gateway.core.catalog import Lane
@@ -17,7 +17,7 @@ from gateway.keys.keyring import Chosen
 from gateway.proxy.body import Body
 from gateway.proxy.connection import Lost
 from gateway.proxy.reply import Reply
-from gateway.proxy.serving import Serving
+from gateway.proxy.serving import Current, Serving
 from gateway.proxy.upstream import Incoming, Outgoing, refusal
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.record import Record, read_request_id
@@ -35,8 +35,9 @@ _KEY_FAULTS: Final = {
 class Forwarder:
     """Sends requests on and relays answers."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, current: Current) -> None:
         self._metrics: Final = metrics
+        self._current: Final = current
 
     async def forward(
         self, request: web.BaseRequest, serving: Serving, target: Target, lane: Lane, chosen: Chosen, record: Record
@@ -63,27 +64,30 @@ class Forwarder:
     async def _relay(
         self, request: web.BaseRequest, serving: Serving, incoming: Incoming, chosen: Chosen, record: Record
     ) -> Reply:
-        headers = {name.title(): value for name, value in incoming.fields}
+        headers = CIMultiDict(incoming.fields)
         self._note_budget(headers, chosen, record)
         record.upstream_request_id = read_request_id(headers.get("X-Request-Id"))
-        fields = response_headers(incoming.fields)
+        fields, length = response_headers(incoming.fields), incoming.length
         begin = b""
         if incoming.status >= 400:
-            begin = await _read_error(incoming)
-            fields += self._judge_error(serving, incoming, begin, chosen, record)
-            begin = chosen.secret.redact(begin)
+            error = await _read_error(incoming)
+            fields += self._judge_error(serving, incoming, error, chosen, record)
             fields = [(name, chosen.secret.redact(value)) for name, value in fields]
+            begin = chosen.secret.redact(error)
+            length = None if length is None else length - len(error) + len(begin)
         record.source, record.status = "upstream", incoming.status
         reason = incoming.reason
-        if incoming.whole and request.method != "HEAD":
-            body = begin + await incoming.read()
-            return Reply(incoming.status, fields, reason=reason, body=body)
-        reply = Reply(incoming.status, fields, reason=reason, length=incoming.length)
+        if incoming.whole and not incoming.bodiless:
+            return Reply(incoming.status, fields, reason=reason, body=begin + await incoming.read())
+        reply = Reply(incoming.status, fields, reason=reason, length=length)
+        reply.patience = serving.snapshot.upstream.idle_timeout
+        if self._current.draining:
+            reply.close()
         await reply.prepare(request)
-        await self._stream(incoming, reply, begin, serving.snapshot.upstream.idle_timeout, record)
+        await self._stream(incoming, reply, begin, record)
         return reply
 
-    def _note_budget(self, headers: dict[str, str], chosen: Chosen, record: Record) -> None:
+    def _note_budget(self, headers: Mapping[str, str], chosen: Chosen, record: Record) -> None:
         budget = Budget.read(headers)
         if budget is not None:
             self._metrics.budget(
@@ -109,24 +113,23 @@ class Forwarder:
         record.note = note
         return [("Proxy-Status", proxy_status("", note, received=incoming.status))]
 
-    async def _stream(
-        self, incoming: Incoming, reply: Reply, begin: bytes, idle_timeout: float, record: Record
-    ) -> None:
-        """Relay a body as it comes. What the upstream cuts short is cut short for the caller."""
+    async def _stream(self, incoming: Incoming, reply: Reply, begin: bytes, record: Record) -> None:
+        """Relay a body as it comes. What is cut short, by whomever, is cut so that the caller can see it."""
         try:
             if begin:
                 await reply.write(begin)
             elif not incoming.whole:
                 reply.flush()
             while piece := await incoming.read():
-                async with asyncio.timeout(idle_timeout):
-                    await reply.write(piece)
+                await reply.write(piece)
         except Lost as lost:
             record.code, record.note = refusal(lost).code.value, lost.note
             reply.abort()
-        except TimeoutError:
-            record.note = f"the caller took nothing for {idle_timeout:g} s (`upstream.idle_timeout`)"
+        except BaseException:
             reply.abort()
+            raise
+        finally:
+            record.bytes_out = reply.bytes_out
 
 
 async def _read_error(incoming: Incoming) -> bytes:

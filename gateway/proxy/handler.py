@@ -16,10 +16,13 @@ from typing import Final
 from aiohttp import web
 
 from gateway.callers.credentials import identify, supplied_key
-from gateway.core.policy import Policy, decide
+from gateway.config.snapshot import Snapshot
+from gateway.core.catalog import Endpoint
+from gateway.core.policy import Permit, Policy
 from gateway.core.refusal import Code, Reason, Refused, envelope, proxy_status
 from gateway.core.routing import Route
-from gateway.core.target import read_target
+from gateway.core.target import Target, read_target
+from gateway.core.verdict import judge
 from gateway.proxy import edge
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.reply import Reply
@@ -48,7 +51,7 @@ class Handler:
         self._log: Final = log
         self._usage: Final = usage
         self._clock: Final = clock
-        self._forwarder: Final = Forwarder(metrics)
+        self._forwarder: Final = Forwarder(metrics, current)
         self._new_request_id: Final = RequestIds()
         self._in_hand: set[asyncio.Task[object] | None] = set()
         self._day = -1
@@ -63,29 +66,37 @@ class Handler:
         self._metrics.in_flight += 1
         reply: Reply | None = None
         try:
-            try:
-                reply = await self._serve(request, record)
-            except Refused as refused:
-                reply = _refusal(refused, record)
-            except asyncio.CancelledError as cancelled:
-                if _CUT not in cancelled.args or record.status:
-                    raise
-                reply = _refusal(_cut_by_drain(), record)
-            except ConnectionError:
-                raise
-            except Exception as failure:  # noqa: BLE001 - a fault of our own, told here and nowhere else
-                reply = _refusal(_fault(failure), record)
-            if self._current.draining:
+            reply = await self._reply(request, record)
+            reply.patience = self._current.serving.snapshot.upstream.idle_timeout
+            if not reply.prepared and self._current.draining:
                 reply.close()
             await reply.prepare(request)
             await reply.write_eof()
+        except ConnectionError as gone:
+            record.note = str(gone)
+            raise
         finally:
             self._in_hand.discard(task)
             self._metrics.in_flight -= 1
-            record.bytes_out = reply.bytes_out if reply is not None else 0
+            record.bytes_out = reply.bytes_out if reply is not None else record.bytes_out
             record.duration_ms = (time.perf_counter() - started) * 1000
             self._tell(record)
         return reply
+
+    async def _reply(self, request: web.BaseRequest, record: Record) -> Reply:
+        """The answer, whatever happens but that the caller leaves or a half-sent answer is cut."""
+        try:
+            return await self._serve(request, record)
+        except Refused as refused:
+            return _refusal(refused, record)
+        except asyncio.CancelledError as cancelled:
+            if _CUT not in cancelled.args or record.status:
+                raise
+            return _refusal(_cut_by_drain(), record)
+        except ConnectionError:
+            raise
+        except Exception as failure:  # noqa: BLE001 - a fault of our own, told here and nowhere else
+            return _refusal(_fault(failure), record)
 
     def refuse(self, request: web.BaseRequest, refused: Refused) -> Reply:
         """The answer to a request that could not be parsed; its connection ends."""
@@ -94,6 +105,13 @@ class Handler:
         reply.close()
         self._tell(record)
         return reply
+
+    def last_words(self, refused: Refused) -> bytes:
+        """The answer, in bytes, to a connection that ends before there is a request on it."""
+        record = Record(request_id=self._new_request_id())
+        reply = _refusal(refused, record)
+        self._tell(record)
+        return reply.last_words()
 
     def cut(self) -> None:
         """End every request in hand: one that has no answer yet gets ``draining``, a half-sent answer is cut."""
@@ -116,17 +134,28 @@ class Handler:
         edge.check(request)
         target = read_target(request.method, request.raw_path)
         policy = self._identify(request, serving, record)
-        endpoint = snapshot.catalog.find(target)
-        record.endpoint, record.lane = endpoint.name, endpoint.lane.value
-        permit = decide(policy, endpoint, self._date())
-        record.decision = "would_deny" if permit.would_deny else "allow"
-        record.reason = permit.reason
-        route = snapshot.routes.find(policy.caller, endpoint)
+        endpoint, permit, route = self._judge(target, policy, snapshot, record)
         if endpoint.name == _ME and (reply := await self._me(serving, route, policy, record)):
             return reply
         chosen = await serving.keyring.choose(route, permit)
         record.key, record.slot = chosen.key, chosen.slot
         return await self._forwarder.forward(request, serving, target, endpoint.lane, chosen, record)
+
+    def _judge(
+        self, target: Target, policy: Policy, snapshot: Snapshot, record: Record
+    ) -> tuple[Endpoint, Permit, Route]:
+        """What `judge` comes to, told to the record as far as it got. Raises `Refused`."""
+        verdict = judge(target, policy, snapshot.catalog, snapshot.routes, self._date())
+        endpoint, permit, route = verdict.endpoint, verdict.permit, verdict.route
+        if endpoint is not None:
+            record.endpoint, record.lane = endpoint.name, endpoint.lane.value
+        if permit is not None:
+            record.decision = "would_deny" if permit.would_deny else "allow"
+            record.reason = permit.reason
+        if endpoint is None or permit is None or route is None:
+            assert verdict.refused is not None  # noqa: S101 - what is missing was refused
+            raise verdict.refused
+        return endpoint, permit, route
 
     def _identify(self, request: web.BaseRequest, serving: Serving, record: Record) -> Policy:
         authorization = request.headers.getall("Authorization", [])

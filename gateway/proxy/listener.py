@@ -1,19 +1,18 @@
 """The traffic listener: aiohttp's HTTP/1.1 parser and connections, with the limits and silences that they lack."""
 
 import asyncio
-import json
 from collections import Counter
 from typing import Any, Final, cast
 
 from aiohttp import web
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
 
 from gateway.config.snapshot import Limits
-from gateway.core.refusal import Code, Reason, Refused, envelope, proxy_status
-from gateway.proxy import edge
+from gateway.core.refusal import Code, Reason, Refused
+from gateway.proxy import edge, footing
 from gateway.proxy.handler import Handler
 from gateway.telemetry.log import Log
-from gateway.telemetry.record import RequestIds
 
 _SWEEP: Final = 0.5
 # How long a caller that was refused in the middle of its body may go on sending, so that it reads the answer instead
@@ -27,13 +26,15 @@ class Connection(RequestHandler):
     ``serving`` counts its requests in hand; ``head_since`` is the loop time at which a head began to arrive.
     """
 
-    __slots__ = ("_address", "_admitted", "_listener", "head_since", "serving")
+    __slots__ = ("_address", "_admitted", "_body", "_listener", "_pending", "head_since", "serving")
 
     def __init__(self, listener: "Listener", **options: Any) -> None:
         super().__init__(listener, **options)
         self._listener = listener
         self._address = ""
         self._admitted = False
+        self._body: StreamReader = EMPTY_PAYLOAD
+        self._pending = 0
         self.serving = 0
         self.head_since: float | None = None
 
@@ -60,10 +61,34 @@ class Connection(RequestHandler):
             super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._admitted:
-            if self.idle:
-                self.head_since = self._loop.time()
-            super().data_received(data)
+        if not self._admitted:
+            return
+        if data and self.idle:
+            self.head_since = self._loop.time()
+        before, in_body, length = self._request_count, not self._body.is_eof(), self._body.total_bytes
+        super().data_received(data)
+        if self._request_count != before:
+            self._body = self._messages[-1][1]
+            # What follows the empty line of a request without a body is a part of the next head.
+            self._pending = max(0, len(data) - data.rfind(b"\r\n\r\n") - 4) if self._body is EMPTY_PAYLOAD else 0
+        elif in_body:
+            self._pending = 0 if self._body.total_bytes != length else self._pending + len(data)
+        else:
+            self._pending += len(data)
+        if self._pending > edge.MAX_HEAD:
+            self._too_long()
+
+    def _too_long(self) -> None:
+        """More than a head's worth has come that was neither a whole head nor body: a head, or trailers, without end."""
+        if self.transport is not None and not self.serving and not self._messages:
+            self.transport.write(self._listener.last_words(edge.head_too_long()))
+        self.force_close()
+
+    def served(self) -> None:
+        """A request has been answered; the next one's head may have begun to arrive meanwhile."""
+        self.serving -= 1
+        if self._pending and self._body.is_eof() and not self.serving:
+            self.head_since = self._loop.time()
 
     def expire_head(self) -> None:
         """The head did not arrive in time (RFC 9110 section 15.5.9)."""
@@ -96,9 +121,10 @@ class Listener(web.Server):
         self._limits = limits
         self._open: Counter[str] = Counter()
         self._connected = 0
-        self._new_request_id: Final = RequestIds()
         self._loop_now = asyncio.get_running_loop().time
         self._sweeper = asyncio.get_running_loop().call_later(_SWEEP, self._sweep)
+        if strays := footing.strays(self(), edge.PARSER_LIMITS):
+            raise RuntimeError(f"aiohttp does not take the listener's limits: {', '.join(strays)}")
 
     def __call__(self) -> RequestHandler:
         """The protocol of a new connection.
@@ -112,6 +138,7 @@ class Listener(web.Server):
             auto_decompress=False,
             keepalive_timeout=self._limits.keepalive_timeout,
             lingering_time=_LINGER,
+            **edge.PARSER_LIMITS,
         )
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -121,7 +148,7 @@ class Listener(web.Server):
         try:
             return await self.handler(request)
         finally:
-            connection.serving -= 1
+            connection.served()
 
     def admit(self, address: str) -> Refused | None:
         """Count a new connection in, or say why not."""
@@ -143,16 +170,7 @@ class Listener(web.Server):
 
     def last_words(self, refused: Refused) -> bytes:
         """A whole answer in bytes, for a connection that is about to end without a request."""
-        request_id = self._new_request_id()
-        body = json.dumps(envelope(refused, request_id)).encode()
-        phrase = {408: "Request Timeout", 503: "Service Unavailable"}[refused.status]
-        head = (
-            f"HTTP/1.1 {refused.status} {phrase}\r\nContent-Type: application/json\r\nX-Request-Id: {request_id}\r\n"
-            f"Proxy-Status: {proxy_status(refused.proxy_error, refused.note)}\r\n"
-            + "".join(f"{name}: {value}\r\n" for name, value in refused.headers)
-            + f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-        )
-        return head.encode() + body
+        return self.handler.last_words(refused)
 
     def _sweep(self) -> None:
         """One timer for all heads: aiohttp's own counts silence from the last answer only."""

@@ -8,16 +8,22 @@ from typing import Final
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
+from gateway.proxy import edge
+
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 # Up to this many bytes are copied behind the head, so that both leave in one write.
 _JOIN: Final = 65_536
+
+
+class CallerGone(ConnectionResetError):
+    """The caller has left, or takes nothing of its answer any more. The text says which."""
 
 
 class Reply(web.StreamResponse):
     """A status, fields and a body: whole (``body``), of a stated ``length``, or streamed until it ends.
 
     Used by `aiohttp.web.Server` through ``prepare``, ``write_eof`` and ``keep_alive`` alone. No body byte is ever sent
-    for HEAD, 204 and 304 (RFC 9110 section 6.4.1).
+    for HEAD, 204 and 304 (RFC 9110 section 6.4.1). ``patience`` is the seconds that a caller may take nothing.
     """
 
     def __init__(
@@ -33,6 +39,7 @@ class Reply(web.StreamResponse):
         super().__init__(status=status)
         self.fields: Final = list(fields)
         self.bytes_out = 0
+        self.patience = 60.0
         self._phrase = reason or _PHRASES.get(status, "")
         self._whole = body or b""
         self._length = len(body) if body is not None else length
@@ -60,8 +67,7 @@ class Reply(web.StreamResponse):
         self._began = True
         self._request = request
         self._bodiless = request.method == "HEAD" or self.status in (204, 304)
-        lines = [f"HTTP/1.1 {self.status} {self._phrase}"]
-        lines += [f"{name}: {value}" for name, value in self.fields]
+        lines: list[str] = []
         if self._length is not None:
             if self.status != HTTPStatus.NO_CONTENT:
                 lines.append(f"Content-Length: {self._length}")
@@ -72,13 +78,22 @@ class Reply(web.StreamResponse):
                 lines.append("Transfer-Encoding: chunked")
             else:
                 self._closes = True
-        self._closes = self._closes or not request.keep_alive
+        self._closes = self._closes or not edge.may_stay_open(request)
         if self._closes:
             lines.append("Connection: close")
         elif request.version < (1, 1):
             lines.append("Connection: keep-alive")
-        self._pending = "\r\n".join(lines).encode("utf-8", "surrogateescape") + b"\r\n\r\n"
+        self._pending = self._head(lines)
         return None
+
+    def last_words(self) -> bytes:
+        """All bytes of a whole answer, for a connection that ends before there is a request on it."""
+        return self._head([f"Content-Length: {len(self._whole)}", "Connection: close"]) + self._whole
+
+    def _head(self, framing: list[str]) -> bytes:
+        fields = [f"{name}: {value}" for name, value in self.fields]
+        lines = [f"HTTP/1.1 {self.status} {self._phrase}", *fields, *framing]
+        return "\r\n".join(lines).encode("utf-8", "surrogateescape") + b"\r\n\r\n"
 
     def close(self) -> None:
         """Make this the last answer on its connection; the caller is told, where the head has not left yet."""
@@ -89,7 +104,7 @@ class Reply(web.StreamResponse):
         self._send(b"")
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send a part of the body; returns when the socket takes more. Raises ConnectionResetError: the caller left."""
+        """Send a part of the body; returns when the socket takes more. Raises `CallerGone`."""
         if self._bodiless or not data:
             return
         self.bytes_out += len(data)
@@ -136,9 +151,16 @@ class Reply(web.StreamResponse):
     def _transport(self) -> asyncio.Transport:
         transport = self._request.transport if self._request is not None else None
         if transport is None or transport.is_closing():
-            raise ConnectionResetError("the caller has gone")
+            raise CallerGone("the caller has gone")
         return transport
 
     async def _drain(self) -> None:
         assert self._request is not None  # noqa: S101 - prepare has run
-        await self._request.writer.drain()
+        if not self._request.protocol.writing_paused:
+            return
+        try:
+            async with asyncio.timeout(self.patience):
+                await self._request.writer.drain()
+        except TimeoutError:
+            self.abort()
+            raise CallerGone(f"the caller took nothing for {self.patience:g} s (`upstream.idle_timeout`)") from None

@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.config.snapshot import Upstream as Settings
-from gateway.core.message import Head, write_head
+from gateway.core.message import Framing, Head, write_head
 from gateway.core.refusal import Code, Reason, Refused
 from gateway.proxy.connection import Connection, Lost
 
@@ -75,16 +75,18 @@ def refusal(lost: Lost) -> Refused:
 class Incoming:
     """An answer whose head has arrived. It must be closed; closing it early frees the upstream.
 
-    ``length`` is what the upstream states of the body's length, None where it states none.
+    ``length`` is what the upstream states of the body's length, None where it states none; ``bodiless`` tells that none
+    follows all the same, as to HEAD.
     """
 
-    def __init__(self, connection: Connection, status: int, reason: str, fields: tuple[tuple[str, str], ...]) -> None:
-        self.status: Final = status
-        self.reason: Final = reason
-        self.fields: Final = fields
-        self.length: int | None = None
+    def __init__(self, connection: Connection, head: Head, release: Callable[[Connection], None]) -> None:
+        self.status: Final = head.status
+        self.reason: Final = head.reason
+        self.fields: Final = head.fields
+        self.length: Final = head.length
+        self.bodiless: Final = head.framing is Framing.NONE
         self._connection = connection
-        self._close: Callable[[], None] = lambda: None
+        self._release: Callable[[Connection], None] | None = release
 
     @property
     def whole(self) -> bool:
@@ -96,8 +98,9 @@ class Incoming:
         return await self._connection.read()
 
     def close(self) -> None:
-        close, self._close = self._close, lambda: None
-        close()
+        release, self._release = self._release, None
+        if release is not None:
+            release(self._connection)
 
 
 class Upstream:
@@ -131,9 +134,15 @@ class Upstream:
 
         Raises `Refused` where the upstream fails, and whatever the body's iterator raises.
         """
+        body = outgoing.body
+        length = len(body) if isinstance(body, bytes) else outgoing.length
+        if body is None:
+            # RFC 9110 section 8.6: a method that anticipates content says that there is none.
+            length = -1 if outgoing.method in ("GET", "HEAD", "DELETE", "OPTIONS") else 0
+        head = write_head(outgoing.method, self._base + outgoing.target, self._authority, outgoing.fields, length)
         await self._acquire()
         try:
-            return await self._send(outgoing)
+            return await self._send(outgoing, head)
         except BaseException:
             self._slots.release()
             raise
@@ -154,13 +163,13 @@ class Upstream:
                 headers=(("Retry-After", "1"),),
             ) from None
 
-    async def _send(self, outgoing: Outgoing) -> Incoming:
+    async def _send(self, outgoing: Outgoing, head: bytes) -> Incoming:
         self._retries = min(_RETRY_BURST, self._retries + _RETRY_RATIO)
         may_repeat = outgoing.method in ("GET", "HEAD") and outgoing.body is None
         connection = self._take()
         while True:
             try:
-                return await self._exchange(connection or await self._connect(), outgoing)
+                return await self._exchange(connection or await self._connect(), outgoing, head)
             except Lost as lost:
                 timed_out = _CODES.get(lost.error) is Code.UPSTREAM_TIMEOUT
                 if lost.answered or timed_out or not may_repeat or self._retries < 1:
@@ -170,13 +179,8 @@ class Upstream:
                 connection = None
                 self._on_retry("closed" if lost.error == "connection_terminated" else "connect")
 
-    async def _exchange(self, connection: Connection, outgoing: Outgoing) -> Incoming:
+    async def _exchange(self, connection: Connection, outgoing: Outgoing, head: bytes) -> Incoming:
         body = outgoing.body
-        length = len(body) if isinstance(body, bytes) else outgoing.length
-        if body is None:
-            # RFC 9110 section 8.6: a method that anticipates content says that there is none.
-            length = -1 if outgoing.method in ("GET", "HEAD", "DELETE", "OPTIONS") else 0
-        head = write_head(outgoing.method, self._base + outgoing.target, self._authority, outgoing.fields, length)
         connection.idle_timeout = self._settings.idle_timeout
         connection.deadline = self._loop.time() + self._settings.response_timeout
         self._active.add(connection)
@@ -187,22 +191,19 @@ class Upstream:
                 connection.sent()
                 response = await answer
             else:
-                response = await self._stream(connection, outgoing.method, head, body, chunked=length is None)
+                response = await self._stream(connection, outgoing, head, body)
         except BaseException:
             self._active.discard(connection)
             connection.abort()
             raise
-        incoming = Incoming(connection, response.status, response.reason, response.fields)
-        incoming.length = response.length
-        incoming._close = lambda: self._release(connection)  # noqa: SLF001 - the one place that makes an Incoming
-        return incoming
+        return Incoming(connection, response, self._release)
 
     async def _stream(
-        self, connection: Connection, method: str, head: bytes, body: AsyncIterator[bytes], *, chunked: bool
+        self, connection: Connection, outgoing: Outgoing, head: bytes, body: AsyncIterator[bytes]
     ) -> Head:
         """Send a body as it comes. An answer that arrives before its end is taken, and the rest is not sent."""
-        answer = connection.begin(method, head)
-        pump = asyncio.ensure_future(self._pump(connection, body, chunked=chunked))
+        answer = connection.begin(outgoing.method, head)
+        pump = asyncio.ensure_future(self._pump(connection, body, chunked=outgoing.length is None))
         try:
             await asyncio.wait((answer, pump), return_when=asyncio.FIRST_COMPLETED)
             if not answer.done():
@@ -214,6 +215,9 @@ class Upstream:
             await asyncio.gather(pump, return_exceptions=True)
             if answer.done() and not answer.cancelled():
                 answer.exception()  # Seen, so that the loop does not report it as lost.
+            if not connection.complete:
+                # The pump may have taken the deadline away after the answer had begun.
+                connection.deadline = min(connection.deadline, self._loop.time() + self._settings.idle_timeout)
 
     async def _pump(self, connection: Connection, body: AsyncIterator[bytes], *, chunked: bool) -> None:
         forever = float("inf")

@@ -1,10 +1,9 @@
 """What happens to one request: record, fault, key, rate limit, endpoint, scope, plan, answer."""
 
 import asyncio
-import itertools
 import json
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -19,6 +18,7 @@ from gateway.core.target import BASE, Target
 from gateway.simulator.actions import answer
 from gateway.simulator.arrivals import Arrival, Arrivals, Body
 from gateway.simulator.call import Call
+from gateway.simulator.connections import NumberingServer, go_on
 from gateway.simulator.delivery import Gone, Reply, before_head, deliver
 from gateway.simulator.errors import ErrorCode, Failed, absent, invalid
 from gateway.simulator.faults import Fault, Faults
@@ -31,28 +31,6 @@ from gateway.simulator.workspace import Workspace
 # The vendor's limit for a JSON body is undocumented. A file of 10 MB in base64 fits twice.
 _MAX_JSON: Final = 32 * 1024 * 1024
 _BLOCK: Final = 65_536
-
-
-class _Server(web.Server):
-    """Numbers the open connections, from 1."""
-
-    def __init__(
-        self,
-        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
-        numbers: dict[web.RequestHandler, int],
-        **settings: Any,
-    ) -> None:
-        super().__init__(handler, **settings)
-        self._numbers = numbers
-        self._next = itertools.count(1)
-
-    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        self._numbers[handler] = next(self._next)
-        super().connection_made(handler, transport)
-
-    def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
-        self._numbers.pop(handler, None)
-        super().connection_lost(handler, exc)
 
 
 class Service:
@@ -83,7 +61,7 @@ class Service:
 
     def server(self) -> web.Server:
         """What a listener serves. Bodies are counted and hashed as they are on the wire, so none is decompressed."""
-        return _Server(
+        return NumberingServer(
             self.handle,
             self._connections,
             handler_cancellation=True,
@@ -109,7 +87,7 @@ class Service:
         return response
 
     def _arrived(self, request: web.BaseRequest) -> Arrival:
-        body = Body(request.content, lambda: _go_on(request))
+        body = Body(request.content, lambda: go_on(request))
         headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.raw_headers)
         target = request.raw_path
         arrival = Arrival(request.method, target, headers, self._connections.get(request.protocol, 0), body)
@@ -262,9 +240,3 @@ async def _read_json(body: Body, endpoint: Endpoint) -> Any:
         return json.loads(b"".join(parts))
     except (ValueError, RecursionError) as error:
         raise invalid(("", "Expected JSON.")) from error
-
-
-def _go_on(request: web.BaseRequest) -> None:
-    """Answer ``Expect: 100-continue`` (RFC 9110 section 10.1.1) when the body is wanted, as it now is."""
-    if request.transport is not None and request.headers.get("Expect", "").lower() == "100-continue":
-        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")

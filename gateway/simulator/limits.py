@@ -7,13 +7,14 @@ readings, so a client that gets along with the simulator gets along with the oth
 
 import math
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.core.budget import Budget
 from gateway.core.catalog import Lane
 
-MINUTE = 60.0
-BURST_SECONDS = 10.0
-DAY = 86_400.0
+MINUTE: Final = 60.0
+BURST_SECONDS: Final = 10.0
+DAY: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)

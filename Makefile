@@ -1,0 +1,75 @@
+# Each target sets up what it needs. Everything goes into .venv, .tools, .work and dist; `make clean` removes them.
+# PYTHON is the interpreter to build .venv with, 3.11 or newer; ARGS goes to pytest, as in `make test ARGS="-k budget"`.
+
+PYTHON ?= python3
+ARGS ?=
+
+BIN := .venv/bin
+READY := .venv/.ready
+INSTALL := -m pip install --quiet --disable-pip-version-check
+LOCK := .tools/lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet \
+	--no-header --no-emit-index-url --no-emit-find-links $(LOCK_ARGS)
+
+define SUPPORTED
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	echo "productlane-gateway needs Python 3.11 or newer; \`$(PYTHON)\` is $$($(PYTHON) --version 2>&1 | tail -n 1)." >&2; \
+	echo "Name another one: make PYTHON=python3.13 …" >&2; exit 1; }
+endef
+
+.PHONY: run test check lint types package lock clean
+.DELETE_ON_ERROR:
+
+run: $(READY)
+	$(BIN)/productlane-gateway demo
+
+test: $(READY)
+	$(BIN)/python -m pytest -n auto $(ARGS)
+
+# Cheapest first. `make test check` runs the tests once.
+check: lint types test package
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(READY)
+	$(BIN)/mypy gateway tests $(wildcard bench/*.py)
+
+# The wheel is built from the sdist, so both are whole, and used as a stranger would: installed with its pinned
+# dependencies alone, and started from another folder.
+package: $(READY)
+	rm -rf dist .work/package
+	$(BIN)/python -m build --no-isolation --outdir dist .
+	$(PYTHON) -m venv .work/package
+	.work/package/bin/python $(INSTALL) --require-hashes -r requirements/run.txt
+	.work/package/bin/python $(INSTALL) --no-deps dist/*.whl
+	.work/package/bin/python -m pip check
+	cd .work/package && bin/productlane-gateway version && bin/productlane-gateway --help >/dev/null
+	cd .work/package && bin/python -I -c \
+		'from gateway.config.catalog import load_catalog; print(len(load_catalog().endpoints), "endpoints in the wheel")'
+
+# New versions only with LOCK_ARGS=--upgrade; otherwise what is pinned stays as long as pyproject.toml allows it.
+# `editables` is what hatchling asks for besides, to install in place.
+lock: .tools/lock/bin/uv
+	$(PYTHON) -c 'import tomllib; print("editables", *tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
+		| $(LOCK) - --output-file requirements/build.txt
+	$(LOCK) pyproject.toml --output-file requirements/run.txt
+	$(LOCK) pyproject.toml requirements/build.txt --group dev --constraints requirements/run.txt \
+		--output-file requirements/dev.txt
+
+.tools/lock/bin/uv:
+	$(SUPPORTED)
+	$(PYTHON) -m venv .tools/lock
+	.tools/lock/bin/python $(INSTALL) 'uv>=0.9'
+
+$(READY): requirements/dev.txt pyproject.toml
+	$(SUPPORTED)
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python $(INSTALL) --require-hashes -r requirements/dev.txt
+	$(BIN)/python $(INSTALL) --no-deps --no-build-isolation --editable .
+	touch $@
+
+clean:
+	rm -rf .venv .tools .work dist build .coverage .coverage.* htmlcov .hypothesis
+	rm -rf .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	find gateway tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,79 @@
+"""What the commands share: the option ``--config``, exit statuses, and how problems of a configuration are told."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from gateway.config.problem import Problem
+    from gateway.config.snapshot import Snapshot
+
+# 2 is also what click exits with where the command line itself is wrong.
+REFUSED: Final = 1
+UNUSABLE: Final = 2
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def config_option(command: F) -> F:
+    """``--config FILE``; without it the configuration is that of the environment."""
+    return click.option(
+        "--config",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="The gateway.yaml. Without it: $PRODUCTLANE_GATEWAY_CONFIG, or for a sidecar without files "
+        "$PRODUCTLANE_KEY and $PRODUCTLANE_SCOPES.",
+    )(command)
+
+
+def json_option(command: F) -> F:
+    """``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
+
+
+def loaded(config: Path | None, flags: Mapping[str, str] | None = None, *, as_json: bool = False) -> "Snapshot":
+    """The checked configuration. Where it has problems, tells all of them and exits with status 2."""
+    import os
+
+    from gateway.config.load import load
+    from gateway.config.problem import ConfigError
+
+    try:
+        return load(config, environ=os.environ, flags=flags)
+    except ConfigError as error:
+        unusable(error.problems, as_json=as_json)
+
+
+def unusable(problems: "Iterable[Problem]", *, as_json: bool = False) -> NoReturn:
+    """Tell the problems, one a line on standard error or as JSON on standard output, and exit with status 2."""
+    if as_json:
+        found = [{"file": p.file, "line": p.line, "where": p.where, "message": p.message} for p in problems]
+        print_json({"ok": False, "problems": found})
+    else:
+        for problem in problems:
+            click.echo(str(problem), err=True)
+    raise SystemExit(UNUSABLE)
+
+
+def fail(message: str) -> NoReturn:
+    """Say on standard error why there is nothing to be done, in one line, and exit with status 2."""
+    click.echo(message, err=True)
+    raise SystemExit(UNUSABLE)
+
+
+def print_json(value: object) -> None:
+    """One JSON document on standard output."""
+    import json
+
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def location(config: Path | None) -> str:
+    """Where the configuration comes from, for people: a file's name or ``environment``."""
+    import os
+
+    from gateway.config.settings import CONFIG, ENVIRONMENT
+
+    return str(config or os.environ.get(CONFIG) or ENVIRONMENT)

@@ -1,0 +1,18 @@
+"""Text in columns, for a terminal or a log of a build."""
+
+from collections.abc import Iterable, Sequence
+
+
+def table(rows: Iterable[Sequence[str]], indent: str = "") -> str:
+    """The rows with their cells one below the other, two spaces between columns; the last column is not padded."""
+    cells = [list(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)][:-1]
+    lines = (
+        "  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[-1]]) for row in cells
+    )
+    return "\n".join(indent + line.rstrip() for line in lines)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names in order with spaces between them, or ``-`` where there are none."""
+    return " ".join(sorted(names)) or "-"

@@ -1,0 +1,106 @@
+"""A folder of policies, and what holds between them."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from gateway.config.catalog import load_catalog
+from gateway.config.policies import PolicyFile, read_policies
+from gateway.core.policy import Policy
+
+DIGEST = hashlib.sha256(b"token").hexdigest()
+
+
+def folder_of(tmp_path: Path, **files: str) -> Path:
+    for name, text in files.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    return tmp_path
+
+
+def problems_of(folder: Path) -> list[str]:
+    return [str(problem).removeprefix(f"{folder}/") for problem in read_policies(folder, load_catalog())[1]]
+
+
+def test_a_policy_can_be_read_by_itself(tmp_path: Path) -> None:
+    """A folder of policies needs no gateway.yaml: a team tests its own."""
+    folder = folder_of(tmp_path, app=f"caller: app\nauthenticate: {{tokens: [sha256:{DIGEST}]}}\nscopes: [tags:read]\n")
+    policies, problems = read_policies(folder, load_catalog())
+    policy = Policy("app", frozenset({"tags:read"}))
+
+    assert not problems
+    assert (PolicyFile(tmp_path / "app.yaml", policy, (bytes.fromhex(DIGEST),), False),) == policies
+    assert tmp_path / "app.cases.yaml" == policies[0].cases
+
+
+def test_nothing_is_granted_that_is_not_written(tmp_path: Path) -> None:
+    """A policy without scopes and endpoints allows what any key may do, and no more."""
+    folder = folder_of(tmp_path, app="caller: app\nauthenticate: {anonymous: true}\n")
+    (file,), _ = read_policies(folder, load_catalog())
+
+    assert Policy("app") == file.policy
+    assert file.anonymous
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "problem"),
+    [
+        (
+            "caller: app\nauthenticate: {anonymous: true}\n",
+            f"caller: app\nauthenticate: {{tokens: [sha256:{DIGEST}]}}\n",
+            "b.yaml:1: caller: `app` has a policy already, in {folder}/a.yaml",
+        ),
+        (
+            "caller: one\nauthenticate: {anonymous: true}\n",
+            "caller: two\nauthenticate: {anonymous: true}\n",
+            "b.yaml:2: authenticate.anonymous: caller `one` is anonymous already",
+        ),
+        (
+            f"caller: one\nauthenticate: {{tokens: [sha256:{DIGEST}]}}\n",
+            f"caller: two\nauthenticate:\n  tokens:\n    - sha256:{'0' * 64}\n    - sha256:{DIGEST}\n",
+            "b.yaml:5: authenticate.tokens[1]: is a token of caller `one` too",
+        ),
+    ],
+)
+def test_two_policies_may_not_claim_the_same(tmp_path: Path, one: str, other: str, problem: str) -> None:
+    """A caller has one policy, a token is of one caller, and one caller at most is anonymous."""
+    folder = folder_of(tmp_path, a=one, b=other)
+
+    assert [problem.format(folder=folder)] == problems_of(folder)
+
+
+def test_a_policy_with_a_problem_is_left_out(tmp_path: Path) -> None:
+    """Nothing is granted by a policy that is not right as a whole; the others are read."""
+    good, bad = "caller: good\nauthenticate: {anonymous: true}\n", "caller: bad\nscopes: [tags:read]\n"
+    policies, problems = read_policies(folder_of(tmp_path, good=good, bad=bad), load_catalog())
+
+    assert ["good"] == [file.policy.caller for file in policies]
+    assert 1 == len(problems)
+
+
+@pytest.mark.parametrize("name", ["billing.yml", "billing.json"])
+def test_a_file_that_looks_like_a_policy_and_would_not_be_read_is_a_problem(tmp_path: Path, name: str) -> None:
+    """A policy under another ending would silently grant nothing."""
+    folder = folder_of(tmp_path, app="caller: app\nauthenticate: {anonymous: true}\n")
+    (folder / name).touch()
+
+    assert [f"{name}: would not be read as a policy; name it *.yaml or move it away"] == problems_of(folder)
+
+
+def test_an_empty_folder_is_a_problem(tmp_path: Path) -> None:
+    """Without a policy, nobody may do anything: that is not what was meant."""
+    (tmp_path / "app.cases.yaml").touch()
+
+    assert [f"{tmp_path}: holds no policy; without one, nothing is allowed to anybody"] == problems_of(tmp_path)
+
+
+def test_a_kubernetes_volume_holds_each_policy_once(tmp_path: Path) -> None:
+    """The hidden folders in which the kubelet keeps a ConfigMap are passed over."""
+    (tmp_path / "..2026").mkdir()
+    folder_of(tmp_path / "..2026", app="caller: app\nauthenticate: {anonymous: true}\n")
+    (tmp_path / "..data").symlink_to("..2026")
+    (tmp_path / "app.yaml").symlink_to("..data/app.yaml")
+    policies, problems = read_policies(tmp_path, load_catalog())
+
+    assert not problems
+    assert ["app"] == [file.policy.caller for file in policies]
