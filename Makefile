@@ -12,7 +12,7 @@ LOCK := .tools/lock/bin/uv pip compile --universal --python-version 3.11 --gener
 
 define SUPPORTED
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	echo "productlane-gateway needs Python 3.11 or newer; \`$(PYTHON)\` is $$($(PYTHON) --version 2>&1 | tail -n 1)." >&2; \
+	echo "Python 3.11 or newer is needed; \`$(PYTHON)\` is $$($(PYTHON) --version 2>&1 | tail -n 1)." >&2; \
 	echo "Name another one: make PYTHON=python3.13 …" >&2; exit 1; }
 endef
 
@@ -51,8 +51,8 @@ package: $(READY)
 # New versions only with LOCK_ARGS=--upgrade; otherwise what is pinned stays as long as pyproject.toml allows it.
 # `editables` is what hatchling asks for besides, to install in place.
 lock: .tools/lock/bin/uv
-	$(PYTHON) -c 'import tomllib; print("editables", *tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' \
-		| $(LOCK) - --output-file requirements/build.txt
+	$(PYTHON) -c 'import tomllib; build = tomllib.load(open("pyproject.toml", "rb"))["build-system"]; \
+		print("editables", *build["requires"], sep="\n")' | $(LOCK) - --output-file requirements/build.txt
 	$(LOCK) pyproject.toml --output-file requirements/run.txt
 	$(LOCK) pyproject.toml requirements/build.txt --group dev --constraints requirements/run.txt \
 		--output-file requirements/dev.txt

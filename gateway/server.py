@@ -21,6 +21,7 @@ from gateway.config.snapshot import Address, Snapshot
 from gateway.config.tls import upstream_context
 from gateway.keys.identity import Identities
 from gateway.keys.keyring import Keyring, SlotState
+from gateway.proxy import footing
 from gateway.proxy.handler import Handler
 from gateway.proxy.listener import Listener
 from gateway.proxy.serving import Current, Serving
@@ -48,6 +49,11 @@ def check_runtime(*, debug: bool) -> None:
         raise CannotStart(
             "aiohttp runs without its C parser, whose stand-in is laxer; install a wheel with extensions and unset "
             "AIOHTTP_NO_EXTENSIONS"
+        )
+    if missing := footing.missing():
+        raise CannotStart(
+            f"aiohttp {aiohttp.__version__} lacks what this gateway stands on: {', '.join(missing)}; install the version "
+            "that its requirements name"
         )
     if debug:
         raise CannotStart(

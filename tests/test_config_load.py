@@ -188,6 +188,17 @@ def test_a_bad_variable_or_flag_is_named(folder: Path) -> None:
     ] == sorted(problems, reverse=True)
 
 
+def test_a_variable_does_not_hide_what_is_wrong_in_the_file(folder: Path) -> None:
+    """A section that is no section is reported, though a variable sets a value in it."""
+    (folder / "gateway.yaml").write_text(SMALLEST + "log: loud\n")
+    environ = {**ENVIRON, "PRODUCTLANE_GATEWAY_LOG_LEVEL": "debug"}
+    problems = problems_of(folder / "gateway.yaml", environ=environ)
+
+    assert [
+        f"{folder}/gateway.yaml:6: log: expected a mapping with level, format, found `loud`",
+    ] == problems
+
+
 def test_a_misspelt_variable_is_a_problem(folder: Path) -> None:
     """A variable that sets nothing but nearly would is not passed over; what Kubernetes sets for a Service is."""
     (folder / "gateway.yaml").write_text(SMALLEST)
@@ -324,6 +335,20 @@ def test_a_flag_that_is_no_setting_is_a_fault_of_the_program(folder: Path) -> No
     """Flags are the program's own, so one that sets nothing is not the user's problem."""
     with pytest.raises(LookupError, match="listn is not a single setting"):
         loaded(folder, SMALLEST, listn="x")
+
+
+def test_addresses_are_shown_as_they_are_written(folder: Path) -> None:
+    """Logs and the status page name a listener as the configuration does."""
+    whole, smallest = loaded(folder, WHOLE), loaded(folder, SMALLEST)
+
+    assert f"unix:{folder}/run/gateway.sock" == str(whole.listen)
+    assert ["[::1]:9191", "127.0.0.1:9090"] == [str(whole.admin), str(smallest.admin)]
+
+
+def test_a_caller_is_asked_for_proof_once_any_policy_has_tokens(folder: Path) -> None:
+    """Where only an anonymous policy stands, credentials mean nothing."""
+    assert loaded(folder, SMALLEST).callers.authenticated
+    assert not load(None, environ=SIDECAR).callers.authenticated
 
 
 def test_keys_without_any_secret_are_a_problem_and_with_one_are_not(folder: Path) -> None:

@@ -105,9 +105,11 @@ async def test_a_refusal_ends_the_old_identity(productlane: Productlane, clock: 
         clock.now += 10
         productlane.status = 500
         afterwards = await identities.lookup("k", A)
+        shown = identities.recall(A)
 
     assert ("refused", "unauthenticated", None) == (refused.result, refused.refused, refused.identity)
     assert Known(None, None, 0.0, "error", "status 500") == afterwards
+    assert Known(None, "unauthenticated", 10.0, "refused", "status 500") == shown
 
 
 @pytest.mark.parametrize("secret_is_known", [True, False])
@@ -275,6 +277,23 @@ async def test_a_crowd_that_wants_it_fresh_asks_once(productlane: Productlane, c
         await asyncio.gather(*crowd)
 
     assert 2 == len(productlane.asked)
+
+
+async def test_who_wants_it_fresh_does_not_join_who_does_not(productlane: Productlane, clock: Clock) -> None:
+    """A forced look-up asks anew beside an older question, and the later answer is the one that is remembered."""
+    productlane.scopes[A.reveal()] = ["docs:read"]
+    productlane.gate.clear()
+    async with asking(productlane.url, clock) as identities:
+        plain = asyncio.create_task(identities.lookup("k", A))
+        await productlane.reached(1)
+        forced = asyncio.create_task(identities.lookup("k", A, fresh=True))
+        await productlane.reached(2)
+        productlane.gate.set()
+        await asyncio.gather(plain, forced)
+        remembered = identities.peek(A)
+
+    assert remembered is not None
+    assert (2, "hit") == (len(productlane.asked), remembered.result)
 
 
 async def test_what_is_forgotten_is_asked_for_again(productlane: Productlane, clock: Clock) -> None:

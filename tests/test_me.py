@@ -130,6 +130,14 @@ async def test_a_body_that_is_no_identity_teaches_nothing(body: bytes, productla
     assert 0 == len(storage.entries)
 
 
+async def test_a_compressed_body_is_not_unpacked(productlane: Productlane) -> None:
+    """We ask for no compression; what comes compressed all the same cannot swell in memory."""
+    productlane.headers = {"Content-Encoding": "gzip"}
+    productlane.body = gzip.compress(json.dumps(productlane.identity(A.reveal())).encode())
+
+    assert Fault("the answer is not an identity") == await ask(productlane.url)
+
+
 async def test_a_large_body_is_not_read(productlane: Productlane) -> None:
     """An answer beyond 256 kB is given up, not gathered in memory."""
     fields = productlane.identity(A.reveal())

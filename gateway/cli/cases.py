@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gateway.config.problem import Problem
     from gateway.core.catalog import Catalog
     from gateway.core.policy import Policy
+    from gateway.core.verdict import Verdict
 
 
 @click.command()
@@ -94,17 +95,18 @@ def failures(cases: "Iterable[Case]", policy: "Policy", catalog: "Catalog", toda
             verdict = Verdict(refused=refused)
         found = verdict.refused.code.value if verdict.refused else ALLOW
         if found != case.verdict:
-            why = verdict.refused.note if verdict.refused else _allowed_by(verdict.permit and verdict.permit.reason)
-            yield Failure(case, found, why)
+            yield Failure(case, found, verdict.refused.note if verdict.refused else _allowed_by(verdict))
 
 
-def _allowed_by(reason: str | None) -> str:
+def _allowed_by(verdict: "Verdict") -> str:
+    from gateway.core.refusal import Reason
+
     words = {
-        "scope_held": "`scopes` holds all that the endpoint needs",
-        "endpoint_named": "`endpoints` names it",
-        "any_key": "the endpoint needs no scope",
+        Reason.SCOPE_HELD: "`scopes` holds all that the endpoint needs",
+        Reason.ENDPOINT_NAMED: "`endpoints` names it",
+        Reason.ANY_KEY: "the endpoint needs no scope",
     }
-    return words.get(reason or "", "")
+    return words.get(verdict.permit.reason, "") if verdict.permit else ""
 
 
 def _tables(

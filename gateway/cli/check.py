@@ -74,7 +74,8 @@ def _facts(source: str, snapshot: "Snapshot", keys: "list[KeyReport] | None") ->
 def _summary(source: str, snapshot: "Snapshot") -> str:
     keys = (f"{key.name} ({len(key.slots)})" if len(key.slots) > 1 else key.name for key in snapshot.keys.values())
     routes = (
-        f"{route.path} → {', '.join(route.keys)}" + (f" for {', '.join(sorted(route.callers))}" if route.callers else "")
+        f"{route.path} → {', '.join(route.keys)}"
+        + (f" for {', '.join(sorted(route.callers))}" if route.callers else "")
         for route in snapshot.routes.all
     )
     rows = [
@@ -83,7 +84,7 @@ def _summary(source: str, snapshot: "Snapshot") -> str:
         ("upstream", snapshot.upstream.url),
         ("callers", ", ".join(_caller(snapshot, name) for name in sorted(snapshot.policies))),
         ("keys", ", ".join(keys)),
-        ("routes", "; ".join(routes)),
+        *(("" if n else "routes", route) for n, route in enumerate(routes)),
     ]
     return f"{source}: no problems\n" + table(rows, "  ")
 
@@ -106,8 +107,6 @@ def _keys_table(keys: "list[KeyReport]") -> str:
             # Drift is of the secret in use; beside another one it would say something that is not so.
             own = slot.state == "active"
             missing, excess = (listed(key.missing), listed(key.excess)) if own else ("", "")
-            rows.append(
-                (key.name, slot.slot, slot.preview, slot.state, slot.workspace or "?", missing, excess, scopes)
-            )
+            rows.append((key.name, slot.slot, slot.preview, slot.state, slot.workspace or "?", missing, excess, scopes))
     faults = [f"{key.name}: {fault}" for key in keys for fault in key.faults]
     return "\n".join([table(rows), *(["", *faults] if faults else [])])

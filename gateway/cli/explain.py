@@ -39,6 +39,8 @@ def explain(caller: str, method: str, path: str, config: Path | None, as_json: b
     Exit status: 0 where the request is allowed, 1 where it is refused, 2 where the configuration has problems or
     there is no such caller.
     """
+    if not (method.isascii() and method.isalpha() and method.isupper()):
+        raise click.BadParameter("methods are written in capitals, as GET", param_hint="METHOD")
     snapshot = loaded(config, as_json=as_json)
     policy = snapshot.policies.get(caller)
     if policy is None:
@@ -63,13 +65,11 @@ def explained(snapshot: "Snapshot", policy: "Policy", method: str, path: str, to
 
     raw = path if path.startswith("/api/") or not path.startswith("/") else BASE + path
     try:
-        target = read_target(method, raw)
-    except Refused as refused:
-        verdict = Verdict(refused=refused)
-    else:
-        verdict = judge(target, policy, snapshot.catalog, snapshot.routes, today)
-    keys, refused_by_keys = _keys(snapshot, verdict)
-    refused = verdict.refused or refused_by_keys
+        verdict = judge(read_target(method, raw), policy, snapshot.catalog, snapshot.routes, today)
+    except Refused as unreadable:
+        verdict = Verdict(refused=unreadable)
+    keys, by_keys = _keys(snapshot, verdict)
+    refused = verdict.refused or by_keys
     return {
         "verdict": "refuse" if refused else "allow",
         **_outcome(verdict, refused),

@@ -52,7 +52,9 @@ def schema(which: str) -> None:
 
 @click.command()
 def version() -> None:
-    """Print the versions of the gateway, Python and aiohttp, as a bug report needs them.
+    """Print the versions of the gateway, Python and aiohttp.
+
+    A bug report needs them.
 
     Exit status: 0.
     """

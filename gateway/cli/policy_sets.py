@@ -37,10 +37,9 @@ def policy_sets(
 
 def _settings(config: Path, problems: list[Problem]) -> tuple[Path, list[Path]]:
     """What a configuration says of its policies and of its catalog."""
-    document = open_document(config, problems)
+    document = overlaid(open_document(config, problems), os.environ, {})
     if document.root is None:
         return _FOLDER, []
-    document = overlaid(document, os.environ, {})
     values = record_of(gateway_file.Gateway).values(document.root, (), document)
     base = config.parent if document.origin(("policies",)) is None else Path()
     overlays = [config.parent / name for name in values.get("catalog", ())]

@@ -43,10 +43,8 @@ def _from_file(
     if settings.SCOPES in environ:
         message = f"is for a sidecar without files, and {path} is in use; put the scopes into a policy"
         problems.append(Problem(settings.ENVIRONMENT, 0, settings.SCOPES, message))
-    document = open_document(path, problems)
-    if document.root is None:
-        return None
-    return Assembly(settings.overlaid(document, environ, flags), path.parent, environ).snapshot(None)
+    document = settings.overlaid(open_document(path, problems), environ, flags)
+    return None if document.root is None else Assembly(document, path.parent, environ).snapshot(None)
 
 
 def _from_environment(environ: Mapping[str, str], flags: Mapping[str, str], problems: list[Problem]) -> Snapshot:

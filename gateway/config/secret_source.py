@@ -20,6 +20,7 @@ from typing import Final
 
 from gateway.core.secret import BadSecret, Secret
 
+# More than any key has; what is longer is cut, and refused as no key.
 _LONGEST: Final = 4096
 
 
@@ -54,12 +55,14 @@ def _read_file(path: Path) -> str:
         raise MissingSecret(f"the file {path} does not exist") from None
     except OSError as error:
         raise BadSecret(f"cannot be read: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as stream:
+    try:
         facts = os.fstat(descriptor)
         if not stat.S_ISREG(facts.st_mode):
             raise BadSecret("is not a file")
         _check_place(path, facts)
-        data = stream.read(_LONGEST + 1)
+        data = os.read(descriptor, _LONGEST)
+    finally:
+        os.close(descriptor)
     text = data.decode("latin-1")
     return text.removesuffix("\n").removesuffix("\r")
 

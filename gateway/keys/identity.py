@@ -202,8 +202,7 @@ class Identities:
                 last = self._entries.get(secret.fingerprint) or _NOTHING
                 if last.identity is None and (kept := await self._me.stale(secret)) is not None:
                     last = _Entry(kept.identity, None, self._clock() - kept.age)
-                # What was refused is not refused for ever: after `refused_ttl` and a fault, nothing is known.
-                return replace(last, refused=None, quiet_until=self._clock() + outcome.pause, fault=outcome.why)
+                return replace(last, quiet_until=self._clock() + outcome.pause, fault=outcome.why)
 
     def _ended(self, task: asyncio.Task[Known]) -> None:
         self._tasks.discard(task)

@@ -21,6 +21,8 @@ PARSER_LIMITS: Final = {"max_line_size": MAX_TARGET, "max_field_size": MAX_HEAD,
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._~-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 # What aiohttp's parser says past `max_headers`; it has no type of its own for it.
 TOO_MANY_FIELDS: Final = "Too many headers received"
+# What is left of a body up to this size is read and dropped, so that the connection can be used again.
+_WORTH_READING: Final = 65_536
 _NO_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 
 
@@ -87,11 +89,23 @@ def may_stay_open(request: web.BaseRequest) -> bool:
 
     Not after an offer to change the protocol, which is never taken up here: what follows it may be meant for the other
     protocol (RFC 9110 section 7.8). Not where a caller still waits to be asked for its body: whether it sends it after
-    a final answer is its own choice, so the next bytes could be either (section 10.1.1).
+    a final answer is its own choice, so the next bytes could be either (section 10.1.1). Not where much of a body is
+    still to come that nobody reads any more (RFC 9112 section 9.6). Not after a chunked body: aiohttp 3.14's C parser
+    takes the last trailer of one request for the first field of the next one on the connection, `Authorization` and
+    all, and does not show that there was a trailer.
     """
-    return request.keep_alive and not (
-        "Upgrade" in request.headers or (waits_for_continue(request) and not request.content.is_eof())
+    return (
+        request.keep_alive
+        and "Upgrade" not in request.headers
+        and "Transfer-Encoding" not in request.headers
+        and not _leaves_unread(request)
     )
+
+
+def _leaves_unread(request: web.BaseRequest) -> bool:
+    if request.content.is_eof():
+        return False
+    return waits_for_continue(request) or int(request.headers.get("Content-Length", "0")) > _WORTH_READING
 
 
 def head_too_long() -> Refused:

@@ -7,7 +7,6 @@ import inspect
 from collections.abc import Mapping
 from typing import Final
 
-from aiohttp import http_parser
 from aiohttp.streams import EMPTY_PAYLOAD
 from aiohttp.web_protocol import RequestHandler
 
@@ -27,11 +26,8 @@ METHODS: Final[Mapping[str, tuple[str, ...]]] = {
 
 def missing() -> list[str]:
     """What is not there, in words; empty where all is as it must be."""
-    found = []
-    if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
-        found.append("its C parser, whose stand-in is laxer")
     slots = {name for kind in RequestHandler.__mro__ for name in getattr(kind, "__slots__", ())}
-    found += [f"RequestHandler.{name}" for name in ATTRIBUTES if name not in slots]
+    found = [f"RequestHandler.{name}" for name in ATTRIBUTES if name not in slots]
     for name, expected in METHODS.items():
         method = getattr(RequestHandler, name, None)
         given = tuple(inspect.signature(method).parameters)[1:] if method else None

@@ -40,15 +40,15 @@ class Connection(RequestHandler):
 
     @property
     def idle(self) -> bool:
-        """Whether nothing has arrived since the last answer."""
-        return not self.serving and self.head_since is None
+        """Whether nothing has arrived since the last answer, and nothing that arrived before is still to be served."""
+        return not self.serving and self.head_since is None and not self._messages
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         peer = transport.get_extra_info("peername")
         self._address = str(peer[0]) if isinstance(peer, tuple) else ""
         refused = self._listener.admit(self._address)
         if refused is not None:
-            cast(asyncio.Transport, transport).write(self._listener.last_words(refused))
+            cast(asyncio.Transport, transport).write(self._listener.handler.last_words(refused))
             cast(asyncio.Transport, transport).close()
             return
         self._admitted = True
@@ -81,7 +81,7 @@ class Connection(RequestHandler):
     def _too_long(self) -> None:
         """More than a head's worth has come that was neither a whole head nor body: a head, or trailers, without end."""
         if self.transport is not None and not self.serving and not self._messages:
-            self.transport.write(self._listener.last_words(edge.head_too_long()))
+            self.transport.write(self._listener.handler.last_words(edge.head_too_long()))
         self.force_close()
 
     def served(self) -> None:
@@ -93,7 +93,7 @@ class Connection(RequestHandler):
     def expire_head(self) -> None:
         """The head did not arrive in time (RFC 9110 section 15.5.9)."""
         if self.transport is not None and not self.transport.is_closing():
-            self.transport.write(self._listener.last_words(_late_head()))
+            self.transport.write(self._listener.handler.last_words(_late_head()))
         self.force_close()
 
     def handle_error(
@@ -167,10 +167,6 @@ class Listener(web.Server):
         self._open[address] -= 1
         if not self._open[address]:
             del self._open[address]
-
-    def last_words(self, refused: Refused) -> bytes:
-        """A whole answer in bytes, for a connection that is about to end without a request."""
-        return self.handler.last_words(refused)
 
     def _sweep(self) -> None:
         """One timer for all heads: aiohttp's own counts silence from the last answer only."""

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal, TypeAlias, TypedDict, Unpack
 
 import msgspec
 
+from gateway.telemetry import labels
 from gateway.telemetry.lines import Lines
 from gateway.telemetry.record import Record
 
@@ -129,7 +130,10 @@ class Log:
 
 
 def _request_fields(now: str, level: Level, record: Record) -> dict[str, Any]:
-    """The fields of a request's line, in their order, as DESIGN section 11 lists them."""
+    """The fields of a request's line, in their order: those of DESIGN section 11, with ``code`` and ``note``.
+
+    A code that is on no list may be any text of an upstream's, and is told as ``other``.
+    """
     upstream_ms = record.upstream_ms
     return {
         "time": now,
@@ -140,9 +144,11 @@ def _request_fields(now: str, level: Level, record: Record) -> dict[str, Any]:
         "endpoint": record.endpoint,
         "method": record.method,
         "status": record.status,
+        "code": record.code if record.code in labels.CODES or not record.code else labels.OTHER,
         "source": record.source,
         "decision": record.decision,
         "reason": record.reason,
+        "note": record.note,
         "key": record.key,
         "slot": record.slot,
         "lane": record.lane,

@@ -1,0 +1,1 @@
+"""Stock clients against the gateway and the simulator."""
