@@ -13,7 +13,7 @@ import aiohttp.http_parser
 from aiohttp import web
 
 from gateway import __version__
-from gateway.admin.app import admin_app
+from gateway.admin import app as admin
 from gateway.admin.drift import drift, needs
 from gateway.admin.health import Health
 from gateway.admin.status import Status, build
@@ -130,34 +130,20 @@ class Gateway:
         self._metrics.config_loaded(ok=True, now=self._clock())
 
     async def _open_admin(self) -> None:
-        runner = web.AppRunner(admin_app(self._metrics, self._health, self._status), access_log=None)
+        runner = web.AppRunner(admin.admin_app(self._metrics, self._health, self._status), access_log=None)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
-        address = self._snapshot.admin
-        try:
-            if address.path is not None:
-                await web.UnixSite(runner, address.path).start()
-            else:
-                await web.TCPSite(runner, address.host, address.port).start()
-        except OSError as error:
-            raise CannotStart(f"the admin listener cannot listen on {address}: {error.strerror}") from None
-        self.admin = _bound(address, runner.addresses)
+        server, address = runner.server, self._snapshot.admin
+        assert server is not None  # noqa: S101 - setup has run
+        listening = await _listen(lambda: admin.Connection(server), address, "admin")
+        self._stack.callback(listening.close)
+        self.admin = _bound(address, listening)
 
     async def _open_traffic(self) -> None:
-        loop = asyncio.get_running_loop()
         address = self._snapshot.listen
-        try:
-            if address.path is not None:
-                self._server = await loop.create_unix_server(self._listener, str(address.path), backlog=_BACKLOG)
-                await asyncio.to_thread(Path(address.path).chmod, _SOCKET_MODE)
-            else:
-                self._server = await loop.create_server(
-                    self._listener, address.host, address.port, backlog=_BACKLOG, reuse_address=True
-                )
-        except OSError as error:
-            raise CannotStart(f"the traffic listener cannot listen on {address}: {error.strerror}") from None
+        self._server = await _listen(self._listener, address, "traffic")
         self._stack.callback(self._server.close)
-        self.traffic = _bound(address, [socket.getsockname() for socket in self._server.sockets])
+        self.traffic = _bound(address, self._server)
 
     async def drain(self, hurry: asyncio.Event) -> None:
         """Stop without losing a request: not ready at once, then no new connections, then no new requests.
@@ -229,10 +215,22 @@ async def _end(task: asyncio.Task[None]) -> None:
         await task
 
 
-def _bound(asked: Address, names: list[object]) -> Address:
+async def _listen(factory: Callable[[], asyncio.Protocol], address: Address, name: str) -> asyncio.Server:
+    """A socket that is open and listens. Raises `CannotStart`."""
+    loop = asyncio.get_running_loop()
+    try:
+        if address.path is None:
+            return await loop.create_server(factory, address.host, address.port, backlog=_BACKLOG, reuse_address=True)
+        server = await loop.create_unix_server(factory, str(address.path), backlog=_BACKLOG)
+        await asyncio.to_thread(Path(address.path).chmod, _SOCKET_MODE)
+    except OSError as error:
+        raise CannotStart(f"the {name} listener cannot listen on {address}: {error.strerror}") from None
+    return server
+
+
+def _bound(asked: Address, server: asyncio.Server) -> Address:
     """The address in use, with the port that the system chose where 0 was asked for."""
-    first = names[0] if names else None
-    return Address(asked.host, int(first[1])) if isinstance(first, tuple) else asked
+    return asked if asked.path is not None else Address(asked.host, int(server.sockets[0].getsockname()[1]))
 
 
 def _scopes(states: list[SlotState]) -> frozenset[str] | None:

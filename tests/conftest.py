@@ -17,6 +17,18 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
     return {"uvloop": uvloop.new_event_loop}
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How much the fuzz tests in `tests/wire` and `tests/fuzz` do, and with which chance."""
+    parser.addoption("--fuzz-seed", type=int, default=1, help="the seed of the random messages")
+    parser.addoption("--fuzz-count", type=int, default=2000, help="how many random messages are sent")
+
+
+@pytest.fixture(scope="session")
+def fuzz(request: pytest.FixtureRequest) -> tuple[int, int]:
+    """Seed and number of random messages."""
+    return request.config.getoption("--fuzz-seed"), request.config.getoption("--fuzz-count")
+
+
 @pytest.fixture
 async def upstream() -> AsyncIterator[Upstream]:
     """An upstream that records."""

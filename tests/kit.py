@@ -100,7 +100,7 @@ class Upstream:
         self.connections = 0
         self.received = b""
         self.partial: list[tuple[bytes, bytes]] = []
-        self._open: set[asyncio.StreamWriter] = set()
+        self._open: dict[asyncio.StreamWriter, asyncio.StreamReader] = {}
         self._changed = asyncio.Event()
         self._server: asyncio.Server | None = None
 
@@ -121,6 +121,11 @@ class Upstream:
         """How many connections are open now."""
         return len(self._open)
 
+    async def hang(self, arrival: Arrival, writer: asyncio.StreamWriter) -> None:  # noqa: ARG002 - it is a `reply`
+        """Answer nothing, or no more, until the gateway gives the connection up."""
+        with contextlib.suppress(ConnectionError):
+            await self._open[writer].read(1)
+
     async def until(self, holds: Callable[[], bool]) -> None:
         """Wait until something about this upstream holds."""
         async with asyncio.timeout(DEADLINE):
@@ -132,14 +137,14 @@ class Upstream:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        self._open.add(writer)
+        self._open[writer] = reader
         try:
             while await self._one(reader, writer):
                 pass
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
-            self._open.discard(writer)
+            del self._open[writer]
             self._changed.set()
             writer.close()
 
@@ -375,7 +380,7 @@ class Running:
                 await asyncio.sleep(0.01)
 
 
-def config(upstream: str, **settings: Any) -> dict[str, Any]:
+def config(upstream: str, /, **settings: Any) -> dict[str, Any]:
     """A whole ``gateway.yaml``: one key, one route, nothing looked up in advance."""
     return {
         "listen": "127.0.0.1:0",
@@ -398,6 +403,7 @@ def policy(caller: str = "app", token: str | None = TOKEN, **fields: Any) -> dic
 async def running(
     folder: Path,
     upstream: Upstream,
+    /,
     *,
     policies: list[dict[str, Any]] | None = None,
     environ: Mapping[str, str] | None = None,

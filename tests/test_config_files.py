@@ -29,6 +29,9 @@ AROUND = {
     "grants/billing.yaml": TOKENED.format("billing", 1),
     "open/app.yaml": "caller: app\nauthenticate: {anonymous: true}\n",
     "faulty/broken.yaml": "caller: broken\nscopes: [threads:red]\nauthenticate: {anonymous: true}\n",
+    "proofs/app.yaml": (
+        "caller: app\nauthenticate:\n  kubernetes: [billing/api]\n  spiffe: [spiffe://cluster.local/x]\n  unix_uids: [7]\n"
+    ),
     "extra.yaml": "endpoints: [{method: GET, path: /digests, scopes: [threads:read]}]\n",
     "bad-catalog.yaml": "endpoints: [{method: GET, path: digests, scopes: [threads:read]}]\n",
     "not-certificates.pem": "nothing of the kind\n",
@@ -42,7 +45,11 @@ def around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-    trustme.CA().cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    certificate = authority.issue_cert("gateway.test")
+    certificate.cert_chain_pems[0].write_to_path(str(tmp_path / "tls.crt"))
+    certificate.private_key_pem.write_to_path(str(tmp_path / "tls.key"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -71,11 +71,13 @@ def test_two_policies_may_not_claim_the_same(tmp_path: Path, one: str, other: st
 
 def test_a_policy_with_a_problem_is_left_out(tmp_path: Path) -> None:
     """Nothing is granted by a policy that is not right as a whole; the others are read."""
-    good, bad = "caller: good\nauthenticate: {anonymous: true}\n", "caller: bad\nscopes: [tags:read]\n"
-    policies, problems = read_policies(folder_of(tmp_path, good=good, bad=bad), load_catalog())
+    good = "caller: good\nauthenticate: {anonymous: true}\n"
+    nobodys = "caller: nobodys\nscopes: [tags:read]\n"
+    typo = f"caller: typo\nauthenticate: {{tokens: [sha256:{DIGEST}]}}\nscopes: [tags:read, tag:read]\n"
+    policies, problems = read_policies(folder_of(tmp_path, good=good, nobodys=nobodys, typo=typo), load_catalog())
 
     assert ["good"] == [file.policy.caller for file in policies]
-    assert 1 == len(problems)
+    assert ["authenticate", "scopes[1]"] == [problem.where for problem in problems]
 
 
 @pytest.mark.parametrize("name", ["billing.yml", "billing.json"])

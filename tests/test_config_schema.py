@@ -71,11 +71,6 @@ def test_what_is_not_available_says_so() -> None:
     }
 
     assert {
-        "tls",
-        "kubernetes",
-        "trusted_spiffe_domain",
-        "spiffe",
-        "unix_uids",
         "pacing",
         "limits",
         "weight",

@@ -31,12 +31,33 @@ def admin_app(metrics: Metrics, health: Health, status: Callable[[], Status]) ->
     app[METRICS], app[HEALTH], app[STATUS] = metrics, health, status
     app.cleanup_ctx.append(_renderer)
     app.on_response_prepare.append(_same_headers)
-    app.router.add_get("/metrics", _metrics)
-    app.router.add_get("/livez", _livez)
-    app.router.add_get("/readyz", _readyz)
-    app.router.add_get("/status", _status_page)
-    app.router.add_get("/status.json", _status_json)
+    served = {"/metrics": _metrics, "/livez": _livez, "/readyz": _readyz, "/status": _status_page, "/status.json": _status_json}
+    for path, handler in served.items():
+        app.router.add_get(path, handler, expect_handler=_expects_nothing)
     return app
+
+
+class Connection(web.RequestHandler):
+    """aiohttp's connection, but that it does not quote to a peer what of its bytes could not be parsed."""
+
+    __slots__ = ()
+
+    def __init__(self, server: web.Server) -> None:
+        super().__init__(server, loop=asyncio.get_running_loop(), access_log=None)  # type: ignore[arg-type]
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002 - it is what quotes them
+    ) -> web.StreamResponse:
+        return super().handle_error(request, status, exc, "The request is not valid HTTP/1.1.")
+
+
+async def _expects_nothing(_: web.Request) -> web.StreamResponse:
+    """RFC 9110 section 10.1.1. aiohttp's own refusal quotes the field."""
+    raise web.HTTPExpectationFailed
 
 
 async def _metrics(request: web.Request) -> web.Response:

@@ -30,13 +30,16 @@ def serve(config: Path | None, **options: str | None) -> None:
 
     Exit status: 0 after a drain, 2 where it cannot start.
     """
+    from gateway.process import harden
+
+    # Before there is a key in this process.
+    lacking = harden()
     # What is made up to here lives as long as the process: looking through it for garbage costs 60 ms of the start.
     gc.disable()
     snapshot = loaded(config, _flags(options))
     source = location(config)
 
     import asyncio
-    import resource
     import sys
 
     import uvloop
@@ -46,8 +49,6 @@ def serve(config: Path | None, **options: str | None) -> None:
     from gateway.telemetry.capture import capture_library_logs
     from gateway.telemetry.log import Log
 
-    # A core file would hold every key.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             check_runtime(debug=runner.get_loop().get_debug() or sys.flags.dev_mode)
@@ -55,6 +56,8 @@ def serve(config: Path | None, **options: str | None) -> None:
             fail(str(error))
         log = Log(level=snapshot.log_level, style=snapshot.log_format)
         restore = capture_library_logs(log)
+        if lacking:
+            log.event("warning", "not_hardened", problems=lacking)
         gc.freeze()
         gc.enable()
         try:

@@ -1,17 +1,23 @@
-"""Waiting for whoever started the process to end it."""
+"""How a command that runs until it is ended learns that it is."""
 
 import asyncio
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM)
 
 
-async def until_ended() -> None:
-    """Return at the first SIGINT or SIGTERM. From then on they do what they did before."""
+@contextmanager
+def ending() -> Iterator[asyncio.Event]:
+    """An event that SIGINT and SIGTERM set while the context lasts. Enter it before saying that anything runs."""
     loop = asyncio.get_running_loop()
     asked = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _ENDING:
         loop.add_signal_handler(number, asked.set)
     try:
-        await asked.wait()
+        yield asked
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _ENDING:
             loop.remove_signal_handler(number)

@@ -1,7 +1,6 @@
 """The command that runs the stand-in for Productlane alone."""
 
 import secrets
-import ssl
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,8 @@ from gateway.cli.settings import fail
 from gateway.cli.table import listed
 
 if TYPE_CHECKING:
+    import ssl
+
     from gateway.core.catalog import Catalog
     from gateway.simulator import SimulatedKey, Simulator
 
@@ -68,7 +69,7 @@ def simulate(
     tls = _tls(tls_cert, tls_key)
 
     async def run() -> None:
-        from gateway.cli.signals import until_ended
+        from gateway.cli.signals import ending
 
         simulator = Simulator(catalog, made)
         try:
@@ -76,8 +77,9 @@ def simulate(
         except OSError as error:
             fail(f"cannot listen on {host}:{port} or 127.0.0.1:{control_port}: {error.strerror or error}")
         try:
-            click.echo(_told(simulator, made, tls_cert))
-            await until_ended()
+            with ending() as ended:
+                click.echo(_told(simulator, made, tls_cert))
+                await ended.wait()
         finally:
             await simulator.stop()
 
@@ -123,11 +125,13 @@ def _scopes(text: str, catalog: "Catalog", option: str) -> frozenset[str]:
     return scopes
 
 
-def _tls(certificate: Path | None, private_key: Path | None) -> ssl.SSLContext | None:
+def _tls(certificate: Path | None, private_key: Path | None) -> "ssl.SSLContext | None":
     if certificate is None and private_key is None:
         return None
     if certificate is None or private_key is None:
         raise click.UsageError("--tls-cert and --tls-key go together")
+    import ssl
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(certificate, private_key)

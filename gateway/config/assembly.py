@@ -12,6 +12,8 @@ from gateway.config.catalog import read_catalog
 from gateway.config.document import Document, check_once
 from gateway.config.policies import Policies, check_policies, read_folder
 from gateway.config.problem import Steps, shown
+from gateway.config.proofs import Means
+from gateway.config.proving import means, read_issuer, read_tls, read_trust_domain
 from gateway.config.reader import record_of
 from gateway.config.routes import check_use, make_routes
 from gateway.config.scalar import seconds, size
@@ -41,13 +43,17 @@ class Assembly:
         """The snapshot, with the policies of the folder or with one that has been opened already."""
         file, document = self._file, self._document
         catalog = read_catalog([self._folder / name for name in file.catalog], document.problems)
-        policies = self._policies(policy, catalog)
+        listen, admin = self._listeners()
+        trust_domain = read_trust_domain(file, document)
+        tls = read_tls(file, document, self._base)
+        issuer = read_issuer(file, document, self._base)
+        policies = self._policies(policy, catalog, means(file, document, listen))
+        self._check_anonymous(listen, policies.anonymous)
         keys = {name: self._key(name, key) for name, key in file.keys.items()}
         routes = make_routes(file.routes, document, catalog, policies.callers)
         check_use(file.routes, document)
         if file.store != "memory":
             document.report(("store",), f"{UNAVAILABLE}, but for `memory`")
-        listen, admin = self._listeners(policies)
         return Snapshot(
             listen=listen,
             admin=admin,
@@ -58,6 +64,11 @@ class Assembly:
             callers=Callers(
                 tokens={token: entry.policy.caller for entry in policies.files for token in entry.tokens},
                 anonymous=policies.anonymous,
+                kubernetes={account: entry.policy.caller for entry in policies.files for account in entry.kubernetes},
+                spiffe={spiffe_id: entry.policy.caller for entry in policies.files for spiffe_id in entry.spiffe},
+                unix_uids={uid: entry.policy.caller for entry in policies.files for uid in entry.unix_uids},
+                issuer=issuer,
+                trusted_spiffe_domain=trust_domain,
             ),
             identity=self._identity(),
             limits=self._limits(),
@@ -66,6 +77,7 @@ class Assembly:
             drain_delay=seconds(file.drain.delay),
             drain_timeout=seconds(file.drain.timeout),
             catalog=catalog,
+            tls=tls,
         )
 
     def _base(self, *path: str | int) -> Path:
@@ -79,10 +91,10 @@ class Assembly:
             self._document.report(path, str(error))
             return otherwise
 
-    def _policies(self, policy: Document | None, catalog: Catalog) -> Policies:
+    def _policies(self, policy: Document | None, catalog: Catalog, means: Means | None) -> Policies:
         if policy is not None:
-            return check_policies([(Path(policy.file), policy)], catalog)
-        return read_folder(self._base("policies") / self._file.policies, catalog, self._document.problems)
+            return check_policies([(Path(policy.file), policy)], catalog, means)
+        return read_folder(self._base("policies") / self._file.policies, catalog, self._document.problems, means)
 
     def _key(self, name: str, entry: gateway_file.Key) -> Key:
         check_once(self._document, ("keys", name, "secrets"), entry.secrets)
@@ -106,16 +118,19 @@ class Assembly:
                 self._document.report(path, message)
         return Key(name, tuple(slots), None if entry.workspace is UNSET else entry.workspace)
 
-    def _listeners(self, policies: Policies) -> tuple[Address, Address]:
+    def _listeners(self) -> tuple[Address, Address]:
         file, nowhere = self._file, Address()
         listen = self._checked(("listen",), lambda: address(file.listen, self._base("listen")), nowhere)
         admin = self._checked(("admin",), lambda: address(file.admin, self._base("admin")), nowhere)
         if listen == admin and (listen.port or listen.path):
             self._document.report(("admin",), f"is the address of the traffic listener too, {shown(str(listen))}")
-        anonymous = policies.anonymous
+        return listen, admin
+
+    def _check_anonymous(self, listen: Address, anonymous: str | None) -> None:
+        file = self._file
         if (
             anonymous is not None
-            and listen != nowhere
+            and listen != Address()
             and not is_private(listen)
             and not file.dangerously_allow_anonymous
         ):
@@ -124,7 +139,6 @@ class Assembly:
                 f"others than this machine reach {shown(file.listen)}, and caller {shown(anonymous)} is anonymous; "
                 "listen on loopback or a unix socket, give tokens instead, or say `dangerously_allow_anonymous: true`",
             )
-        return listen, admin
 
     def _upstream(self) -> Upstream:
         file = self._file.upstream

@@ -116,9 +116,9 @@ class Document:
         return line
 
 
-def check_once(document: Document, path: Steps, values: Iterable[str]) -> None:
+def check_once(document: Document, path: Steps, values: Iterable[object]) -> None:
     """Report what a list, as it was read, names a second time."""
-    seen: set[str] = set()
+    seen: set[object] = set()
     for place, value in zip(document.places(*path), values, strict=False):
         if value in seen:
             document.report((*path, place), "is named twice")

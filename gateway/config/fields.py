@@ -62,6 +62,31 @@ Source: TypeAlias = Annotated[
         extra={"expected": "file:/path or env:NAME (never the key itself)", "private": True},
     ),
 ]
+# The SPIFFE ID specification, section 2: lower-case trust domain, a path of plain segments and nothing after it. That
+# of a workload has a path (X509-SVID, section 2).
+TrustDomain: TypeAlias = Annotated[
+    str, Meta(pattern=r"^[a-z0-9._-]{1,255}$", extra={"expected": "a trust domain such as cluster.local"})
+]
+SPIFFE_ID: Final = r"spiffe://[a-z0-9._-]{1,255}(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+)+"
+SpiffeId: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=f"^(?=.{{1,2048}}$){SPIFFE_ID}$",
+        extra={"expected": "a SPIFFE id such as spiffe://cluster.local/ns/billing/sa/billing-api"},
+    ),
+]
+# Names of namespaces and service accounts (RFC 1123 label and subdomain), as Kubernetes has them.
+NAMESPACE: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+ACCOUNT: Final = r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?"
+ServiceAccount: TypeAlias = Annotated[
+    str,
+    Meta(
+        pattern=f"^{NAMESPACE}/{ACCOUNT}$",
+        extra={"expected": "namespace/serviceaccount such as billing/billing-api"},
+    ),
+]
+# 4294967295 is no user; see `gateway.config.proofs` for 65534.
+UnixUid: TypeAlias = Annotated[int, Meta(ge=0, le=4_294_967_294)]
 Scope: TypeAlias = Annotated[str, Meta(extra={"expected": "a scope such as threads:read"})]
 EndpointName: TypeAlias = Annotated[
     str,

@@ -4,7 +4,19 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from gateway.config.fields import LATER, SEGMENT, Duration, FileName, Listen, Name, Section, Size, Source, Timeout
+from gateway.config.fields import (
+    LATER,
+    SEGMENT,
+    Duration,
+    FileName,
+    Listen,
+    Name,
+    Section,
+    Size,
+    Source,
+    Timeout,
+    TrustDomain,
+)
 
 
 class Tls(Section, frozen=True, kw_only=True):
@@ -14,7 +26,10 @@ class Tls(Section, frozen=True, kw_only=True):
     private_key: Annotated[FileName, Meta(description="Private key of the certificate, PEM.")]
     client_ca: Annotated[
         FileName | UnsetType,
-        Meta(description="Certificates of the authorities whose client certificates callers may present, PEM."),
+        Meta(
+            description="Certificates of the authorities whose client certificates callers may present, PEM; needs "
+            "`callers.trusted_spiffe_domain`."
+        ),
     ] = UNSET
 
 
@@ -93,23 +108,37 @@ class Route(Section, frozen=True, kw_only=True):
 class Kubernetes(Section, frozen=True, kw_only=True):
     """Service-account tokens as proof of who calls."""
 
-    issuer: Annotated[str, Meta(description="Issuer of the tokens.")]
-    audience: Annotated[str, Meta(description="Audience that the tokens are for.")]
-    jwks: Annotated[str | UnsetType, Meta(description="Where the keys of the issuer are; discovered without it.")] = (
-        UNSET
-    )
+    issuer: Annotated[
+        str,
+        Meta(
+            pattern=r"^https://[A-Za-z0-9\[][^\s?#@\\]*$",
+            description="The cluster's issuer, as the `iss` of its tokens has it.",
+            extra={"expected": "the issuer's URL such as https://kubernetes.default.svc"},
+        ),
+    ]
+    audience: Annotated[
+        str, Meta(description="Audience that the tokens have to be for, as the `serviceAccountToken` volume names it.")
+    ]
+    jwks: Annotated[
+        Annotated[str, Meta(pattern=r"^file:.+$", extra={"expected": "file:/path of a JWKS document"})] | UnsetType,
+        Meta(description="`file:/path` of the issuer's keys (JWKS). Without it they are discovered at the issuer."),
+    ] = UNSET
+    ca: Annotated[
+        FileName | UnsetType,
+        Meta(
+            description="Certificates to trust for the issuer, instead of the system's, PEM. For an issuer inside the "
+            "cluster the default is the CA that Kubernetes mounts into every pod."
+        ),
+    ] = UNSET
 
 
 class Callers(Section, frozen=True, kw_only=True):
     """How callers prove who they are, beyond the tokens in policies."""
 
-    kubernetes: Annotated[
-        Kubernetes | UnsetType,
-        Meta(description="Kubernetes service accounts. Not available in this version.", extra=LATER),
-    ] = UNSET
+    kubernetes: Annotated[Kubernetes | UnsetType, Meta(description="Tokens of Kubernetes service accounts.")] = UNSET
     trusted_spiffe_domain: Annotated[
-        str | UnsetType,
-        Meta(description="Trust domain of SPIFFE ids in certificates. Not available in this version.", extra=LATER),
+        TrustDomain | UnsetType,
+        Meta(description="Trust domain of the SPIFFE ids in client certificates; needs `tls.client_ca`."),
     ] = UNSET
 
 
@@ -178,9 +207,7 @@ class Gateway(Section, frozen=True, kw_only=True):
     """The configuration of the gateway, `gateway.yaml`."""
 
     listen: Annotated[Listen, Meta(description="Traffic listener: `host:port` or `unix:/path`.")] = "127.0.0.1:8080"
-    tls: Annotated[Tls | UnsetType, Meta(description="Serve HTTPS. Not available in this version.", extra=LATER)] = (
-        UNSET
-    )
+    tls: Annotated[Tls | UnsetType, Meta(description="Serve HTTPS on the traffic listener.")] = UNSET
     admin: Annotated[Listen, Meta(description="Listener of metrics, probes and the status page.")] = "127.0.0.1:9090"
     upstream: Annotated[Upstream, Meta(description="Where Productlane is and how long to wait for it.")] = Upstream()
     keys: Annotated[dict[Name, Key], Meta(min_length=1, description="Upstream credentials by name.")]

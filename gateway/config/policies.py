@@ -11,6 +11,7 @@ from gateway.config import policy_file
 from gateway.config.catalog import unknown_endpoint, unknown_scope
 from gateway.config.document import Document, check_once
 from gateway.config.problem import Problem, shown
+from gateway.config.proofs import Claims, Means, check_proofs
 from gateway.config.reader import read
 from gateway.config.source import open_document
 from gateway.core.catalog import Catalog, Endpoint
@@ -21,13 +22,16 @@ from gateway.core.policy import Policy
 class PolicyFile:
     """A policy, how its caller is known, and the file it stands in.
 
-    ``tokens`` are SHA-256 digests, 32 bytes each.
+    ``tokens`` are SHA-256 digests, 32 bytes each; ``kubernetes`` are ``namespace/serviceaccount``.
     """
 
     file: Path
     policy: Policy
     tokens: tuple[bytes, ...]
     anonymous: bool
+    kubernetes: tuple[str, ...] = ()
+    spiffe: tuple[str, ...] = ()
+    unix_uids: tuple[int, ...] = ()
 
     @property
     def cases(self) -> Path:
@@ -53,18 +57,23 @@ def read_policies(folder: Path, catalog: Catalog) -> tuple[tuple[PolicyFile, ...
     return read_folder(folder, catalog, problems).files, problems
 
 
-def read_folder(folder: Path, catalog: Catalog, problems: list[Problem]) -> Policies:
+def read_folder(folder: Path, catalog: Catalog, problems: list[Problem], means: Means | None = None) -> Policies:
     """The same with the names of all callers; what is wrong goes to ``problems``."""
     paths = list(_policy_paths(folder, problems))
     documents = [(path, open_document(path, problems)) for path in paths]
-    return check_policies(documents, catalog)
+    return check_policies(documents, catalog, means)
 
 
-def check_policies(documents: Sequence[tuple[Path, Document]], catalog: Catalog) -> Policies:
-    """Policies of documents that have been opened, checked by themselves and against each other."""
+def check_policies(
+    documents: Sequence[tuple[Path, Document]], catalog: Catalog, means: Means | None = None
+) -> Policies:
+    """Policies of documents that have been opened, checked by themselves and against each other.
+
+    ``means`` is what a ``gateway.yaml`` lets callers prove themselves by, where there is one.
+    """
     files: list[PolicyFile] = []
     callers: dict[str, str] = {}
-    tokens: dict[bytes, str] = {}
+    claims: Claims = {}
     anonymous: str | None = None
     unknown = False
     for path, document in documents:
@@ -74,10 +83,8 @@ def check_policies(documents: Sequence[tuple[Path, Document]], catalog: Catalog)
             continue
         if (other := callers.setdefault(entry.caller, document.file)) != document.file:
             document.report(("caller",), f"{shown(entry.caller)} has a policy already, in {other}")
-        file = PolicyFile(path, _policy(entry, document, catalog), _tokens(entry), entry.authenticate.anonymous)
-        for place, token in zip(document.places("authenticate", "tokens"), file.tokens, strict=False):
-            if (other := tokens.setdefault(token, entry.caller)) != entry.caller:
-                document.report(("authenticate", "tokens", place), f"is a token of caller {shown(other)} too")
+        file = _policy_file(path, entry, _policy(entry, document, catalog))
+        check_proofs(entry, document, claims, means)
         if file.anonymous and anonymous is not None:
             document.report(("authenticate", "anonymous"), f"caller {shown(anonymous)} is anonymous already")
         elif file.anonymous:
@@ -111,13 +118,6 @@ def _policy(entry: policy_file.Policy, document: Document, catalog: Catalog) -> 
     for place, scope in zip(document.places("scopes"), entry.scopes, strict=False):
         if scope not in catalog.scopes:
             document.report(("scopes", place), unknown_scope(scope, catalog.scopes))
-    if document.sound(("authenticate",)) and not entry.authenticate.tokens and not entry.authenticate.anonymous:
-        document.report(
-            ("authenticate",),
-            "nobody can be this caller; add `tokens: [sha256:…]`, made by `productlane-gateway token`, "
-            "or `anonymous: true`",
-        )
-    check_once(document, ("authenticate", "tokens"), entry.authenticate.tokens)
     return Policy(
         entry.caller,
         frozenset(entry.scopes),
@@ -151,5 +151,14 @@ def _expiry(entry: policy_file.Policy, document: Document) -> date | None:
         return None
 
 
-def _tokens(entry: policy_file.Policy) -> tuple[bytes, ...]:
-    return tuple(bytes.fromhex(token.removeprefix("sha256:")) for token in entry.authenticate.tokens)
+def _policy_file(path: Path, entry: policy_file.Policy, policy: Policy) -> PolicyFile:
+    proofs = entry.authenticate
+    return PolicyFile(
+        path,
+        policy,
+        tuple(bytes.fromhex(token.removeprefix("sha256:")) for token in proofs.tokens),
+        proofs.anonymous,
+        kubernetes=proofs.kubernetes,
+        spiffe=proofs.spiffe,
+        unix_uids=proofs.unix_uids,
+    )

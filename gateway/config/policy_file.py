@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from gateway.config.fields import LATER, EndpointName, Name, Scope, Section
+from gateway.config.fields import LATER, EndpointName, Name, Scope, Section, ServiceAccount, SpiffeId, UnixUid
 
 
 class Authenticate(Section, frozen=True, kw_only=True):
@@ -30,13 +30,25 @@ class Authenticate(Section, frozen=True, kw_only=True):
         ),
     ] = ()
     kubernetes: Annotated[
-        tuple[str, ...],
-        Meta(description="Service accounts, namespace/name. Not available in this version.", extra=LATER),
+        tuple[ServiceAccount, ...],
+        Meta(
+            description="Kubernetes service accounts, `namespace/name`; needs `callers.kubernetes` in gateway.yaml.",
+            extra={"items": "service accounts"},
+        ),
     ] = ()
-    spiffe: Annotated[tuple[str, ...], Meta(description="SPIFFE ids. Not available in this version.", extra=LATER)] = ()
+    spiffe: Annotated[
+        tuple[SpiffeId, ...],
+        Meta(
+            description="SPIFFE ids of client certificates; needs `callers.trusted_spiffe_domain` in gateway.yaml.",
+            extra={"items": "SPIFFE ids"},
+        ),
+    ] = ()
     unix_uids: Annotated[
-        tuple[int, ...],
-        Meta(description="User ids of peers on a unix socket. Not available in this version.", extra=LATER),
+        tuple[UnixUid, ...],
+        Meta(
+            description="User ids of the processes that connect, where the traffic listener is a unix socket.",
+            extra={"items": "user ids"},
+        ),
     ] = ()
     anonymous: Annotated[bool, Meta(description="Whoever reaches the listener is this caller.")] = False
 

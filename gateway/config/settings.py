@@ -25,11 +25,6 @@ NOTHING: Final = (
     f"nothing is configured: give --config FILE, or set {CONFIG}, or for a sidecar without files {KEY} and {SCOPES}"
 )
 
-# The kubelet sets these in every pod, for a Service that is called productlane-gateway or begins so.
-_SERVICE_LINK: Final = re.compile(
-    r"(?:\w+_)?(?:SERVICE_(?:HOST|PORT(?:_\w+)?)|PORT(?:_[0-9]+_(?:TCP|UDP|SCTP)(?:_\w+)?)?)"
-)
-
 
 @cache
 def variables() -> Mapping[str, Steps]:
@@ -78,11 +73,15 @@ def _with(node: Node, path: Steps, value: Node) -> Node:
 
 
 def check_variables(environ: Mapping[str, str], problems: list[Problem]) -> None:
-    """Report variables that look like a misspelt setting, which would otherwise be passed over in silence."""
+    """Report variables that look like a misspelt setting, which would otherwise be passed over in silence.
+
+    Only near ones: the kubelet sets variables such as ``PRODUCTLANE_GATEWAY_SERVICE_HOST`` for a Service of that name,
+    and a secret's variable may be called as its owner likes.
+    """
     known = {name.removeprefix(PREFIX) for name in variables()} | {CONFIG.removeprefix(PREFIX)}
     for name in environ:
         rest = name.removeprefix(PREFIX)
-        if rest == name or rest in known or _SERVICE_LINK.fullmatch(rest):
+        if rest == name or rest in known:
             continue
         if near := did_you_mean(rest, known, 0.75):
             near = near.replace('"', f'"{PREFIX}', 1)

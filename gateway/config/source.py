@@ -57,7 +57,7 @@ def _text(data: bytes) -> str:
     if len(data) > MAX_BYTES:
         raise _Unreadable(0, (), f"is larger than {MAX_BYTES // 1024} kB")
     try:
-        return data.decode("utf-8-sig")
+        return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise _Unreadable(line, (), "is not UTF-8 text") from None

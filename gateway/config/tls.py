@@ -1,19 +1,122 @@
-"""The TLS that the gateway speaks as a client, to Productlane and to nobody else."""
+"""TLS: what the gateway speaks as a client, to Productlane and to the issuer of callers' tokens, and as a server.
+
+No context here is made by `ssl.create_default_context`, which would write session keys to ``SSLKEYLOGFILE``.
+"""
 
 import ssl
 from pathlib import Path
+from typing import Final
+
+from gateway.config.problem import shown
+from gateway.config.snapshot import Tls
+
+_CERTIFICATE: Final = "certificate"
+_PRIVATE_KEY: Final = "private_key"
+_CLIENT_CA: Final = "client_ca"
+
+
+class BadTls(Exception):
+    """A file of ``tls`` cannot be used. ``setting`` is which; the text says why and holds nothing of the file."""
+
+    def __init__(self, setting: str, message: str) -> None:
+        super().__init__(message)
+        self.setting: Final = setting
 
 
 def upstream_context(ca: Path | None) -> ssl.SSLContext:
-    """Certificates and names are verified, TLS 1.2 is the least, and ``SSLKEYLOGFILE`` is not honoured.
+    """For Productlane: certificates and names are verified, TLS 1.2 is the least.
 
-    `ssl.create_default_context` would write session keys to that file. ``ca`` is added to the system's certificates.
-    Raises OSError (`ssl.SSLError` among them) where ``ca`` cannot be read.
+    ``ca`` is added to the system's certificates. Raises OSError (`ssl.SSLError` among them) where it cannot be read.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context = _client()
     context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     if ca is not None:
         context.load_verify_locations(cafile=ca)
+    return context
+
+
+def issuer_context(ca: Path | None) -> ssl.SSLContext:
+    """For the issuer of callers' tokens: the same, but that ``ca`` is trusted instead of the system's certificates.
+
+    Whoever the system trusts could otherwise say who callers are.
+    """
+    context = _client()
+    if ca is None:
+        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+    else:
+        context.load_verify_locations(cafile=ca)
+    return context
+
+
+def _client() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def listener_context(tls: Tls) -> ssl.SSLContext:
+    """For callers: TLS 1.2 is the least; with ``client_ca`` a certificate is asked for, and verified where one comes.
+
+    Raises `BadTls`.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(["http/1.1"])
+    for problem in unreadable(tls):
+        raise problem
+    _load_certificate(context, tls)
+    if tls.client_ca is not None:
+        _load_authorities(context, _CLIENT_CA, tls.client_ca)
+        context.verify_mode = ssl.CERT_OPTIONAL
+        # A resumed session brings its certificate along, and is not verified anew.
+        context.options |= ssl.OP_NO_TICKET
+        context.num_tickets = 0
+    return context
+
+
+def unreadable(tls: Tls) -> list[BadTls]:
+    """A problem for each of the files that cannot be read."""
+    found = []
+    for setting, path in (
+        (_CERTIFICATE, tls.certificate),
+        (_PRIVATE_KEY, tls.private_key),
+        (_CLIENT_CA, tls.client_ca),
+    ):
+        try:
+            if path is not None:
+                path.open("rb").close()
+        except OSError as error:
+            found.append(BadTls(setting, f"{shown(str(path))} cannot be read: {error.strerror}"))
+    return found
+
+
+def _load_certificate(context: ssl.SSLContext, tls: Tls) -> None:
+    _load_authorities(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), _CERTIFICATE, tls.certificate)
+    asked: list[bool] = []
+
+    def no_password() -> str:
+        # Without one, OpenSSL would ask at the terminal.
+        asked.append(True)
+        return ""
+
+    try:
+        context.load_cert_chain(tls.certificate, tls.private_key, no_password)
+    except ssl.SSLError as error:
+        if asked:
+            raise BadTls(_PRIVATE_KEY, f"{shown(str(tls.private_key))} is encrypted; give the key in clear") from None
+        if error.reason == "KEY_VALUES_MISMATCH":
+            message = f"{shown(str(tls.private_key))} is not the key of the certificate in `tls.certificate`"
+            raise BadTls(_PRIVATE_KEY, message) from None
+        if error.reason in ("EE_KEY_TOO_SMALL", "CA_MD_TOO_WEAK", "CA_KEY_TOO_SMALL"):
+            message = f"{shown(str(tls.certificate))} is too weak to be used ({error.reason})"
+            raise BadTls(_CERTIFICATE, message) from None
+        raise BadTls(_PRIVATE_KEY, f"{shown(str(tls.private_key))} holds no private key in PEM") from None
+
+
+def _load_authorities(context: ssl.SSLContext, setting: str, path: Path) -> None:
+    try:
+        context.load_verify_locations(cafile=path)
+    except ssl.SSLError:
+        raise BadTls(setting, f"{shown(str(path))} holds no certificates in PEM") from None

@@ -150,6 +150,8 @@ class Chunked:
                 self._state = "size"
             end = data.find(b"\r\n", at)
             if end < 0:
+                if data.find(b"\n", at) >= 0:
+                    raise Malformed("a line ends without CR")
                 if len(data) - at > (MAX_CHUNK_LINE if self._state == "size" else MAX_TRAILERS):
                     raise Malformed("a chunk's size line or the trailers are too long")
                 break

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import re
-from typing import AnyStr, Final
+from typing import Final
 
 PREFIX: Final = "pl_v2_"
 
@@ -49,11 +49,13 @@ class Secret:
         """The text itself. A test counts the places that call this."""
         return self._value
 
-    def redact(self, text: AnyStr) -> AnyStr:
-        """The text or bytes with every occurrence of this secret replaced by its preview."""
-        if isinstance(text, bytes):
-            return text.replace(self._value.encode(), f"{PREFIX}{self.preview}…".encode())
-        return text.replace(self._value, f"{PREFIX}{self.preview}…")
+    def redact(self, text: str) -> str:
+        """The text with every occurrence of this secret replaced by its preview."""
+        return text.replace(self._value, f"{PREFIX}{self.preview}…") if self._value in text else text
+
+    def mask(self) -> "Mask":
+        """What takes this secret out of a body."""
+        return Mask(self._value.encode(), f"{PREFIX}{self.preview}".encode())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Secret) and hmac.compare_digest(self.fingerprint, other.fingerprint)
@@ -66,3 +68,39 @@ class Secret:
 
     def __reduce__(self) -> str | tuple[object, ...]:
         raise TypeError("a secret is never serialised")
+
+
+class Mask:
+    """Takes a secret out of bytes that come in pieces, wherever they are cut.
+
+    In its place stand its preview and as many ``*`` as make it as long as it was, so that a stated length stays true.
+    Bytes in which a secret is encoded or compressed cross as they are.
+    """
+
+    __slots__ = ("_held", "_instead", "_secret")
+
+    def __init__(self, secret: bytes, preview: bytes) -> None:
+        self._secret = secret
+        self._instead = preview.ljust(len(secret), b"*")
+        self._held = b""
+
+    def feed(self, piece: bytes) -> bytes:
+        """What can be sent on of all that has come: all but an end that may be the beginning of the secret."""
+        data = self._held + piece if self._held else piece
+        if self._secret in data:
+            data = data.replace(self._secret, self._instead)
+        begun = self._begun(data)
+        self._held = data[len(data) - begun :]
+        return data[: len(data) - begun] if begun else data
+
+    def rest(self) -> bytes:
+        """What was kept back; nothing follows it."""
+        held, self._held = self._held, b""
+        return held
+
+    def _begun(self, data: bytes) -> int:
+        tail = data[1 - len(self._secret) :]
+        at = tail.find(self._secret[:1])
+        while at >= 0 and not self._secret.startswith(tail[at:]):
+            at = tail.find(self._secret[:1], at + 1)
+        return len(tail) - at if at >= 0 else 0

@@ -19,6 +19,7 @@ METHODS: Final[Mapping[str, tuple[str, ...]]] = {
     "connection_lost": ("exc",),
     "data_received": ("data",),
     "handle_error": ("request", "status", "exc", "message"),
+    "finish_response": ("request", "resp", "start_time"),
     "log_exception": ("args", "kw"),
     "force_close": (),
 }

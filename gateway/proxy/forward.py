@@ -12,6 +12,7 @@ from gateway.core.budget import Budget
 from gateway.core.catalog import Lane
 from gateway.core.headers import request_headers, response_headers
 from gateway.core.refusal import Code, Reason, Refused, proxy_status
+from gateway.core.secret import Mask
 from gateway.core.target import Target
 from gateway.keys.keyring import Chosen
 from gateway.proxy.body import Body
@@ -68,23 +69,23 @@ class Forwarder:
         self._note_budget(headers, chosen, record)
         record.upstream_request_id = read_request_id(headers.get("X-Request-Id"))
         fields, length = response_headers(incoming.fields), incoming.length
-        begin = b""
+        mask, begin = chosen.secret.mask(), b""
         if incoming.status >= 400:
             error = await _read_error(incoming)
             fields += self._judge_error(serving, incoming, error, chosen, record)
-            fields = [(name, chosen.secret.redact(value)) for name, value in fields]
-            begin = chosen.secret.redact(error)
-            length = None if length is None else length - len(error) + len(begin)
+            begin = mask.feed(error)
+        fields = [(name, chosen.secret.redact(value)) for name, value in fields]
         record.source, record.status = "upstream", incoming.status
-        reason = incoming.reason
+        reason = chosen.secret.redact(incoming.reason)
         if incoming.whole and not incoming.bodiless:
-            return Reply(incoming.status, fields, reason=reason, body=begin + await incoming.read())
+            body = begin + mask.feed(await incoming.read()) + mask.rest()
+            return Reply(incoming.status, fields, reason=reason, body=body)
         reply = Reply(incoming.status, fields, reason=reason, length=length)
         reply.patience = serving.snapshot.upstream.idle_timeout
         if self._current.draining:
             reply.close()
         await reply.prepare(request)
-        await self._stream(incoming, reply, begin, record)
+        await self._stream(incoming, reply, begin, mask, record)
         return reply
 
     def _note_budget(self, headers: Mapping[str, str], chosen: Chosen, record: Record) -> None:
@@ -113,7 +114,7 @@ class Forwarder:
         record.note = note
         return [("Proxy-Status", proxy_status("", note, received=incoming.status))]
 
-    async def _stream(self, incoming: Incoming, reply: Reply, begin: bytes, record: Record) -> None:
+    async def _stream(self, incoming: Incoming, reply: Reply, begin: bytes, mask: Mask, record: Record) -> None:
         """Relay a body as it comes. What is cut short, by whomever, is cut so that the caller can see it."""
         try:
             if begin:
@@ -121,7 +122,8 @@ class Forwarder:
             elif not incoming.whole:
                 reply.flush()
             while piece := await incoming.read():
-                await reply.write(piece)
+                await reply.write(mask.feed(piece))
+            await reply.write(mask.rest())
         except Lost as lost:
             record.code, record.note = refusal(lost).code.value, lost.note
             reply.abort()

@@ -5,6 +5,7 @@ from collections import Counter
 from typing import Any, Final, cast
 
 from aiohttp import web
+from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
 
@@ -26,7 +27,7 @@ class Connection(RequestHandler):
     ``serving`` counts its requests in hand; ``head_since`` is the loop time at which a head began to arrive.
     """
 
-    __slots__ = ("_address", "_admitted", "_body", "_listener", "_pending", "head_since", "serving")
+    __slots__ = ("_address", "_admitted", "_body", "_deaf", "_listener", "_pending", "head_since", "serving")
 
     def __init__(self, listener: "Listener", **options: Any) -> None:
         super().__init__(listener, **options)
@@ -34,6 +35,7 @@ class Connection(RequestHandler):
         self._address = ""
         self._admitted = False
         self._body: StreamReader = EMPTY_PAYLOAD
+        self._deaf = False
         self._pending = 0
         self.serving = 0
         self.head_since: float | None = None
@@ -61,14 +63,23 @@ class Connection(RequestHandler):
             super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if not self._admitted:
+        if not self._admitted or self._deaf:
             return
         if data and self.idle:
             self.head_since = self._loop.time()
         before, in_body, length = self._request_count, not self._body.is_eof(), self._body.total_bytes
         super().data_received(data)
         if self._request_count != before:
-            self._body = self._messages[-1][1]
+            if not self._body.is_eof():
+                # Nothing can follow an unfinished body but a breach of its framing. aiohttp tells whoever comes next of
+                # it, and leaves the reader of the body waiting.
+                self._body.set_exception(web.RequestPayloadError())
+                self._body.feed_eof()
+            message, self._body = self._messages[-1]
+            if not isinstance(message, RawRequestMessage):
+                # The parser has given up; aiohttp would let it fail again on every further byte.
+                self._deaf, self.head_since = True, None
+                return
             # What follows the empty line of a request without a body is a part of the next head.
             self._pending = max(0, len(data) - data.rfind(b"\r\n\r\n") - 4) if self._body is EMPTY_PAYLOAD else 0
         elif in_body:
@@ -80,9 +91,32 @@ class Connection(RequestHandler):
 
     def _too_long(self) -> None:
         """More than a head's worth has come that was neither a whole head nor body: a head, or trailers, without end."""
-        if self.transport is not None and not self.serving and not self._messages:
-            self.transport.write(self._listener.handler.last_words(edge.head_too_long()))
-        self.force_close()
+        if self.transport is None or self.serving or self._messages:
+            self.force_close()
+            return
+        self.transport.write(self._listener.handler.last_words(edge.head_too_long()))
+        self._stop_listening()
+        self._loop.call_later(_LINGER, self.force_close)
+
+    def _stop_listening(self) -> None:
+        """Nothing more is said, and what still comes is dropped.
+
+        Closing at once would reset the connection under a caller that is still sending, and take the answer with it
+        (RFC 9112 section 9.6).
+        """
+        self._deaf = True
+        self.head_since = None
+        if self.transport is not None and self.transport.can_write_eof():
+            self.transport.write_eof()
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        finished = await super().finish_response(request, resp, start_time)
+        if self._deaf and not self._messages:
+            self._stop_listening()
+            await asyncio.sleep(_LINGER)  # Cut short where the caller leaves.
+        return finished
 
     def served(self) -> None:
         """A request has been answered; the next one's head may have begun to arrive meanwhile."""

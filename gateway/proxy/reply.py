@@ -1,6 +1,8 @@
 """An answer to the caller whose bytes are all ours: aiohttp adds no field, no default type and no chunk of its own."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Final
@@ -13,6 +15,10 @@ from gateway.proxy import edge
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 # Up to this many bytes are copied behind the head, so that both leave in one write.
 _JOIN: Final = 65_536
+
+
+# struct linger of socket(7): on, for no time.
+_NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
 class CallerGone(ConnectionResetError):
@@ -136,6 +142,8 @@ class Reply(web.StreamResponse):
         self._ended = True
         self._closes = True
         if self._request is not None and self._request.transport is not None:
+            if self._began and self._length is None and not self._chunks:
+                _reset_on_close(self._request.transport)
             self._request.transport.abort()
 
     def _send(self, data: bytes) -> None:
@@ -164,3 +172,10 @@ class Reply(web.StreamResponse):
         except TimeoutError:
             self.abort()
             raise CallerGone(f"the caller took nothing for {self.patience:g} s (`upstream.idle_timeout`)") from None
+
+
+def _reset_on_close(transport: asyncio.Transport) -> None:
+    """To HTTP/1.0 the end of the connection is the end of the body, so that only a reset shows that it was cut."""
+    peer = transport.get_extra_info("socket")
+    if peer is not None and peer.family != socket.AF_UNIX:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)

@@ -144,3 +144,24 @@ def test_one_foreign_character_anywhere_spoils_a_key(body: str, foreign: str) ->
     for place in (0, len(body) // 2, len(body)):
         with pytest.raises(BadSecret):
             Secret(f"pl_v2_{body[:place]}{foreign}{body[place:]}")
+
+
+@given(pieces=st.lists(st.sampled_from([TEXT, TEXT[:7], TEXT[7:], TEXT[:-1], "p", "pl_v2_", "x", ""]), max_size=12))
+def test_a_mask_hides_a_secret_however_it_is_cut(pieces: list[str]) -> None:
+    """A body in pieces comes out as it went in, as long as it was, with its preview in place of the secret."""
+    mask = Secret(TEXT).mask()
+    whole = "".join(pieces).encode()
+    masked = b"".join([mask.feed(piece.encode()) for piece in pieces] + [mask.rest()])
+
+    assert whole.replace(TEXT.encode(), b"pl_v2_abcd**********") == masked
+    assert len(whole) == len(masked)
+
+
+def test_a_mask_keeps_back_no_more_than_it_must() -> None:
+    """Only an end that may be the beginning of the secret waits for what follows it."""
+    mask = Secret(TEXT).mask()
+
+    assert b"a whole line\n" == mask.feed(b"a whole line\n")
+    assert b"to the " == mask.feed(b"to the pl_v2")
+    assert b"pl_v2 end" == mask.feed(b" end")
+    assert b"" == mask.rest()

@@ -1,0 +1,197 @@
+"""How the secrets of a key change: each event makes a new `Rotation` of an old one, and none of them waits or asks.
+
+The places were read (`begin`, `arrange`), ``/me`` answered about a value (`learn`), a request was refused (`doubt`).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from math import inf
+from typing import Final
+
+from gateway.core.rotation import (
+    REPLACED,
+    UNVERIFIED,
+    Dossier,
+    Finding,
+    Place,
+    Rotation,
+    candidates,
+    in_order,
+    is_foreign,
+    is_refused,
+    rank_of,
+)
+from gateway.core.secret import Secret
+
+# Seconds until a value is asked about again. After a fault soon, since a promotion may wait for it; after a refusal it
+# is most likely revoked for good; and a good one that no request takes must not be called good for ever.
+FAULT_PAUSE: Final = (1.0, 60.0)
+REFUSAL_PAUSE: Final = (10.0, 300.0)
+RECHECK: Final = 300.0
+
+# A value that `/me` vouched for after a request was refused is not doubted again for so long: where Productlane answers
+# 401 for another reason than the key, each request would cost a question.
+RELIEF: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What was read at one place. ``secret`` is None where there was nothing to use, and ``fault`` says why.
+
+    ``number`` grows with each reading that was begun; of two readings of a place the later begun one counts.
+    """
+
+    slot: str
+    source: str
+    secret: Secret | None
+    fault: str = ""
+    number: int = 0
+
+
+def begin(
+    reads: Iterable[Read], *, pin: str | None, needed: frozenset[frozenset[str]], now: float, eager: bool
+) -> Rotation:
+    """A key as it was first read. Where ``eager``, every value is due to be asked about; else when one is wanted."""
+    places = tuple(Place(read.slot, read.source, read.secret, now, read.fault, read.number) for read in reads)
+    known = {place.secret: Dossier(due=now if eager else inf) for place in places if place.secret is not None}
+    return _settled(Rotation(pin, needed, places, known=known))
+
+
+def arrange(
+    old: Rotation, reads: Iterable[Read], now: float, *, pin: str | None, needed: frozenset[frozenset[str]]
+) -> Rotation:
+    """The key after all its places were read anew, perhaps under another configuration.
+
+    A place is known by its source. Where nothing can be read it keeps its value, unless Productlane refuses that; a
+    reading that was begun before the latest one of its place is passed over. A new value is due to be asked about now.
+    The value that serves, or else the best one that was displaced, stays in memory.
+    """
+    before = {place.source: place for place in old.places}
+    reads = tuple(reads)
+    places = tuple(_placed(old, before.get(read.source), read, now) for read in reads)
+    held = {place.secret for place in places if place.secret is not None}
+    replaced, behind = _kept(old, held, {read.source for read in reads}, len(places))
+    values = held if replaced is None or replaced.secret is None else held | {replaced.secret}
+    known = {secret: old.known.get(secret, Dossier(due=now)) for secret in values}
+    workspace = old.workspace if pin == old.pin else None
+    return _settled(Rotation(pin, needed, places, replaced, behind, known, workspace, old.current, old.epoch + 1))
+
+
+def _placed(old: Rotation, place: Place | None, read: Read, now: float) -> Place:
+    fresh = Place(read.slot, read.source, read.secret, now, read.fault, read.number)
+    if place is None:
+        return fresh
+    if read.number < place.number:
+        return replace(place, slot=read.slot)
+    if place.secret is None or read.secret not in (None, place.secret):
+        return fresh
+    if read.secret is None and is_refused(old, place.secret):
+        return fresh
+    return replace(fresh, secret=place.secret, since=place.since)
+
+
+def _kept(old: Rotation, held: set[Secret], sources: set[str], places: int) -> tuple[Place | None, int]:
+    """The one value that stays in memory of those that are at no place any more, and where it stands.
+
+    One that was never verified, or that the configuration does not name any more, is kept only where it serves.
+    """
+    displaced = [*enumerate(old.places)]
+    if old.replaced is not None:
+        displaced.append((old.behind, old.replaced))
+    worthy: list[tuple[bool, int, int, Place]] = []
+    for n, place in displaced:
+        if place.secret is None or place.secret in held:
+            continue
+        rank, serves = rank_of(old, place.secret), place.secret == old.current
+        if rank is not None and (serves or (rank < UNVERIFIED and place.source in sources)):
+            worthy.append((not serves, rank, n, place))
+    if not worthy:
+        return None, 0
+    _, _, behind, place = min(worthy, key=lambda one: one[:3])
+    return replace(place, slot=REPLACED, fault=""), min(behind, max(0, places - 1))
+
+
+def learn(old: Rotation, secret: Secret, finding: Finding | None, *, asked: int, now: float, jitter: float) -> Rotation:
+    """The key after ``/me`` was asked about a value when ``epoch`` was ``asked``; no finding where it told nothing.
+
+    An answer about a value that is not held any more, or that was doubted after the question, changes nothing. A
+    ``replaced`` value that Productlane refuses is forgotten where another one serves. ``jitter``, from 0 to 1, spreads
+    the next question over 40 % of its delay.
+    """
+    dossier = old.known.get(secret)
+    if dossier is None or asked < dossier.epoch:
+        return old
+    spread = 0.8 + 0.4 * jitter
+    if finding is None:
+        delay = _pause(FAULT_PAUSE, dossier.tries)
+        told = replace(dossier, tries=dossier.tries + 1, due=now + delay * spread)
+    elif finding.refused is not None:
+        tries = dossier.tries if dossier.finding is not None and dossier.finding.refused else 0
+        delay = _pause(REFUSAL_PAUSE, tries)
+        told = Dossier(finding, epoch=dossier.epoch, tries=tries + 1, due=now + delay * spread)
+    else:
+        sure = now + RELIEF if dossier.doubted else dossier.sure_until
+        told = Dossier(finding, epoch=dossier.epoch, due=now + RECHECK * spread, sure_until=sure)
+    return _forgetful(_settled(replace(old, known={**old.known, secret: told})))
+
+
+def doubt(old: Rotation, secret: Secret, now: float) -> Rotation:
+    """The key after Productlane refused a request that was sent with this value: another one serves until ``/me`` says.
+
+    Nothing changes where the value is refused already, or where ``/me`` has just vouched for it.
+    """
+    dossier = old.known.get(secret)
+    if dossier is None or dossier.doubted or is_refused(old, secret) or now < dossier.sure_until:
+        return old
+    doubted = replace(dossier, doubted=True, epoch=old.epoch + 1, tries=0, due=now)
+    return _settled(replace(old, known={**old.known, secret: doubted}, epoch=old.epoch + 1))
+
+
+def due(rotation: Rotation, now: float) -> tuple[Secret, ...]:
+    """The values to ask ``/me`` about now."""
+    return tuple(secret for secret, dossier in rotation.known.items() if dossier.due <= now)
+
+
+def next_due(rotation: Rotation) -> float:
+    """When the next value is due; infinity where none is."""
+    return min((dossier.due for dossier in rotation.known.values()), default=inf)
+
+
+def _settled(rotation: Rotation) -> Rotation:
+    """With the workspace, once that is certain, and the value that serves now."""
+    if rotation.workspace is None and (found := _first_workspace(rotation)):
+        rotation = replace(rotation, workspace=found)
+    best = candidates(rotation)
+    return replace(rotation, current=best[0] if best else None)
+
+
+def _first_workspace(rotation: Rotation) -> str | None:
+    """That of the first good value, where nothing better could still turn out to be good."""
+    for place in in_order(rotation):
+        if place.secret is None:
+            continue
+        finding = rotation.dossier(place.secret).finding
+        if finding is None:
+            return None
+        if finding.refused is None and not is_foreign(rotation, finding):
+            return finding.workspace
+    return None
+
+
+def _forgetful(rotation: Rotation) -> Rotation:
+    """Without a replaced value that Productlane refuses, where another one serves."""
+    replaced = rotation.replaced
+    if (
+        replaced is None
+        or replaced.secret is None
+        or rotation.current is None
+        or not is_refused(rotation, replaced.secret)
+    ):
+        return rotation
+    known = {secret: dossier for secret, dossier in rotation.known.items() if secret != replaced.secret}
+    return replace(rotation, replaced=None, behind=0, known=known)
+
+
+def _pause(bounds: tuple[float, float], tries: int) -> float:
+    least, most = bounds
+    return min(most, least * 2.0 ** min(tries, 16))

@@ -1,0 +1,202 @@
+"""Which of a key's secrets serves: what is known of each value, and what follows from it.
+
+A key has places in order of preference, and each holds a value.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from math import inf
+from typing import Final, Literal
+
+from gateway.core.secret import Secret
+
+State = Literal["unverified", "active", "standby", "rejected", "unsupported", "wrong_workspace", "missing"]
+
+# The slot of a value that is in no file any more and is kept in memory.
+REPLACED: Final = "replaced"
+
+# Productlane's refusals by their codes, as states.
+REFUSALS: Final[Mapping[str, State]] = {"unauthenticated": "rejected", "unsupported_key_version": "unsupported"}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place and its value. ``since`` is the moment at which the value came; ``fault`` is of the latest reading."""
+
+    slot: str
+    source: str
+    secret: Secret | None
+    since: float
+    fault: str = ""
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What ``/me`` said of a value: Productlane's code where it refuses it, else the workspace and the scopes."""
+
+    refused: str | None = None
+    workspace: str = ""
+    scopes: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Dossier:
+    """What is known of a value.
+
+    ``epoch`` is that of the event after which older answers do not count. ``tries`` counts faults or refusals in a row,
+    ``due`` is when to ask again. ``sure_until`` is the moment up to which a refused request is no reason to doubt it.
+    """
+
+    finding: Finding | None = None
+    doubted: bool = False
+    epoch: int = 0
+    tries: int = 0
+    due: float = inf
+    sure_until: float = -inf
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """A key's values at one moment.
+
+    ``needed`` are the sets of scopes that routes and policies ask of this key; ``pin`` is the workspace that it has to
+    belong to and ``workspace`` the one that it was found to belong to. ``replaced`` stands behind the place numbered
+    ``behind``, where it came from. ``current`` is the value that serves, None where none can.
+    """
+
+    pin: str | None = None
+    needed: frozenset[frozenset[str]] = frozenset()
+    places: tuple[Place, ...] = ()
+    replaced: Place | None = None
+    behind: int = 0
+    known: Mapping[Secret, Dossier] = field(default_factory=dict)
+    workspace: str | None = None
+    current: Secret | None = None
+    epoch: int = 0
+
+    @property
+    def all_places(self) -> tuple[Place, ...]:
+        """Every place, the one of the replaced value last."""
+        return self.places if self.replaced is None else (*self.places, self.replaced)
+
+    def dossier(self, secret: Secret) -> Dossier:
+        return self.known.get(secret, UNKNOWN)
+
+
+UNKNOWN: Final = Dossier()
+
+# Ranks of values that may be sent, the best one first. A doubted one is refused by now, as far as anybody can tell.
+SUFFICES: Final = 0
+FALLS_SHORT: Final = 1
+UNVERIFIED: Final = 2
+DOUBTED: Final = 3
+
+
+def candidates(rotation: Rotation) -> tuple[Secret, ...]:
+    """The values that may be sent, best first.
+
+    Those that ``/me`` vouched for come before those that it could not be asked about, those that carry all that routes
+    and policies need of the key before those that carry less, and what serves already before another unverified one.
+    """
+    ranked: dict[Secret, tuple[int, bool, int]] = {}
+    for n, place in enumerate(in_order(rotation)):
+        if place.secret is None or place.secret in ranked:
+            continue
+        rank = rank_of(rotation, place.secret)
+        if rank is not None:
+            newcomer = rank == SUFFICES or place.secret != rotation.current
+            ranked[place.secret] = rank, newcomer, n
+    return tuple(sorted(ranked, key=lambda secret: ranked[secret]))
+
+
+def state(rotation: Rotation, place: Place) -> State:
+    """How a place stands. Of a value that is at two places, the first one shows it as ``active``."""
+    if place.secret is None:
+        return "missing"
+    dossier = rotation.dossier(place.secret)
+    finding = dossier.finding
+    if finding is not None and finding.refused is not None:
+        return REFUSALS[finding.refused]
+    if finding is None or dossier.doubted:
+        return "unverified"
+    if is_foreign(rotation, finding):
+        return "wrong_workspace"
+    first = next(one for one in in_order(rotation) if one.secret == place.secret)
+    return "active" if place.secret == rotation.current and place == first else "standby"
+
+
+def refusal(rotation: Rotation) -> str:
+    """Why no value can serve, as `Standing.refused` says it: of the first that is there, else ``missing``."""
+    for place in in_order(rotation):
+        if place.secret is not None:
+            finding = rotation.dossier(place.secret).finding
+            return (finding and finding.refused) or "wrong_workspace"
+    return "missing"
+
+
+def reason(rotation: Rotation, place: Place) -> str:
+    """What an operator should know of a place beyond its state, in words; empty where all is as it should be."""
+    said = [place.fault] if place.fault else []
+    dossier = rotation.dossier(place.secret) if place.secret is not None else UNKNOWN
+    finding = dossier.finding
+    if dossier.doubted:
+        said.append("a request with it was refused; `/me` is asked")
+    elif finding is None or finding.refused is not None:
+        pass
+    elif is_foreign(rotation, finding):
+        ours = rotation.pin or rotation.workspace
+        said.append(f"it belongs to workspace {finding.workspace}, the key to {ours}")
+    elif lacking := _lacking(rotation, finding):
+        said.append(f"it lacks {', '.join(sorted(lacking))}, which another secret carries and policies need")
+    return "; ".join(said)
+
+
+def rank_of(rotation: Rotation, secret: Secret) -> int | None:
+    """How good a value is to be sent; None where it cannot be sent at all."""
+    dossier = rotation.dossier(secret)
+    finding = dossier.finding
+    if finding is not None and (finding.refused is not None or is_foreign(rotation, finding)):
+        return None
+    if dossier.doubted:
+        return DOUBTED
+    if finding is None:
+        return UNVERIFIED
+    return FALLS_SHORT if _lacking(rotation, finding) else SUFFICES
+
+
+def is_refused(rotation: Rotation, secret: Secret) -> bool:
+    """Whether ``/me`` answered 401 or 410 for the value."""
+    finding = rotation.dossier(secret).finding
+    return finding is not None and finding.refused is not None
+
+
+def is_foreign(rotation: Rotation, finding: Finding) -> bool:
+    """Whether a value belongs to another workspace than the key."""
+    ours = rotation.pin or rotation.workspace
+    return ours is not None and finding.workspace != ours
+
+
+def _lacking(rotation: Rotation, finding: Finding) -> frozenset[str]:
+    """The scopes that are needed and that another good value of the key carries while this one does not.
+
+    What no value of the key carries is no reason to hold one back: that is drift, and told as such.
+    """
+    good = [
+        dossier.finding.scopes
+        for dossier in rotation.known.values()
+        if dossier.finding is not None
+        and dossier.finding.refused is None
+        and not dossier.doubted
+        and not is_foreign(rotation, dossier.finding)
+    ]
+    wanted = (need for need in rotation.needed if any(need <= scopes for scopes in good))
+    return frozenset[str]().union(*wanted) - finding.scopes
+
+
+def in_order(rotation: Rotation) -> Iterator[Place]:
+    """The places by preference: the replaced value right behind the one that took its place."""
+    for n, place in enumerate(rotation.places):
+        yield place
+        if n == rotation.behind and rotation.replaced is not None:
+            yield rotation.replaced

@@ -1,0 +1,157 @@
+"""Makes what follows from other files: the chart's schema, the table in its README, and copies of ``monitoring/``.
+
+    python helm/generate.py           writes what has changed
+    python helm/generate.py --check   writes nothing, and fails where something would change
+
+``values.yaml`` is the source. A comment ``# --`` above a value says what it is for, over several lines if need be;
+``# @schema`` adds a piece of JSON Schema, written as YAML. A value's own type is the rest of its schema: a mapping that
+has entries is closed, an empty one is open. What stands in ``gateway.yaml`` and in policies is judged by the gateway's
+own schemas.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+CHART: Final = ROOT / "helm" / "productlane-gateway"
+TABLE: Final = re.compile(r"(?<=<!-- values -->\n).*?(?=<!-- /values -->)", re.DOTALL)
+COPIES: Final = {"rules.yaml": ROOT / "monitoring" / "rules.yaml", "dashboard.json": ROOT / "monitoring" / "dashboard.json"}
+
+# What the chart itself decides; see `_config.tpl`.
+OWNED: Final = ("listen", "admin", "tls", "keys", "routes", "policies", "store")
+KEY: Final = {
+    "type": "object",
+    "description": "An upstream credential: a Secret's entries, or sources in the gateway's own words.",
+    "properties": {
+        "existingSecret": {"type": "string", "minLength": 1},
+        "secretKeys": {"type": "array", "minItems": 1, "items": {"type": "string", "pattern": "^[-._a-zA-Z0-9]+$"}},
+        "secrets": {"type": "array", "minItems": 1, "items": {"type": "string", "pattern": "^(file:/|env:).+$"}},
+        "workspace": {"type": "string", "minLength": 1},
+    },
+    "oneOf": [{"required": ["existingSecret"]}, {"required": ["secrets"]}],
+    "dependencies": {"secretKeys": ["existingSecret"]},
+    "additionalProperties": False,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What the comments above a value say."""
+
+    text: str = ""
+    schema: Mapping[str, Any] = field(default_factory=dict)
+
+
+def notes(text: str) -> Iterator[tuple[str, Note]]:
+    """The dotted path of each value that has comments right above it."""
+    path: list[tuple[int, str]] = []
+    words: list[str] = []
+    schema: list[str] = []
+    for line in text.splitlines():
+        if found := re.fullmatch(r"\s*# (--|@schema)? ?(.*)", line):
+            if found[1] == "@schema":
+                schema.append(found[2])
+            elif found[1] == "--" or words:
+                words.append(found[2])
+            continue
+        if found := re.match(r"( *)([A-Za-z]+):", line):
+            path = [*(step for step in path if step[0] < len(found[1])), (len(found[1]), found[2])]
+            parts = [yaml.safe_load(part) for part in schema]
+            yield ".".join(name for _, name in path), Note(" ".join(words), {k: v for one in parts for k, v in one.items()})
+        words, schema = [], []
+
+
+def schema_of(value: object, known: Mapping[str, Note], path: str = "") -> dict[str, Any]:
+    """The schema of a value and what is below it."""
+    note = known.get(path, Note())
+    made: dict[str, Any] = {"description": note.text} if note.text else {}
+    if "$ref" in note.schema:
+        return {**note.schema}
+    kinds = {bool: "boolean", int: "integer", str: "string", list: "array", dict: "object"}
+    made["type"] = kinds.get(type(value), "null")
+    if isinstance(value, dict) and value and _is_section(value, known, path):
+        below = {name: schema_of(child, known, f"{path}.{name}".lstrip(".")) for name, child in value.items()}
+        made |= {"properties": below, "additionalProperties": False}
+    return made | note.schema
+
+
+def _is_section(value: Mapping[str, Any], known: Mapping[str, Note], path: str) -> bool:
+    """Whether the chart reads a mapping's entries one by one, and does not pass it on whole."""
+    return not path or any(note.text or note.schema for name, note in known.items() if name.startswith(f"{path}."))
+
+
+def own_schema(kind: str, prefix: str) -> dict[str, Any]:
+    """A schema of the gateway's, in the draft that every Helm understands, its definitions' names with a prefix."""
+    command = [sys.executable, "-m", "gateway", "schema", kind]
+    text = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout  # noqa: S603
+    made: dict[str, Any] = json.loads(text.replace("#/$defs/", f"#/definitions/{prefix}."))
+    return made
+
+
+def values_schema(text: str) -> str:
+    """``values.schema.json`` as text."""
+    made = schema_of(yaml.safe_load(text), dict(notes(text)))
+    config, policy = own_schema("config", "config"), own_schema("policy", "policy")
+    made["definitions"] = {f"config.{name}": entry for name, entry in config.pop("$defs").items()}
+    made["definitions"] |= {f"policy.{name}": entry for name, entry in policy.pop("$defs").items()}
+    made["definitions"] |= {"config": _without(config, OWNED), "policy": _without(policy, ("caller",)), "key": KEY}
+    title = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "Values of the chart productlane-gateway"}
+    return json.dumps(title | made, indent=2, ensure_ascii=False) + "\n"
+
+
+def _without(schema: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    rest = {name: entry for name, entry in schema.items() if name not in {"$schema", "title", "required"}}
+    rest["properties"] = {name: entry for name, entry in schema["properties"].items() if name not in names}
+    required = [name for name in schema.get("required", ()) if name not in names]
+    return rest | ({"required": required} if required else {})
+
+
+def rows(value: Mapping[str, Any], known: Mapping[str, Note], above: str = "") -> Iterator[tuple[str, str, str]]:
+    """Path, default and meaning of each value, for the table."""
+    for name, child in value.items():
+        path = f"{above}.{name}".lstrip(".")
+        note = known.get(path, Note())
+        section = isinstance(child, dict) and child and _is_section(child, known, path)
+        if note.text or not section:
+            shown = "" if section else f"`{json.dumps(child, ensure_ascii=False)}`"
+            yield path, shown.replace("|", "\\|"), note.text.replace("|", "\\|")
+        if section:
+            yield from rows(child, known, path)
+
+
+def table(text: str) -> str:
+    """The table of values in Markdown."""
+    lines = [f"| `{path}` | {default} | {text} |" for path, default, text in rows(yaml.safe_load(text), dict(notes(text)))]
+    return "\n".join(["| value | default | what it is for |", "|---|---|---|", *lines]) + "\n"
+
+
+def wanted() -> dict[Path, str]:
+    """Each file that follows from others, and what should stand in it."""
+    text = (CHART / "values.yaml").read_text("utf-8")
+    readme = CHART / "README.md"
+    made = {
+        CHART / "values.schema.json": values_schema(text),
+        readme: TABLE.sub(lambda _: table(text), readme.read_text("utf-8")),
+    }
+    return made | {CHART / "files" / name: source.read_text("utf-8") for name, source in COPIES.items()}
+
+
+def main() -> int:
+    """Write what has changed, or with ``--check`` only tell."""
+    stale = [
+        path for path, text in wanted().items() if not path.exists() or path.read_text("utf-8") != text
+    ]
+    for path in stale:
+        print(f"{path.relative_to(ROOT)} does not follow from its sources; run `make chart`"[: None if CHECK else 0])
+    return int(bool(stale) and CHECK)
+
+
+CHECK = "--check" in sys.argv

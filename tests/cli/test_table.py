@@ -1,0 +1,13 @@
+"""`gateway.cli.table`: columns that line up."""
+
+from gateway.cli.table import listed, table
+
+
+def test_columns_line_up() -> None:
+    """Each column is as wide as its widest cell, and no line ends in spaces."""
+    assert "a    bb  c\nddd  e   ff\ng" == table([("a", "bb", "c"), ("ddd", "e", "ff"), ("g", "", "")])
+
+
+def test_a_list_of_nothing_is_seen() -> None:
+    """Names come in order, and an empty list shows as a dash."""
+    assert ("a b", "-") == (listed({"b", "a"}), listed([]))

@@ -1,0 +1,239 @@
+"""`gateway.proxy.body`: uploads are bounded, in size and in silence, and never piled up."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kit import DEADLINE, Cut, Running, answer, head, running
+from tests.proxy.sink import Flow, Sink, narrow
+
+Start = Callable[..., Any]
+MIB = 1 << 20
+
+
+async def test_a_large_upload_arrives_whole(run: Running) -> None:
+    """Productlane's 10 MB files, with their form around them, fit through the default limits byte for byte."""
+    body = bytes(range(256)) * (11 * MIB // 256)
+    response = await run.ask("POST", "/api/v2/files", "Content-Type: multipart/form-data; boundary=x", body=body)
+
+    (arrival,) = run.upstream.arrivals
+    assert 200 == response.status
+    assert hashlib.sha256(body).digest() == hashlib.sha256(arrival.body).digest()
+    assert [len(body)] == [line["bytes_in"] for line in await run.lines()]
+
+
+async def test_an_upload_waits_for_an_upstream_that_does_not_read(tmp_path: Path) -> None:
+    """The gateway holds little of a body: a slow upstream slows its caller down, and then gets every byte."""
+    sink = Sink()
+    await sink.start()
+    size, piece, flow = 96 * MIB, bytes(range(256)) * 256, Flow()
+    async with running(tmp_path, sink, limits={"body": {"write": "100MiB"}}) as run:
+        caller = await narrow(run)
+
+        async def upload() -> None:
+            caller.writer.write(head("POST", "/api/v2/threads", f"Content-Length: {size}"))
+            while flow.size < size:
+                caller.writer.write(piece)
+                flow.size += len(piece)
+                await caller.writer.drain()
+
+        uploading = asyncio.create_task(upload())
+        held = await flow.stalled()
+        sink.open_tap.set()
+        async with asyncio.timeout(6 * DEADLINE):
+            await uploading
+            response = await caller.response()
+
+        # The kernel may hold up to 6 MB of it for the gateway's own sockets, on either side (tcp_rmem, tcp_wmem).
+        assert 16 * MIB > held
+        assert 201 == response.status
+        assert (size, hashlib.sha256(piece * (size // len(piece))).digest()) == (sink.taken, sink.digest.digest())
+    await sink.stop()
+
+
+@pytest.mark.parametrize(("target", "limit"), [("/api/v2/threads", 200_000), ("/api/v2/files", 100_000)])
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_each_lane_has_its_own_limit(start: Start, target: str, limit: int, chunked: bool) -> None:
+    """A body of exactly the limit passes and one byte more is 413, told by its length or found out on the way."""
+    run = await start(limits={"body": {"write": 200_000, "upload": 100_000}})
+
+    async def send(size: int) -> int:
+        if not chunked:
+            return int((await run.ask("POST", target, body=b"x" * size)).status)
+        caller = await run.connect()
+        half = b"%x\r\n%b\r\n" % (size // 2, b"x" * (size // 2))
+        rest = b"%x\r\n%b\r\n0\r\n\r\n" % (size - size // 2, b"x" * (size - size // 2))
+        await caller.send(head("POST", target, "Transfer-Encoding: chunked") + half + rest)
+        return int((await caller.response()).status)
+
+    assert 200 == await send(limit)
+    assert 413 == await send(limit + 1)
+    assert [limit] == [len(arrival.body) for arrival in run.upstream.arrivals if arrival.complete]
+
+
+async def test_a_stated_length_over_the_limit_is_refused_before_a_byte_of_it(run: Running) -> None:
+    """A caller learns at once that its body is too large, and the upstream is not even asked."""
+    caller = await run.connect()
+    await caller.send(head("POST", "/api/v2/threads", f"Content-Length: {17 * MIB}"))
+    response = await caller.response()
+
+    assert (413, "payload_too_large", "close") == (response.status, response.code, response.get("connection"))
+    assert "limits.body" in str(response.get("proxy-status"))
+    assert [] == run.upstream.arrivals
+
+
+async def test_an_upload_that_grows_too_large_never_looks_complete(start: Start) -> None:
+    """When a chunked body passes the limit on its way, the upstream is cut off in the middle, not given an end."""
+    run = await start(limits={"body": {"write": 100_000}})
+    caller = await run.connect()
+    chunk = b"%x\r\n%b\r\n" % (60_000, b"x" * 60_000)
+    await caller.send(head("POST", "/api/v2/threads", "Transfer-Encoding: chunked") + chunk)
+    await run.upstream.until(lambda: b"POST" in run.upstream.received)
+    await caller.send(chunk)
+    response = await caller.response()
+    await run.upstream.until(lambda: run.upstream.open == 0)
+
+    assert (413, "payload_too_large") == (response.status, response.code)
+    assert b"\r\n0\r\n\r\n" not in run.upstream.received
+    assert [] == [arrival for arrival in run.upstream.arrivals if arrival.complete]
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 1000", "Content-Length: 1000000", "Transfer-Encoding: chunked"])
+async def test_a_caller_that_falls_silent_in_its_body_is_told(start: Start, framing: str) -> None:
+    """After `idle_timeout` without a byte of the body: 408, whatever its framing, and the upstream is let go."""
+    run = await start(upstream={"idle_timeout": "200ms"})
+    caller = await run.connect()
+    await caller.send(head("POST", "/api/v2/threads", framing) + b"5\r\nhello\r\n")
+    response = await caller.response()
+    await run.upstream.until(lambda: run.upstream.open == 0)
+
+    assert (408, "request_timeout", "close") == (response.status, response.code, response.get("connection"))
+    assert [] == [arrival for arrival in run.upstream.arrivals if arrival.complete]
+
+
+async def test_an_upstream_that_stops_taking_a_body_is_a_504(tmp_path: Path) -> None:
+    """A stalled upstream is given up after `idle_timeout` even while the caller would go on sending."""
+    sink = Sink()
+    await sink.start()
+    settings = {"upstream": {"idle_timeout": "300ms"}, "limits": {"body": {"write": "100MiB"}}}
+    async with running(tmp_path, sink, **settings) as run:
+        caller = await narrow(run)
+
+        async def upload() -> None:
+            caller.writer.write(head("POST", "/api/v2/threads", f"Content-Length: {96 * MIB}"))
+            while True:
+                caller.writer.write(b"x" * 65_536)
+                await caller.writer.drain()
+
+        uploading = asyncio.create_task(upload())
+        response = await caller.response()
+        uploading.cancel()
+        await asyncio.gather(uploading, return_exceptions=True)
+
+        assert (504, "upstream_timeout") == (response.status, response.code)
+        assert "error=connection_write_timeout" in str(response.get("proxy-status"))
+    sink.open_tap.set()
+    await sink.stop()
+
+
+async def test_a_cut_short_upload_never_looks_complete(run: Running) -> None:
+    """When a caller hangs up in its body the upstream sees a broken request, not a shorter one."""
+    caller = await run.connect()
+    await caller.send(head("POST", "/api/v2/threads", "Transfer-Encoding: chunked") + b"5\r\nhello\r\n")
+    await run.upstream.until(lambda: b"hello" in run.upstream.received)
+    await caller.close()
+    await run.upstream.until(lambda: run.upstream.open == 0)
+
+    assert [False] == [arrival.complete for arrival in run.upstream.arrivals]
+    assert b"\r\n0\r\n\r\n" not in run.upstream.received
+
+
+@pytest.mark.parametrize("expect", ["100-continue", "100-Continue"])
+async def test_a_body_is_asked_for_once_the_request_is_allowed(run: Running, expect: str) -> None:
+    """A caller that waits to be asked gets 100 Continue, then the answer; the upstream sees no Expect."""
+    caller = await run.connect()
+    await caller.send(head("POST", "/api/v2/threads", "Content-Length: 5", f"Expect: {expect}"))
+    interim = await caller.response(head_only=True)
+    await caller.send(b"hello")
+    response = await caller.response()
+
+    assert b"HTTP/1.1 100 Continue" == interim.head
+    assert 200 == response.status
+    assert [(b"hello", [])] == [(arrival.body, arrival.all("Expect")) for arrival in run.upstream.arrivals]
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "token", "size", "status"),
+    [
+        ("POST", "/api/v2/nothing", "plgw_token-of-app-0123456789", 5, 404),
+        ("POST", "/api/v2/threads", "wrong", 5, 401),
+        ("POST", "/api/v2/webhooks", "plgw_token-of-app-0123456789", 5, 403),
+        ("POST", "/api/v2/threads", "plgw_token-of-app-0123456789", 17 * MIB, 413),
+    ],
+)
+async def test_a_refused_request_is_never_asked_for_its_body(
+    run: Running, method: str, target: str, token: str, size: int, status: int
+) -> None:
+    """The refusal comes in place of 100 Continue, and the connection ends, since the body may come or not."""
+    caller = await run.connect()
+    await caller.send(head(method, target, f"Content-Length: {size}", "Expect: 100-continue", token=token))
+    response = await caller.response()
+
+    assert (status, "close") == (response.status, response.get("connection"))
+
+
+async def test_a_small_body_is_awaited_without_the_upstream(run: Running) -> None:
+    """A slow caller with a small body holds no upstream connection while it sends."""
+    await run.ask()
+    before = len(run.upstream.received)
+    caller = await run.connect()
+    await caller.send(head("POST", "/api/v2/threads", "Content-Length: 10") + b"hello")
+    await run.ask("GET", "/api/v2/companies")
+    between = run.upstream.received[before:]
+    await caller.send(b"world")
+    response = await caller.response()
+
+    assert b"POST" not in between
+    assert 200 == response.status
+    assert b"helloworld" == run.upstream.arrivals[-1].body
+
+
+async def test_a_refused_small_body_does_not_cost_the_connection(run: Running) -> None:
+    """After a refusal the rest of a small body is read past, so the next request on the connection is served."""
+    caller = await run.connect()
+    await caller.send(head("POST", "/api/v2/webhooks", "Content-Length: 10") + b"hello")
+    refused = await caller.response()
+    await caller.send(b"world" + head())
+    served = await caller.response()
+
+    assert (403, 200) == (refused.status, served.status)
+
+
+async def test_a_refused_large_body_is_told_that_it_is_over(run: Running) -> None:
+    """Where much of a body is still to come, the refusal says that the connection ends with it."""
+    caller = await run.connect()
+    await caller.send(head("POST", "/api/v2/webhooks", "Content-Length: 1000000") + b"x" * 1000)
+    response = await caller.response()
+
+    assert (403, "close") == (response.status, response.get("connection"))
+
+
+async def test_broken_chunks_are_a_400_and_never_an_end(run: Running) -> None:
+    """A body whose framing breaks in the middle is refused, and what was sent of it never looks complete."""
+    caller = await run.connect()
+    await caller.send(head("POST", "/api/v2/threads", "Transfer-Encoding: chunked") + b"5\r\nhello\r\n")
+    await run.upstream.until(lambda: b"hello" in run.upstream.received)
+    run.upstream.reply = answer()
+    await caller.send(b"zz\r\nbroken\r\n0\r\n\r\n")
+    try:
+        status = (await caller.response()).status
+    except Cut:
+        status = 0
+    await run.upstream.until(lambda: run.upstream.open == 0)
+
+    assert 400 == status
+    assert [] == [arrival for arrival in run.upstream.arrivals if arrival.complete]

@@ -1,0 +1,178 @@
+"""`gateway.proxy.connection`: one exchange at a time, and nothing of one that could be taken for the next."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.kit import DEADLINE, Arrival, Cut, Running, answer, head
+
+Start = Callable[..., Any]
+POISON = b"HTTP/1.1 200 X\r\nContent-Length: 6\r\n\r\npoison"
+
+
+async def test_bytes_after_an_answer_reach_nobody(run: Running) -> None:
+    """What an upstream sends beyond a complete answer is not the answer to the next caller's request."""
+    run.upstream.reply = answer(200, b"mine") + POISON
+    first = await run.ask()
+    run.upstream.reply = answer(200, b"yours")
+    second = await run.ask()
+
+    assert (b"mine", b"yours") == (first.body, second.body)
+
+
+@pytest.mark.parametrize("bytes_", [POISON, b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n", b"\r\n", b"x"])
+async def test_bytes_that_nobody_asked_for_end_an_idle_connection(run: Running, bytes_: bytes) -> None:
+    """A kept connection on which the upstream speaks unasked is closed, and the next request takes another."""
+    writers: list[asyncio.StreamWriter] = []
+
+    def reply(arrival: Arrival, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        writer.write(answer(200, b"true"))
+
+    run.upstream.reply = reply
+    await run.ask()
+    writers[0].write(bytes_)
+    await run.upstream.until(lambda: run.upstream.open == 0)
+    response = await run.ask("POST", body=b"{}")
+
+    assert (200, b"true") == (response.status, response.body)
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n" * 3,
+        b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n",
+    ],
+)
+async def test_interim_answers_are_swallowed(run: Running, begin: bytes) -> None:
+    """A caller gets the final answer and none of the 1xx before it."""
+    run.upstream.reply = begin + answer(200, b"final")
+    response = await run.ask()
+
+    assert (200, b"final") == (response.status, response.body)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nanything",
+        b"HTTP/1.1 100 Continue\r\n\r\n" * 30 + answer(),
+    ],
+)
+async def test_an_interim_answer_that_leads_nowhere_is_a_502(run: Running, reply: bytes) -> None:
+    """No protocol is switched, and no upstream keeps a caller with interim answers without end."""
+    run.upstream.reply = reply
+    response = await run.ask("POST", body=b"{}")
+
+    assert (502, "upstream_broken") == (response.status, response.code)
+
+
+async def test_an_answer_in_single_bytes_is_read_like_any_other(run: Running) -> None:
+    """However an answer is cut up by the network, a caller gets the same one."""
+    whole = b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n6\r\n, more\r\n0\r\nX: y\r\n\r\n"
+
+    async def reply(arrival: Arrival, writer: asyncio.StreamWriter) -> None:
+        for at in range(len(whole)):
+            writer.write(whole[at : at + 1])
+            await writer.drain()
+            await asyncio.sleep(0)
+
+    run.upstream.reply = reply
+    response = await run.ask()
+
+    assert b"hello, more" == response.body
+
+
+async def test_an_answer_that_ends_with_its_connection_arrives_whole(run: Running) -> None:
+    """An old upstream that marks the end by closing is relayed in a framing that shows the end."""
+
+    def reply(arrival: Arrival, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.0 200 X\r\n\r\n" + b"x" * 300_000)
+        writer.close()
+
+    run.upstream.reply = reply
+    response = await run.ask()
+
+    assert "chunked" == response.get("transfer-encoding")
+    assert b"x" * 300_000 == response.body
+
+
+@pytest.mark.parametrize("moment", ["waiting", "streaming", "uploading"])
+async def test_a_caller_that_leaves_frees_the_upstream(run: Running, moment: str) -> None:
+    """Whenever a caller hangs up, its upstream connection ends soon after, and the log says that it left."""
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def reply(arrival: Arrival, writer: asyncio.StreamWriter) -> None:
+        if moment == "streaming":
+            writer.write(b"HTTP/1.1 200 X\r\nContent-Length: 1000000\r\n\r\nbegin")
+        begun.set()
+        await run.upstream.hang(arrival, writer)
+        ended.set()
+
+    run.upstream.reply = reply
+    if moment == "uploading":
+        run.upstream.before_body = lambda arrival, writer: begun.set()
+    caller = await run.connect()
+    if moment == "uploading":
+        await caller.send(head("POST", "/api/v2/threads", "Content-Length: 1000000") + b"x" * 1000)
+    else:
+        await caller.send(head())
+    async with asyncio.timeout(DEADLINE):
+        await begun.wait()
+        if moment == "streaming":
+            await caller.reader.readuntil(b"begin")
+        await caller.close()
+        if moment != "uploading":
+            await ended.wait()
+    await run.upstream.until(lambda: run.upstream.open == 0)
+    (line,) = await run.lines()
+
+    assert (200 if moment == "streaming" else 0) == line["status"]
+    assert (5 if moment == "streaming" else 0) == line["bytes_out"]
+    assert 0 == await run.metric("in_flight_requests")
+
+
+@pytest.mark.parametrize("framing", [["Content-Length: 1000"], ["Transfer-Encoding: chunked"], []])
+async def test_an_upstream_that_stalls_in_its_answer_is_given_up(start: Start, framing: list[str]) -> None:
+    """After `idle_timeout` without a byte the answer is cut, visibly, and the upstream's connection is closed."""
+    run = await start(upstream={"idle_timeout": "200ms"})
+
+    async def reply(arrival: Arrival, writer: asyncio.StreamWriter) -> None:
+        part = b"5\r\nhello\r\n" if framing == ["Transfer-Encoding: chunked"] else b"hello"
+        writer.write("\r\n".join(["HTTP/1.1 200 X", *framing, "", ""]).encode() + part)
+        await run.upstream.hang(arrival, writer)
+
+    run.upstream.reply = reply
+    with pytest.raises(Cut) as cut:
+        await run.ask()
+    await run.upstream.until(lambda: run.upstream.open == 0)
+    (line,) = await run.lines()
+
+    assert b"hello" == cut.value.received
+    assert (200, "upstream_timeout") == (line["status"], line["code"])
+
+
+async def test_a_stall_after_an_early_answer_is_given_up_too(start: Start) -> None:
+    """An answer that begins while the upload still runs has the same deadline as any other."""
+    run = await start(upstream={"idle_timeout": "300ms", "response_timeout": "10s"})
+    await run.ask()
+    begun = asyncio.Event()
+
+    async def before(arrival: Arrival, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 X\r\nContent-Length: 1000\r\n\r\nhello")
+        begun.set()
+        await run.upstream.hang(arrival, writer)
+
+    run.upstream.before_body = before
+    caller = await run.connect()
+    await caller.send(head("POST", "/api/v2/threads", "Content-Length: 1000000"))
+    async with asyncio.timeout(DEADLINE):
+        await begun.wait()
+    await caller.send(b"x" * 1000)
+
+    with pytest.raises(Cut):
+        await caller.response()

@@ -1,0 +1,215 @@
+"""`gateway.proxy.reply`: what a caller gets is whole, in order and in its own framing, or visibly cut."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.kit import DEADLINE, Arrival, Cut, Running, answer, head
+from tests.proxy.sink import Flow, narrow
+
+Start = Callable[..., Any]
+MIB = 1 << 20
+
+
+def breaks_off(framing: str, body: bytes, *, reset: bool = False) -> Callable[[Arrival, asyncio.StreamWriter], Any]:
+    """An upstream that ends its connection in the middle of an answer."""
+
+    async def reply(arrival: Arrival, writer: asyncio.StreamWriter) -> None:
+        writer.write(f"HTTP/1.1 200 X\r\n{framing}\r\n\r\n".encode() + body)
+        await writer.drain()
+        if reset:
+            writer.transport.abort()
+        else:
+            writer.close()
+
+    return reply
+
+
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize(
+    ("framing", "body"),
+    [
+        ("Content-Length: 1000000", b"hello"),
+        ("Content-Length: 1000000", b"x" * 500_000),
+        ("Transfer-Encoding: chunked", b"5\r\nhello\r\n"),
+        ("Transfer-Encoding: chunked", b"5\r\nhello\r\n0\r\n"),
+        ("Transfer-Encoding: chunked", b"ffff\r\nhello"),
+    ],
+)
+async def test_an_answer_that_is_cut_upstream_is_cut_for_the_caller(
+    run: Running, framing: str, body: bytes, reset: bool
+) -> None:
+    """What the upstream breaks off never looks complete, whatever the framing, and the log says why."""
+    run.upstream.reply = breaks_off(framing, body, reset=reset)
+    with pytest.raises(Cut):
+        await run.ask()
+    (line,) = await run.lines()
+
+    assert (200, "upstream_broken", "upstream") == (line["status"], line["code"], line["source"])
+    assert "closed the connection" in line["note"]
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 1000000", "Transfer-Encoding: chunked"])
+async def test_a_cut_is_visible_to_http_1_0_too(run: Running, framing: str) -> None:
+    """A caller to whom the end of the connection is the end of the body sees a reset instead of an end."""
+    run.upstream.reply = breaks_off(framing, b"5\r\nhello\r\n")
+    caller = await run.connect()
+    await caller.send(head().replace(b"HTTP/1.1", b"HTTP/1.0"))
+
+    with pytest.raises(Cut):
+        await caller.response()
+
+
+@pytest.mark.parametrize("length", [True, False])
+async def test_http_1_0_gets_its_own_framing(run: Running, length: bool) -> None:
+    """To HTTP/1.0 nothing is sent in chunks: a length where it is known, else the end of the connection."""
+    run.upstream.reply = answer() if length else b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n"
+    if not length:
+
+        async def reply(arrival: Arrival, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n")
+            await writer.drain()
+            await asyncio.sleep(0.05)
+            writer.write(b'b\r\n{"ok":true}\r\n0\r\n\r\n')
+
+        run.upstream.reply = reply
+    caller = await run.connect()
+    await caller.send(head().replace(b"HTTP/1.1", b"HTTP/1.0"))
+    response = await caller.response()
+    rest = await caller.closed()
+
+    assert b'{"ok":true}' == response.body
+    assert (None, "close") == (response.get("transfer-encoding"), response.get("connection"))
+    assert ("11" if length else None) == response.get("content-length")
+    assert b"" == rest
+
+
+async def test_http_1_0_may_keep_its_connection(run: Running) -> None:
+    """An old caller that asks to stay is told that it may, and is served again."""
+    caller = await run.connect()
+    asked = head("GET", "/api/v2/threads", "Connection: keep-alive").replace(b"HTTP/1.1", b"HTTP/1.0")
+    await caller.send(asked)
+    first = await caller.response()
+    await caller.send(asked)
+    second = await caller.response()
+
+    assert ("keep-alive", 200) == (first.get("connection"), second.status)
+
+
+async def test_a_connection_serves_one_request_after_another(run: Running) -> None:
+    """Keep-alive holds through answers and refusals alike, and an answer that stays says nothing about it."""
+    caller = await run.connect()
+    statuses = []
+    for target in ("/api/v2/threads", "/api/v2/nothing", "/api/v2/threads", "/api/v1/threads", "/api/v2/threads"):
+        await caller.send(head("GET", target))
+        response = await caller.response()
+        statuses.append(response.status)
+        assert response.get("connection") is None
+
+    assert [200, 404, 200, 410, 200] == statuses
+
+
+async def test_a_caller_that_wants_to_end_its_connection_may(run: Running) -> None:
+    """`Connection: close` is answered in kind, and the connection ends after the answer."""
+    caller = await run.connect()
+    await caller.send(head("GET", "/api/v2/threads", "Connection: close"))
+    response = await caller.response()
+
+    assert (200, "close") == (response.status, response.get("connection"))
+    assert b"" == await caller.closed()
+
+
+async def test_pipelined_requests_are_answered_in_order(run: Running) -> None:
+    """Requests sent without waiting get their answers in their order, slow ones before quick ones."""
+
+    async def reply(arrival: Arrival, writer: asyncio.StreamWriter) -> None:
+        if b"n=0" in arrival.target:
+            await asyncio.sleep(0.05)
+        writer.write(answer(200, arrival.target))
+
+    run.upstream.reply = reply
+    caller = await run.connect()
+    await caller.send(b"".join(head("GET", f"/api/v2/threads?n={n}") for n in range(40)))
+    bodies = [(await caller.response()).body for _ in range(40)]
+
+    assert [f"/api/v2/threads?n={n}".encode() for n in range(40)] == bodies
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_large_answer_waits_for_a_slow_caller(run: Running, chunked: bool) -> None:
+    """The gateway holds little of an answer: a caller that reads slowly slows the upstream, and gets every byte."""
+    size, piece, flow = 96 * MIB, bytes(range(256)) * 256, Flow()
+
+    async def reply(arrival: Arrival, writer: asyncio.StreamWriter) -> None:
+        framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % size
+        writer.write(b"HTTP/1.1 200 X\r\n" + framing + b"\r\n\r\n")
+        while flow.size < size:
+            writer.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
+            flow.size += len(piece)
+            await writer.drain()
+        writer.write(b"0\r\n\r\n" if chunked else b"")
+
+    run.upstream.reply = reply
+    caller = await narrow(run)
+    await caller.send(head())
+    held = await flow.stalled()
+    got, digest = 0, hashlib.sha256()
+    async with asyncio.timeout(6 * DEADLINE):
+        await caller.reader.readuntil(b"\r\n\r\n")
+        while got < size:
+            left = size
+            if chunked:
+                left = int(await caller.reader.readuntil(b"\r\n"), 16)
+            while left and got < size:
+                part = await caller.reader.read(min(left, 1 << 16))
+                assert part
+                left -= len(part)
+                got += len(part)
+                digest.update(part)
+            if chunked:
+                await caller.reader.readexactly(2)
+
+    # The kernel may hold up to 6 MB for the gateway's own sockets, on either side (tcp_rmem, tcp_wmem).
+    assert 16 * MIB > held
+    assert hashlib.sha256(piece * (size // len(piece))).digest() == digest.digest()
+
+
+@pytest.mark.parametrize("size", [60_000_000, 100_000])
+async def test_a_caller_that_takes_nothing_is_given_up(start: Start, size: int) -> None:
+    """After `idle_timeout` in which a caller reads nothing its answer is cut, and the upstream is free again."""
+    run = await start(upstream={"idle_timeout": "200ms"})
+    run.upstream.reply = answer(200, b"x" * size, fields=())
+    caller = await narrow(run)
+    # Enough requests that even small answers fill whatever the kernel holds for a caller that does not read.
+    await caller.send(head() * (1 if size > MIB else 400))
+    async with asyncio.timeout(DEADLINE):
+        while not any("took nothing" in line["note"] for line in await run.lines()):
+            await asyncio.sleep(0.05)
+    await run.upstream.until(lambda: run.upstream.open <= 1)
+
+    assert 0 == await run.metric("in_flight_requests")
+
+
+async def test_an_answer_begins_before_it_is_whole(run: Running) -> None:
+    """A caller gets the head and each part as they come, not when the last has come."""
+    go_on = asyncio.Event()
+
+    async def reply(arrival: Arrival, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await writer.drain()
+        await go_on.wait()
+        writer.write(b"5\r\nhello\r\n0\r\n\r\n")
+
+    run.upstream.reply = reply
+    caller = await run.connect()
+    await caller.send(head())
+    async with asyncio.timeout(DEADLINE):
+        begun = await caller.reader.readuntil(b"\r\n\r\n")
+        go_on.set()
+        rest = await caller.reader.readuntil(b"0\r\n\r\n")
+
+    assert begun.startswith(b"HTTP/1.1 200 X\r\n")
+    assert b"5\r\nhello\r\n0\r\n\r\n" == rest

@@ -1,0 +1,223 @@
+"""No key and no token can be read, whole or in part, in anything that a gateway leaves behind, however it is treated.
+
+The gateway is the real command, at log level debug; what is planted in it is in `tests.secrets.faulty`.
+"""
+
+import importlib
+import pkgutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+import tests.wire
+from tests.served import Ended, Served, serving
+from tests.kit import KEY, TOKEN, Arrival, Upstream, answer, head
+from tests.secrets.hunt import found
+from tests.wire.rows import Row
+
+ADMIN: Final = ("/metrics", "/status", "/status.json", "/livez", "/readyz", "/none", f"/status?token={TOKEN}")
+# What aiohttp's parser would quote: the offending line, or the lines around it.
+MANGLED: Final = [
+    b"GET /api/v2/threads HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %b\x01\r\n\r\n",
+    b"GET /api/v2/threads HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %b\n\r\n",
+    b"GET /api/v2/threads HTTP/1.1\r\nHost: a\r\nAuthorization\x00: Bearer %b\r\n\r\n",
+    b"GET /api/v2/threads HTTP/1.1\r\nHost: a\r\n Authorization: Bearer %b\r\n\r\n",
+    b"GET /api/v2/threads?token=%b HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    b"GET /api/v2/threads?token=%b HTTP/9.9\r\nHost: a\r\n\r\n",
+    b"GET /api/v2/%b HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"%b /api/v2/threads HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET /api/v2/threads %b\r\nHost: a\r\n\r\n",
+    b"%b\r\n\r\n",
+    b"GET /api/v2/threads HTTP/1.1\r\nHost: %b@evil\r\n\r\n",
+    b"GET /api/v2/threads HTTP/1.1\r\nHost: a\r\nExpect: %b\r\n\r\n",
+    b"POST /api/v2/threads HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: %b\r\n\r\n",
+    b"POST /api/v2/threads HTTP/1.1\r\nHost: a\r\nContent-Length: %b\r\n\r\n",
+    b"POST /api/v2/threads HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%b\r\n\r\n",
+    b"GET /api/v2/threads HTTP/1.1\r\nHost: a\r\nCookie: " + b"%b; " * 3000 + b"\r\n\r\n",
+    b"GET /api/v2/threads HTTP/1.1\r\nHost: a\r\n" + b"X: %b\r\n" * 200 + b"\r\n",
+    b"GET /api/v2/" + b"%b" * 400 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET /api/v2/threads HTTP/1.1\r\nHost: a\r\nAuthorization: Basic %b\r\n\r\n",
+    b"GET /api/v2/threads HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %b \r\nAuthorization: Bearer x\r\n\r\n",
+    b"GET /api/v2/threads HTTP/1.1\r\nHost: a\r\ntraceparent: 00-%b-%b-01\r\nX-Request-Id: %b\r\n\r\n",
+    b"GET /api/v2/me HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %b\r\nVia: %b productlane-gateway\r\n\r\n",
+]
+FAULTS: Final = ("caller", "forward", "judge", "answer", "reply", "listener", "strays")
+# By the class of the exception, so that no fault can be passed by without having been set off.
+SET_OFF: Final = ("Caller", "Forward", "Judge", "Answer", "Reply", "Status", "Task", "Callback", "Thread", "Dying")
+
+
+def wire_rows() -> Iterator[bytes]:
+    """The bytes of every row of every table in `tests.wire`."""
+    for module in pkgutil.iter_modules(tests.wire.__path__):
+        for table in vars(importlib.import_module(f"tests.wire.{module.name}")).values():
+            if isinstance(table, list):
+                yield from (row.raw for row in table if isinstance(row, Row))
+
+
+def mangled() -> Iterator[bytes]:
+    """Each broken request with the caller's token in it, and with a key of the gateway's, as a caller might have it."""
+    for raw in MANGLED:
+        for secret in (TOKEN.encode(), KEY.encode()):
+            yield raw.replace(b"%b", secret)
+
+
+async def left_by(served: Served) -> dict[str, bytes]:
+    """Everything that can be read of a gateway from outside while it runs; then it is ended."""
+    for path in ADMIN:
+        await served.ask_admin(path)
+    proc = Path("/proc") / str(served.process.pid)
+    left = {name: (proc / name).read_bytes() for name in ("cmdline", "environ", "comm", "status", "maps")}
+    status = await served.end()
+
+    assert 0 == status
+    return left | {"stdout": bytes(served.out), "stderr": bytes(served.err), "answers": b"\n".join(served.answers)}
+
+
+async def test_the_hunt_finds_what_is_there() -> None:
+    """A secret is found by any twelve of its characters, in capitals, in hex and in base64; a preview is not one."""
+    places = {
+        "whole": KEY.encode(),
+        "part": f"x{KEY[9:21]}x".encode(),
+        "capitals": TOKEN.upper().encode(),
+        "hex": TOKEN.encode().hex().encode(),
+        "base64": __import__("base64").b64encode(b"Bearer " + KEY.encode()),
+        "preview": f"pl_v2_{KEY[6:10]}…".encode(),
+        "short": KEY[9:20].encode(),
+    }
+
+    assert {"whole", "part", "capitals", "hex", "base64"} == {hit.split(":")[0] for hit in found(places)}
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="/proc is Linux'")
+async def test_no_request_makes_a_gateway_tell_a_secret(tmp_path: Path, upstream: Upstream) -> None:
+    """Broken and hostile requests, each row of the wire tables among them, leave no secret in any log or answer."""
+    requests = [*wire_rows(), *mangled()]
+    async with serving(tmp_path, upstream) as served:
+        await served.send_all(requests)
+        await served.until_said(b'"status":400')
+        left = await left_by(served)
+
+    assert len(requests) > 300
+    assert [] == found(left)
+
+
+async def test_no_request_makes_the_admin_listener_tell_a_secret(tmp_path: Path, upstream: Upstream) -> None:
+    """What is sent to the wrong listener by mistake is not quoted, neither to the sender nor in the log."""
+    async with serving(tmp_path, upstream) as served:
+        requests = [raw.replace(b"/api/v2/threads", b"/status") for raw in mangled()]
+        await served.send_all(requests, address=served.admin)
+        left = await left_by(served)
+
+    assert [] == found(left)
+
+
+def echoes() -> dict[str, bytes]:
+    """What an upstream can make of the key that it was sent, by the thread that is asked for."""
+    key, big = KEY.encode(), b"x" * 65_530
+    json = b'{"error":{"code":"%b","message":"no %b","details":{"%b":"%b"}}}'.replace(b"%b", key)
+    return {
+        "error": answer(401, json),
+        "own-code": answer(418, json),
+        "header": answer(500, b"{}", fields=(f"X-Echo: Bearer {KEY}", f"Proxy-Status: {KEY}")),
+        "good-header": answer(200, b"{}", fields=(f"X-Echo: Bearer {KEY}", f"ETag: {KEY}", f"Location: /{KEY}")),
+        "request-id": answer(200, b"{}", fields=(f"X-Request-Id: {KEY}", f"X-RateLimit-Limit: {KEY}")),
+        "reason": b"HTTP/1.1 403 %b\r\nContent-Length: 2\r\n\r\n{}" % key,
+        "large-error": answer(500, big + key + b"x" * 100_000 + key),
+        "good-body": answer(200, b'{"echo":"%b"}' % key),
+        "good-large-body": answer(200, big + key + b"x" * 200_000 + key + b"x"),
+        "chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        + b"".join(b"1\r\n%c\r\n" % byte for byte in key)
+        + b"0\r\n\r\n",
+        "malformed": b"HTTP/1.1 200 OK\r\nX: %b\x00\r\n\r\n" % key,
+        "no-http": key + b"\r\n\r\n",
+        "status": b"HTTP/1.1 %b OK\r\n\r\n" % key,
+        "length": b"HTTP/1.1 200 OK\r\nContent-Length: %b\r\n\r\n" % key,
+        "chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%b\r\n" % key,
+        "cut": b"HTTP/1.1 500 OK\r\nContent-Length: 900\r\n\r\n%b" % key,
+        "interim": b"HTTP/1.1 103 Hints\r\nLink: %b\r\n\r\n" % key + answer(200, b"{}"),
+        "surplus": answer(200, b"{}") + key,
+    }
+
+
+async def test_an_upstream_that_echoes_the_key_gives_it_to_nobody(tmp_path: Path, upstream: Upstream) -> None:
+    """An answer that holds the key, in its fields or its body, reaches the caller and the log without it."""
+    answers = echoes()
+
+    def echo(arrival: Arrival, writer: object) -> None:
+        writer.write(answers[arrival.target.decode().rpartition("/")[2]])  # type: ignore[attr-defined]
+        if b"cut" in arrival.target:
+            writer.close()  # type: ignore[attr-defined]
+
+    upstream.reply = echo
+    async with serving(tmp_path, upstream) as served:
+        for name in answers:
+            got = await served.send(head("GET", f"/api/v2/threads/{name}", "Connection: close"))
+            assert got.startswith(b"HTTP/1.1 "), name
+        left = await left_by(served)
+
+    assert [] == found(left)
+
+
+async def test_an_identity_that_echoes_the_key_gives_it_to_nobody(tmp_path: Path, upstream: Upstream) -> None:
+    """What `/me` says is shown on the status page and to callers; a key in it is not."""
+    body = '{"workspace_id":"%s","api_key_id":"%s","scopes":["%s"],"extra":"%s"}'.replace("%s", KEY)
+    upstream.me = answer(200, body.encode(), fields=(f"X-Echo: {KEY}", "Content-Type: application/json"))
+    async with serving(tmp_path, upstream) as served:
+        await served.send(head("GET", "/api/v2/me", "Connection: close"))
+        await served.send(head("GET", "/api/v2/threads", "Connection: close"))
+        left = await left_by(served)
+
+    assert [] == found(left)
+
+
+async def test_no_fault_of_the_program_tells_a_secret(tmp_path: Path, upstream: Upstream) -> None:
+    """Exceptions whose text is a secret, in every part of the program, are told by their class and place alone."""
+    upstream.reply = lambda arrival, writer: writer.write(answer(200, b"fault " + arrival.head))
+    async with serving(tmp_path, upstream, program=("-m", "tests.secrets.faulty")) as served:
+        for name in FAULTS:
+            await served.send(head("GET", f"/api/v2/threads/fault-{name}", "Connection: close"))
+        for name in SET_OFF:
+            if name != "Status":
+                await served.until_said(f"{name}Fault".encode())
+        await served.ask_admin("/status")
+        await served.until_said(b"StatusFault")
+        left = await left_by(served)
+
+    assert [] == found(left)
+
+
+async def test_a_gateway_that_dies_at_its_start_tells_no_secret(tmp_path: Path, upstream: Upstream) -> None:
+    """A fault that ends the process is told with its place, for whoever has to mend it, and without its text."""
+    with pytest.raises(Ended) as died:
+        async with serving(tmp_path, upstream, program=("-m", "tests.secrets.faulty", "--at-start")):
+            pass
+    said: bytes = died.value.args[0]
+
+    assert b"StartFault, after ValueError" in said
+    assert b"faulty.py" in said
+    assert [] == found({"stderr": said})
+
+
+@pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="/proc is Linux'")
+@pytest.mark.parametrize("number", [signal.SIGABRT, signal.SIGSEGV])
+async def test_a_crash_of_the_interpreter_leaves_no_secret(tmp_path: Path, upstream: Upstream, number: int) -> None:
+    """A process that the system kills leaves no core file, and Python's fault handler tells frames without values."""
+    def unlimited() -> None:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
+
+    environ = {"PYTHONFAULTHANDLER": "1"}
+    async with serving(tmp_path, upstream, environ=environ, process={"preexec_fn": unlimited}) as served:
+        assert 200 == (await served.ask()).status
+        before = {path.name for path in tmp_path.iterdir()}
+        ended = await served.end(number)
+
+    assert -number == ended
+    assert before == {path.name for path in tmp_path.iterdir()}
+    assert b"Fatal Python error" in served.err
+    assert [] == found({"stdout": bytes(served.out), "stderr": bytes(served.err)})
