@@ -19,7 +19,8 @@ COPY pyproject.toml README.md CHANGELOG.md LICENSE ./
 COPY gateway gateway
 # The bytecode says by itself that it is good: mtimes do not survive every copy, and the root cannot be written to.
 RUN /build/bin/python -m hatchling build -t wheel -d /dist && \
-    sha256sum /dist/*.whl | sed -E 's/^(\S+)\s+(.*)$/\2 --hash=sha256:\1/' >/dist/wheel.txt && \
+    sha256sum /dist/*.whl >/dist/wheel.txt && \
+    sed -i -E 's/^(\S+)\s+(.*)$/\2 --hash=sha256:\1/' /dist/wheel.txt && \
     python -m pip --python /opt/gateway/bin/python install --quiet --no-compile --no-deps --require-hashes -r /dist/wheel.txt && \
     python -m compileall -q -j0 --invalidation-mode unchecked-hash /opt/gateway/lib
 # Wheels carry debug symbols: three quarters of what their libraries weigh.
@@ -43,6 +44,7 @@ COPY --from=build /opt/gateway /opt/gateway
 
 # One layer, so that what was removed is not in it.
 FROM scratch
+# hadolint ignore=DL3067
 COPY --from=thin / /
 ARG VERSION=0.0.0
 ARG REVISION=unknown

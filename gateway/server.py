@@ -4,30 +4,37 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Coroutine
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import aiohttp.http_parser
 from aiohttp import web
 
 from gateway import __version__
 from gateway.admin import app as admin
-from gateway.admin.drift import drift, needs
+from gateway.admin.drift import needs
 from gateway.admin.health import Health
+from gateway.admin.key_facts import key_facts
 from gateway.admin.status import Status, build
-from gateway.config.snapshot import Address, Snapshot
-from gateway.config.tls import upstream_context
-from gateway.keys.identity import Identities
-from gateway.keys.keyring import Keyring, SlotState
+from gateway.callers.caps import Caps
+from gateway.config.origin import Origin
+from gateway.config.snapshot import Address, Snapshot, Tls
+from gateway.config.tls import BadTls
+from gateway.config.watch import Contents
+from gateway.keys.held import Change
+from gateway.keys.sources import Sources
+from gateway.legs import Legs
 from gateway.proxy import footing
 from gateway.proxy.handler import Handler
 from gateway.proxy.listener import Listener
-from gateway.proxy.serving import Current, Serving
-from gateway.proxy.upstream import Upstream
-from gateway.telemetry.facts import KeyFacts, SlotFacts
-from gateway.telemetry.log import Log
+from gateway.proxy.pacing import Pacer
+from gateway.proxy.serving import Current
+from gateway.proxy.tls import ListenerTls
+from gateway.reload import Loaded, Reloads
+from gateway.telemetry.facts import KeyFacts, ReloadFacts
+from gateway.telemetry.log import Level, Log
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.usage import Usage
 
@@ -37,6 +44,8 @@ _LOOK: Final = 0.02
 _CUT_GRACE: Final = 0.5
 # A unix socket is for its owner and its group; in a pod, `fsGroup` is the group that both containers have.
 _SOCKET_MODE: Final = 0o660
+# How long a caller may take to say goodbye in TLS; asyncio's 30 s would hold up the end of a drain.
+_TLS_GOODBYE: Final = 2.0
 
 
 class CannotStart(Exception):
@@ -52,8 +61,8 @@ def check_runtime(*, debug: bool) -> None:
         )
     if missing := footing.missing():
         raise CannotStart(
-            f"aiohttp {aiohttp.__version__} lacks what this gateway stands on: {', '.join(missing)}; install the version "
-            "that its requirements name"
+            f"aiohttp {aiohttp.__version__} lacks what this gateway stands on: {', '.join(missing)}; "
+            "install the version that its requirements name"
         )
     if debug:
         raise CannotStart(
@@ -64,49 +73,74 @@ def check_runtime(*, debug: bool) -> None:
 class Gateway:
     """One process: the traffic listener, the admin listener, and what they share. ``clock`` is Unix time in seconds.
 
-    ``config`` says where the configuration comes from, for the status page.
+    ``config`` says where the configuration comes from, for the status page. With an ``origin``, and its ``contents``
+    from before the snapshot was loaded, changes of the files are followed.
     """
 
-    def __init__(self, snapshot: Snapshot, *, config: str, log: Log, clock: Callable[[], float] = time.time) -> None:
-        self._snapshot: Final = snapshot
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        *,
+        config: str,
+        log: Log,
+        clock: Callable[[], float] = time.time,
+        origin: Origin | None = None,
+        contents: Contents | None = None,
+    ) -> None:
+        self._snapshot = snapshot
         self._config: Final = config
+        self._origin: Final = origin
+        self._contents: Final = contents
+        self.reloads: Reloads | None = None
         self._log: Final = log
         self._clock: Final = clock
         self._started = clock()
         self._health: Final = Health()
         self._metrics: Final = Metrics()
         self._usage: Final = Usage(clock)
+        self._pacer: Final = Pacer(wall=clock)
+        self._caps: Final = Caps(
+            snapshot.store,
+            on_fault=lambda error: log.event("warning", "limits_store_fault", error=error),
+        )
+        self._legs: Final = Legs(metrics=self._metrics, log=log, clock=clock, on_key_change=self._key_changed)
         self._stack: Final = contextlib.AsyncExitStack()
         self.traffic: Address = snapshot.listen
         self.admin: Address = snapshot.admin
+        self.tls: ListenerTls | None = None
+        self._secrets_followed = False
 
     async def start(self) -> None:
         """Open both listeners. Raises `CannotStart` where an address is not to be had."""
         snapshot = self._snapshot
+        self._needs = needs(snapshot.policies.values(), snapshot.routes, snapshot.catalog.endpoints, self._today())
+        self._watch()
         self._know(snapshot)
-        tls = upstream_context(snapshot.upstream.ca) if snapshot.upstream.url.startswith("https:") else None
-        identities = Identities(
-            url=snapshot.upstream.url,
-            settings=snapshot.identity,
-            timeout=snapshot.upstream.connect_timeout,
-            ssl=tls,
-            on_lookup=self._metrics.identity_lookup,
+        self._metrics.config_loaded(ok=True, now=self._clock())
+        self._current = Current(self._legs.first(snapshot, self._needs))
+        self._stack.push_async_callback(self._legs.close)
+        self._stack.push_async_callback(self._caps.close)
+        await self._prepare_caps(snapshot)
+        self._handler = Handler(
+            self._current,
+            self._metrics,
+            self._log,
+            self._usage,
+            pacer=self._pacer,
+            caps=self._caps,
+            clock=self._clock,
         )
-        self._stack.push_async_callback(identities.close)
-        upstream = Upstream(snapshot.upstream, tls, on_retry=self._metrics.upstream_retry)
-        self._stack.push_async_callback(upstream.close)
-        self._keyring = Keyring(snapshot.keys, identities, wall=self._clock)
-        self._current = Current(Serving(snapshot, self._keyring, upstream))
-        self._handler = Handler(self._current, self._metrics, self._log, self._usage, clock=self._clock)
         self._listener = Listener(self._handler, snapshot.limits, self._log)
         self._stack.push_async_callback(self._listener.stop)
         await self._open_admin()
         self._health.mark("config_loaded", True)
         await self._open_traffic()
         self._health.mark("listener_open", True)
-        if snapshot.identity.prefetch:
-            self._prefetch = asyncio.create_task(self._keyring.prefetch())
-            self._stack.push_async_callback(_end, self._prefetch)
+        keeper = self._current.serving.keyring.keeper
+        self._sources = Sources(snapshot.keys, keeper)
+        self._in_background(keeper.run())
+        self._follow_secrets()
+        self._follow_config()
         self._log.event(
             "info",
             "started",
@@ -118,16 +152,80 @@ class Gateway:
             policies=len(snapshot.policies),
         )
 
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have something go on until `stop`. That it ends before is a fault of the program, and told."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._ended)
+        self._stack.push_async_callback(_end, task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            self._log.event("error", "background_failed", error=type(failure).__name__)
+
+    def _key_changed(self, change: Change) -> None:
+        level: Level = "warning" if change.alarming else "info"
+        self._log.event(
+            level,
+            "key_state",
+            key=change.key,
+            slot=change.slot,
+            preview=change.preview,
+            previous=change.previous,
+            state=change.state,
+            reason=change.reason,
+        )
+
+    async def _prepare_caps(self, snapshot: Snapshot) -> None:
+        if any(policy.reads or policy.writes for policy in snapshot.policies.values()):
+            await asyncio.to_thread(self._caps.prepare)
+
+    def _follow_secrets(self) -> None:
+        if self._sources.files and not self._secrets_followed:
+            self._secrets_followed = True
+            self._in_background(self._sources.watcher.run())
+
+    def _follow_config(self) -> None:
+        if self._origin is None:
+            return
+        self.reloads = Reloads(
+            self._origin,
+            self._contents,
+            running=lambda: self._snapshot,
+            begin=self._current.serving.keyring.keeper.begin_reading,
+            adopt=self._adopt,
+            today=self._today,
+            log=self._log,
+            metrics=self._metrics,
+            clock=self._clock,
+        )
+        self._in_background(self.reloads.watcher.run())
+
+    async def _adopt(self, loaded: Loaded, changed: Collection[Path], number: int) -> None:
+        """Serve what was loaded from now on. A request that has begun goes on with what it began with."""
+        snapshot = loaded.snapshot
+        await self._prepare_caps(snapshot)
+        if self.tls is not None and snapshot.tls is not None and not _files(snapshot.tls).isdisjoint(changed):
+            await asyncio.to_thread(self.tls.reload)
+        self._current.serving = await self._legs.follow(snapshot, loaded.needs, changed, number)
+        self._snapshot, self._needs = snapshot, loaded.needs
+        self._know(snapshot)
+        self._listener.limits = snapshot.limits
+        self._usage.prune(snapshot.policies)
+        self._pacer.keep(slot.secret for key in snapshot.keys.values() for slot in key.slots if slot.secret)
+        await self._sources.adopt(snapshot.keys)
+        self._follow_secrets()
+
+    def _watch(self) -> None:
+        self._metrics.watch_keys(self._key_facts)
+        self._metrics.watch_log(lambda: self._log.dropped)
+        self._metrics.watch_queues(self._pacer.waiting)
+
     def _know(self, snapshot: Snapshot) -> None:
-        self._needs = needs(snapshot.policies.values(), snapshot.routes, snapshot.catalog.endpoints, self._today())
         self._metrics.know(
             callers=snapshot.policies,
             endpoints=[endpoint.name for endpoint in snapshot.catalog.endpoints],
             keys=snapshot.keys,
         )
-        self._metrics.watch_keys(self._key_facts)
-        self._metrics.watch_log(lambda: self._log.dropped)
-        self._metrics.config_loaded(ok=True, now=self._clock())
 
     async def _open_admin(self) -> None:
         runner = web.AppRunner(admin.admin_app(self._metrics, self._health, self._status), access_log=None)
@@ -141,9 +239,27 @@ class Gateway:
 
     async def _open_traffic(self) -> None:
         address = self._snapshot.listen
-        self._server = await _listen(self._listener, address, "traffic")
+        self._server = await _listen(self._listener, address, "traffic", **self._tls_options())
         self._stack.callback(self._server.close)
         self.traffic = _bound(address, self._server)
+
+    def _tls_options(self) -> dict[str, Any]:
+        """What a server is given to speak TLS, if it is to. A handshake is the beginning of a head."""
+        tls = self._snapshot.tls
+        if tls is None:
+            return {}
+        if tls.client_ca is not None:
+            # 20 ms that the first caller with a certificate would wait for.
+            import gateway.callers.certificates  # noqa: F401
+        try:
+            self.tls = ListenerTls(tls)
+        except BadTls as problem:
+            raise CannotStart(f"tls.{problem.setting}: {problem}") from None
+        return {
+            "ssl": self.tls.context,
+            "ssl_handshake_timeout": self._snapshot.limits.head_timeout,
+            "ssl_shutdown_timeout": _TLS_GOODBYE,
+        }
 
     async def drain(self, hurry: asyncio.Event) -> None:
         """Stop without losing a request: not ready at once, then no new connections, then no new requests.
@@ -170,6 +286,12 @@ class Gateway:
         while self._listener.unfinished and loop.time() < deadline and not hurry.is_set():  # noqa: ASYNC110 - seconds, once
             await asyncio.sleep(_LOOK)
 
+    def look(self) -> None:
+        """Look whether the configuration has changed, without waiting for a notice of it."""
+        if self.reloads is not None:
+            self._hurried = asyncio.create_task(self.reloads.look())
+            self._hurried.add_done_callback(self._ended)
+
     async def stop(self) -> None:
         """Close everything that `start` opened, in the opposite order."""
         await self._stack.aclose()
@@ -179,20 +301,7 @@ class Gateway:
         return datetime.fromtimestamp(self._clock(), UTC).date()
 
     def _key_facts(self) -> list[KeyFacts]:
-        slots: dict[str, list[SlotState]] = {}
-        for state in self._keyring.states():
-            slots.setdefault(state.key, []).append(state)
-        held = {key: _scopes(states) for key, states in slots.items()}
-        drifts = drift(self._needs, held)
-        return [
-            KeyFacts(
-                key,
-                tuple(_slot_facts(state) for state in states),
-                missing=drifts[key].missing if key in drifts else None,
-                excess=drifts[key].excess if key in drifts else None,
-            )
-            for key, states in slots.items()
-        ]
+        return key_facts(self._current.serving.keyring.states(), self._needs)
 
     def _status(self) -> Status:
         return build(
@@ -206,22 +315,30 @@ class Gateway:
             keys=self._key_facts(),
             budgets=self._metrics.budgets,
             usage=self._usage,
+            reload=ReloadFacts() if self.reloads is None else self.reloads.facts,
         )
+
+
+def _files(tls: Tls) -> set[Path | None]:
+    return {tls.certificate, tls.private_key, tls.client_ca}
 
 
 async def _end(task: asyncio.Task[None]) -> None:
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    await asyncio.wait({task})
 
 
-async def _listen(factory: Callable[[], asyncio.Protocol], address: Address, name: str) -> asyncio.Server:
-    """A socket that is open and listens. Raises `CannotStart`."""
+async def _listen(
+    factory: Callable[[], asyncio.Protocol], address: Address, name: str, **options: Any
+) -> asyncio.Server:
+    """A socket that is open and listens. ``options`` are those of TLS. Raises `CannotStart`."""
     loop = asyncio.get_running_loop()
     try:
         if address.path is None:
-            return await loop.create_server(factory, address.host, address.port, backlog=_BACKLOG, reuse_address=True)
-        server = await loop.create_unix_server(factory, str(address.path), backlog=_BACKLOG)
+            return await loop.create_server(
+                factory, address.host, address.port, backlog=_BACKLOG, reuse_address=True, **options
+            )
+        server = await loop.create_unix_server(factory, str(address.path), backlog=_BACKLOG, **options)
         await asyncio.to_thread(Path(address.path).chmod, _SOCKET_MODE)
     except OSError as error:
         raise CannotStart(f"the {name} listener cannot listen on {address}: {error.strerror}") from None
@@ -233,28 +350,11 @@ def _bound(asked: Address, server: asyncio.Server) -> Address:
     return asked if asked.path is not None else Address(asked.host, int(server.sockets[0].getsockname()[1]))
 
 
-def _scopes(states: list[SlotState]) -> frozenset[str] | None:
-    """What the key's secret in use carries; None while no secret of it is verified."""
-    identities = [s.known.identity for s in states if s.state == "active" and s.known and s.known.identity]
-    return identities[0].scopes if identities else None
-
-
-def _slot_facts(state: SlotState) -> SlotFacts:
-    identity = state.known.identity if state.known else None
-    return SlotFacts(
-        slot=state.slot,
-        state=state.state,
-        preview=state.secret.preview if state.secret else "",
-        workspace=identity.workspace if identity else "",
-        api_key_id=identity.api_key_id if identity else "",
-        scopes=identity.scopes if identity else None,
-        identity_age=state.known.age if identity and state.known else None,
-        last_used=state.last_used,
-    )
-
-
 async def serve(gateway: Gateway) -> None:
-    """Serve until SIGTERM or SIGINT, then drain; a second signal ends the drain. Raises `CannotStart`."""
+    """Serve until SIGTERM or SIGINT, then drain; a second signal ends the drain. Raises `CannotStart`.
+
+    SIGHUP looks at the configuration at once.
+    """
     loop = asyncio.get_running_loop()
     asked, hurry = asyncio.Event(), asyncio.Event()
 
@@ -263,11 +363,12 @@ async def serve(gateway: Gateway) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, heed)
+    loop.add_signal_handler(signal.SIGHUP, gateway.look)
     try:
         await gateway.start()
         await asked.wait()
         await gateway.drain(hurry)
     finally:
         await gateway.stop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(number)

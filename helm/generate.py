@@ -23,7 +23,9 @@ import yaml
 ROOT: Final = Path(__file__).resolve().parent.parent
 CHART: Final = ROOT / "helm" / "productlane-gateway"
 TABLE: Final = re.compile(r"(?<=<!-- values -->\n).*?(?=<!-- /values -->)", re.DOTALL)
-COPIES: Final = {"rules.yaml": ROOT / "monitoring" / "rules.yaml", "dashboard.json": ROOT / "monitoring" / "dashboard.json"}
+MONITORING: Final = ROOT / "monitoring"
+# Helm reads no file outside a chart.
+COPIED: Final = ("rules.yaml", "dashboard.json")
 
 # What the chart itself decides; see `_config.tpl`.
 OWNED: Final = ("listen", "admin", "tls", "keys", "routes", "policies", "store")
@@ -93,7 +95,37 @@ def own_schema(kind: str, prefix: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "gateway", "schema", kind]
     text = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout  # noqa: S603
     made: dict[str, Any] = json.loads(text.replace("#/$defs/", f"#/definitions/{prefix}."))
+    return {name: _with_plain_patterns(entry) for name, entry in made.items()}
+
+
+def _with_plain_patterns(schema: Any) -> Any:
+    """A schema without lookahead, which Go's expressions (RE2) have not.
+
+    One that opens a pattern becomes a ``not`` beside it. Deeper ones go: the gateway refuses at its start what they say.
+    """
+    if isinstance(schema, list):
+        return [_with_plain_patterns(entry) for entry in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {name: _with_plain_patterns(entry) for name, entry in schema.items()}
+    if isinstance(pattern := made.get("pattern"), str):
+        if pattern.startswith("^(?!"):
+            made["not"] = {"pattern": f"^(?:{_group(pattern, 1)[4:-1]})"}
+        while (place := max(pattern.find("(?!"), pattern.find("(?="))) >= 0:
+            pattern = pattern.replace(_group(pattern, place), "", 1)
+        made["pattern"] = pattern
     return made
+
+
+def _group(pattern: str, start: int) -> str:
+    """The group that opens at a place. A bracket in it may hold no parenthesis, and none here does."""
+    depth = 0
+    for place in range(start, len(pattern)):
+        if pattern[place - 1] != "\\":
+            depth += {"(": 1, ")": -1}.get(pattern[place], 0)
+        if not depth:
+            break
+    return pattern[start : place + 1]
 
 
 def values_schema(text: str) -> str:
@@ -141,17 +173,20 @@ def wanted() -> dict[Path, str]:
         CHART / "values.schema.json": values_schema(text),
         readme: TABLE.sub(lambda _: table(text), readme.read_text("utf-8")),
     }
-    return made | {CHART / "files" / name: source.read_text("utf-8") for name, source in COPIES.items()}
+    sources = {CHART / "files" / name: MONITORING / name for name in COPIED}
+    return made | {path: source.read_text("utf-8") for path, source in sources.items() if source.exists()}
 
 
 def main() -> int:
-    """Write what has changed, or with ``--check`` only tell."""
-    stale = [
-        path for path, text in wanted().items() if not path.exists() or path.read_text("utf-8") != text
-    ]
-    for path in stale:
-        print(f"{path.relative_to(ROOT)} does not follow from its sources; run `make chart`"[: None if CHECK else 0])
-    return int(bool(stale) and CHECK)
+    """Write what has changed; with ``--check`` tell it and return 1."""
+    check = "--check" in sys.argv[1:]
+    changed = {path: text for path, text in wanted().items() if not path.exists() or path.read_text("utf-8") != text}
+    for path, text in changed.items():
+        sys.stdout.write(f"{path.relative_to(ROOT)}: {'stale; run `make chart`' if check else 'written'}\n")
+        if not check:
+            path.write_text(text, "utf-8")
+    return int(check and bool(changed))
 
 
-CHECK = "--check" in sys.argv
+if __name__ == "__main__":
+    sys.exit(main())

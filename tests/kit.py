@@ -12,19 +12,19 @@ from typing import Any, Final
 
 import yaml
 
-from gateway.callers.credentials import digest
-from gateway.config.load import load
+from gateway.callers.tokens import digest
+from gateway.config.origin import Origin
 from gateway.server import Gateway
 from gateway.telemetry.log import Log
 
 DEADLINE: Final = 10.0
 KEY: Final = "pl_v2_Kone-sentinel-0123456789"
 OTHER_KEY: Final = "pl_v2_Ktwo-sentinel-0123456789"
-TOKEN: Final = "plgw_token-of-app-0123456789"  # noqa: S105
-ALL_SCOPES: Final = tuple(
-    "threads:read threads:write messages:write comments:write contacts:read contacts:write companies:read "
-    "companies:write projects:read projects:write issues:read issues:write tags:read tags:write snippets:read "
-    "snippets:write changelogs:read changelogs:write docs:read docs:write portal:read files:write admin".split()
+TOKEN: Final = "plgw_token-of-app-0123456789"
+_OF = ("threads", "contacts", "companies", "projects", "issues", "tags", "snippets", "changelogs", "docs")
+ALL_SCOPES: Final = (
+    *(f"{name}:{right}" for name in _OF for right in ("read", "write")),
+    *("messages:write", "comments:write", "portal:read", "files:write", "admin"),
 )
 
 
@@ -61,6 +61,13 @@ class Arrival:
         return ",".join(self.all("Authorization")).removeprefix("Bearer ")
 
 
+async def eventually(holds: Callable[[], Awaitable[object]]) -> None:
+    """Wait until a question is answered with yes, in `DEADLINE` seconds."""
+    async with asyncio.timeout(DEADLINE):
+        while not await holds():  # noqa: ASYNC110 - there is no event: it is asked over a socket
+            await asyncio.sleep(0.01)
+
+
 Answer = Callable[[Arrival, asyncio.StreamWriter], Awaitable[None] | None]
 
 
@@ -76,7 +83,9 @@ def error(status: int, code: str, **details: Any) -> bytes:
     """The bytes of an error answer of Productlane's."""
     body = {"error": {"code": code, "message": code, "details": details, "request_id": "req_00000000000000aa"}}
     return answer(
-        status, json.dumps(body).encode(), fields=("Content-Type: application/json", "X-Request-Id: req_00000000000000aa")
+        status,
+        json.dumps(body).encode(),
+        fields=("Content-Type: application/json", "X-Request-Id: req_00000000000000aa"),
     )
 
 
@@ -84,7 +93,7 @@ class Upstream:
     """A server on loopback that keeps every byte it got and answers as `reply` says.
 
     ``GET /me`` is answered from ``scopes`` (by secret) and kept apart, in `lookups`. `reply` is bytes to send, or a
-    function that is given the arrival and the writer. ``before_body`` is called when a head has come, before its body is
+    function of the arrival and the writer. ``before_body`` is called when a head has come, before its body is
     read.
     """
 
@@ -121,7 +130,7 @@ class Upstream:
         """How many connections are open now."""
         return len(self._open)
 
-    async def hang(self, arrival: Arrival, writer: asyncio.StreamWriter) -> None:  # noqa: ARG002 - it is a `reply`
+    async def hang(self, arrival: Arrival, writer: asyncio.StreamWriter) -> None:
         """Answer nothing, or no more, until the gateway gives the connection up."""
         with contextlib.suppress(ConnectionError):
             await self._open[writer].read(1)
@@ -369,6 +378,17 @@ class Running:
                     total += float(found[3])
         return total
 
+    async def events(self, event: str, count: int = 1, **fields: Any) -> list[dict[str, Any]]:
+        """The log lines of an event with these fields, once there are at least so many."""
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                text = await asyncio.to_thread(self.log_file.read_text)
+                lines = [json.loads(line) for line in text.splitlines() if f'"event":"{event}"' in line]
+                found = [line for line in lines if fields.items() <= line.items()]
+                if len(found) >= count:
+                    return found
+                await asyncio.sleep(0.01)
+
     async def lines(self, count: int = 1) -> list[dict[str, Any]]:
         """The log lines of requests, once there are at least so many."""
         async with asyncio.timeout(DEADLINE):
@@ -408,19 +428,24 @@ async def running(
     policies: list[dict[str, Any]] | None = None,
     environ: Mapping[str, str] | None = None,
     clock: Callable[[], float] | None = None,
+    live: bool = False,
     **settings: Any,
 ) -> AsyncIterator[Running]:
-    """A gateway that was loaded from files, as the command does it."""
+    """A gateway that was loaded from files, as the command does it; where it is ``live``, it follows their changes."""
     (folder / "policies").mkdir(parents=True, exist_ok=True)
     for number, fields in enumerate(policies if policies is not None else [policy()]):
         (folder / "policies" / f"{number}.yaml").write_text(yaml.safe_dump(fields))
     path = folder / "gateway.yaml"
     path.write_text(yaml.safe_dump(config(upstream.url, **settings)))
-    snapshot = load(path, environ={"MAIN_KEY": KEY, "SECOND_KEY": OTHER_KEY, **(environ or {})})
+    origin = Origin(path, {"MAIN_KEY": KEY, "SECOND_KEY": OTHER_KEY, **(environ or {})})
+    contents = origin.contents()
+    snapshot = origin.load()
     log_file = folder / "log"
     fd = os.open(log_file, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     log = Log(fd, level=snapshot.log_level)
-    gateway = Gateway(snapshot, config=str(path), log=log, **({"clock": clock} if clock else {}))
+    options: dict[str, Any] = {"origin": origin, "contents": contents} if live else {}
+    options |= {"clock": clock} if clock else {}
+    gateway = Gateway(snapshot, config=str(path), log=log, **options)
     run = Running(gateway, upstream, log_file, folder, log)
     try:
         await gateway.start()

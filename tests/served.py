@@ -26,7 +26,7 @@ def environment(**more: str) -> dict[str, str]:
     return kept | {"PYTHONPATH": str(ROOT)} | more
 
 
-def write_config(folder: Path, upstream: str, **settings: Any) -> Path:
+def write_config(folder: Path, url: str, /, **settings: Any) -> Path:
     """A ``gateway.yaml`` with its policies, its key in a file that only its owner reads, and log level debug."""
     policies = settings.pop("policies", [policy()])
     (folder / "policies").mkdir(parents=True, exist_ok=True)
@@ -37,7 +37,7 @@ def write_config(folder: Path, upstream: str, **settings: Any) -> Path:
     key.write_text(KEY + "\n")
     keys = {"main": {"secrets": [f"file:{key}"]}}
     path = folder / "gateway.yaml"
-    path.write_text(yaml.safe_dump(config(upstream, **({"keys": keys, "log": {"level": "debug"}} | settings))))
+    path.write_text(yaml.safe_dump(config(url) | {"keys": keys, "log": {"level": "debug"}} | settings))
     return path
 
 
@@ -119,7 +119,8 @@ class Served:
 @contextlib.asynccontextmanager
 async def serving(
     folder: Path,
-    upstream: Upstream,
+    server: Upstream,
+    /,
     *,
     program: tuple[str, ...] = ("-m", "gateway"),
     environ: Mapping[str, str] | None = None,
@@ -127,7 +128,7 @@ async def serving(
     **settings: Any,
 ) -> AsyncIterator[Served]:
     """``serve`` over files in a folder. ``process`` are arguments of `subprocess.Popen`."""
-    path = write_config(folder, upstream.url, drain={"delay": "0s", "timeout": "1s"}, **settings)
+    path = write_config(folder, server.url, drain={"delay": "0s", "timeout": "1s"}, **settings)
     arguments = [*program, "serve", "--config", str(path)]
     async with started(arguments, environment(**(environ or {})), **{"cwd": folder, **(process or {})}) as served:
         yield served
@@ -138,7 +139,13 @@ async def started(arguments: list[str], environ: Mapping[str, str], **process: A
     """A command that serves, once it does; killed at the end where it still runs."""
     pipe = asyncio.subprocess.PIPE
     child = await asyncio.create_subprocess_exec(
-        sys.executable, *arguments, env=dict(environ), stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe, **process
+        sys.executable,
+        *arguments,
+        env=dict(environ),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=pipe,
+        **process,
     )
     served = Served(child)
     pumps = [asyncio.create_task(_pump(child.stdout, served.out)), asyncio.create_task(_pump(child.stderr, served.err))]

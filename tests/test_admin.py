@@ -19,7 +19,7 @@ from gateway.admin.page import page
 from gateway.admin.status import Status, build, moment
 from gateway.core.catalog import Endpoint, Lane
 from gateway.core.policy import Policy
-from gateway.telemetry.facts import BudgetFacts, KeyFacts, SlotFacts
+from gateway.telemetry.facts import BudgetFacts, KeyFacts, ReloadFacts, SlotFacts
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.record import Record
 from gateway.telemetry.usage import Usage
@@ -43,7 +43,20 @@ def status() -> Status:
         audit=True,
         expires=date(2027, 1, 1),
     )
-    main = SlotFacts("1", "active", "abcd", "wks_1", "key_1", frozenset({"companies:read"}), 3.04, NOON)
+    main = SlotFacts(
+        "1",
+        "active",
+        "abcd",
+        "wks_1",
+        "key_1",
+        frozenset({"companies:read"}),
+        3.04,
+        NOON,
+        source="file:/run/secrets/main/current",
+        since=NOON - 60,
+        last_hour=7,
+    )
+    absent = SlotFacts("2", "missing", fault="the file x does not exist")
     return build(
         config="gateway.yaml",
         upstream="https://productlane.com/api/v2",
@@ -52,9 +65,10 @@ def status() -> Status:
         started=NOON - 60,
         now=NOON,
         policies={"billing": policy},
-        keys=[KeyFacts("main", (main, SlotFacts("2", "missing")), frozenset({"companies:write"}), frozenset())],
+        keys=[KeyFacts("main", (main, absent), frozenset({"companies:write"}), frozenset())],
         budgets={("main", "read"): BudgetFacts(1000, 998, int(NOON)), ("other", "read"): BudgetFacts(1, 1, 1)},
         usage=usage,
+        reload=ReloadFacts(("policies/a.yaml:1: scopes: <wrong>",), NOON - 30, ("listen",)),
     )
 
 
@@ -144,6 +158,12 @@ async def test_the_status_tells_everything_but_the_secret(admin: TestClient[Any,
         "upstream": "https://productlane.com/api/v2",
         "listeners": {"traffic": "127.0.0.1:8080", "admin": "127.0.0.1:9090"},
         "not_ready": [],
+        "reload": {
+            "ok": False,
+            "problems": ["policies/a.yaml:1: scopes: <wrong>"],
+            "failing_since": "2026-09-21T14:12:50Z",
+            "restart_needed": ["listen"],
+        },
         "keys": [
             {
                 "key": "main",
@@ -157,9 +177,15 @@ async def test_the_status_tells_everything_but_the_secret(admin: TestClient[Any,
                         "scopes": ["companies:read"],
                         "identity_age": 3.0,
                         "last_used": "2026-09-21T14:13:20Z",
+                        "source": "file:/run/secrets/main/current",
+                        "since": "2026-09-21T14:12:20Z",
+                        "requests_last_hour": 7,
+                        "note": None,
+                        "fault": None,
                     },
-                    {"slot": "2", "state": "missing"}
-                    | dict.fromkeys(("preview", "workspace", "api_key_id", "scopes", "identity_age", "last_used")),
+                    {"slot": "2", "state": "missing", "requests_last_hour": 0, "fault": "the file x does not exist"}
+                    | dict.fromkeys(("preview", "workspace", "api_key_id", "scopes", "identity_age", "last_used"))
+                    | dict.fromkeys(("source", "since", "note")),
                 ],
                 "missing": ["companies:write"],
                 "excess": [],

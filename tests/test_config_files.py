@@ -30,7 +30,8 @@ AROUND = {
     "open/app.yaml": "caller: app\nauthenticate: {anonymous: true}\n",
     "faulty/broken.yaml": "caller: broken\nscopes: [threads:red]\nauthenticate: {anonymous: true}\n",
     "proofs/app.yaml": (
-        "caller: app\nauthenticate:\n  kubernetes: [billing/api]\n  spiffe: [spiffe://cluster.local/x]\n  unix_uids: [7]\n"
+        "caller: app\nauthenticate:\n  kubernetes: [billing/api]\n"
+        "  spiffe: [spiffe://cluster.local/x]\n  unix_uids: [7]\n"
     ),
     "extra.yaml": "endpoints: [{method: GET, path: /digests, scopes: [threads:read]}]\n",
     "bad-catalog.yaml": "endpoints: [{method: GET, path: digests, scopes: [threads:read]}]\n",

@@ -14,7 +14,7 @@ from gateway.config.load import load
 from gateway.config.problem import ConfigError
 from gateway.config.reader import record_of
 from gateway.config.shape import Record
-from gateway.config.snapshot import Address, Callers, IdentitySettings, Key, Limits, Slot, Snapshot, Upstream
+from gateway.config.snapshot import Address, Callers, IdentitySettings, Key, Limits, Pacing, Slot, Snapshot, Upstream
 from gateway.core.catalog import Lane
 from gateway.core.routing import Route
 from gateway.core.secret import Secret
@@ -65,6 +65,7 @@ def test_what_is_not_said_is_the_documented_default(folder: Path) -> None:
     assert IdentitySettings(60.0, 10.0, 3600.0, True) == snapshot.identity
     bodies = {Lane.READ: 0, Lane.WRITE: 16 * 2**20, Lane.UPLOAD: 12 * 2**20}
     assert Limits(10.0, 75.0, bodies, 10_000, 1_000) == snapshot.limits
+    assert Pacing(5.0, 1000) == snapshot.pacing
     assert ("info", "json", 3.0, 30.0) == (
         snapshot.log_level,
         snapshot.log_format,
@@ -91,6 +92,7 @@ def test_every_setting_arrives(folder: Path) -> None:
     ) == snapshot.routes.all
     assert IdentitySettings(0.0, 20.0, 7200.0, False) == snapshot.identity
     assert Limits(11.0, 76.0, {Lane.READ: 0, Lane.WRITE: 2048, Lane.UPLOAD: 3000}, 12, 3) == snapshot.limits
+    assert Pacing(0.25, 17) == snapshot.pacing
     assert ("debug", "console") == (snapshot.log_level, snapshot.log_format)
     assert (0.0, 4.0) == (snapshot.drain_delay, snapshot.drain_timeout)
     assert snapshot.catalog.named("GET /digests") is not None
@@ -110,15 +112,17 @@ def test_a_policy_arrives_whole(folder: Path) -> None:
     assert {"DELETE /companies/{id}", "POST /companies/{id}/merge"} == {endpoint.name for endpoint in policy.deny}
     assert policy.audit
     assert date(2027, 1, 1) == policy.expires
+    assert [300, 10, 10] == [policy.cap(lane) for lane in (Lane.READ, Lane.WRITE, Lane.UPLOAD)]
+    assert 3 == policy.weight
 
 
 def settings_of(record: Record, above: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
-    """The path of every setting that is available, down to single values."""
+    """The path of every setting, down to single values."""
     found: set[tuple[str, ...]] = set()
     for name, field in record.fields.items():
-        if isinstance(field.shape, Record) and not field.unavailable:
+        if isinstance(field.shape, Record):
             found |= settings_of(field.shape, (*above, name)) or {(*above, name)}
-        elif not field.unavailable:
+        else:
             found.add((*above, name))
     return found
 
@@ -135,7 +139,7 @@ def test_the_whole_file_is_whole(folder: Path) -> None:
     other_way = {("callers", "kubernetes", "jwks")}
     assert settings_of(record_of(Gateway)) - other_way == paths(yaml.safe_load(WHOLE))
     one, other = loaded(folder, SMALLEST), loaded(folder, WHOLE)
-    alike = {"policies"}
+    alike = {"policies", "store"}  # There is one store as yet.
     assert alike == {field.name for field in fields(Snapshot) if getattr(one, field.name) == getattr(other, field.name)}
 
 

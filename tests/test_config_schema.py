@@ -62,19 +62,6 @@ def test_the_schema_and_the_reader_know_the_same_keys(schema: Any, cls: type[msg
 
 def test_what_is_not_available_says_so() -> None:
     """Whoever reads the schema is not led to a setting that would be refused."""
-    marked = {
-        name
-        for schema in (config_schema(), policy_schema())
-        for found in objects(schema)
-        for name, field in found["properties"].items()
-        if "Not available in this version" in field["description"]
-    }
-
-    assert {
-        "pacing",
-        "limits",
-        "weight",
-    } == marked
     assert "Only `memory` is available" in config_schema()["properties"]["store"]["description"]
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.secret_source import MissingSecret, is_secret_mount, located, read_secret
+from gateway.config.secret_source import MissingSecret, is_mounted_alone, is_secret_mount, located, read_secret
 from gateway.core.secret import BadSecret, Secret
 
 KEY = "pl_v2_abcdefghijklmnop"
@@ -159,6 +159,16 @@ def test_a_tmpfs_that_everybody_writes_to_is_not_a_secret_mount(tmp_path: Path) 
     file.parent.chmod(0o1777)
 
     assert not is_secret_mount(file, mounted("tmpfs", file.parent))
+
+
+def test_a_file_that_is_mounted_alone(tmp_path: Path) -> None:
+    """A file that is a mount point is told from one whose folder is; of a variable there is nothing to tell."""
+    file = written(tmp_path / "a folder" / "key")
+
+    assert is_mounted_alone(f"file:{file}", mounted("ext4", file))
+    assert is_mounted_alone(f"file:{file}", mounted("tmpfs", file))
+    assert not is_mounted_alone(f"file:{file}", mounted("tmpfs", file.parent))
+    assert not is_mounted_alone("env:KEY", mounted("tmpfs", file))
 
 
 def test_relative_sources_are_from_the_folder_given() -> None:

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.served import ROOT, environment, serving, started
 from tests.kit import KEY, Upstream
+from tests.served import ROOT, environment, serving, started
 
 # linux/ptrace.h and linux/prctl.h.
 _SEIZE = 0x4206
 _CAPBSET_DROP = 24
+# A kernel module that refuses ptrace of what is not a child, for everybody.
+YAMA = Path("/proc/sys/kernel/yama/ptrace_scope").exists()
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc and prctl are Linux'")
 
@@ -44,15 +46,29 @@ def plain() -> None:
 def intrude(pid: int) -> dict[str, str]:
     """What another process of this user, without root's capabilities, gets to see of a process."""
     tried = subprocess.run(
-        [sys.executable, "-c", INTRUDER, str(pid)], capture_output=True, text=True, check=True, timeout=20, preexec_fn=plain
+        [sys.executable, "-c", INTRUDER, str(pid)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=20,
+        preexec_fn=plain,
     )
     return dict(line.split() for line in tried.stdout.splitlines())
+
+
+def intrude_upon_another() -> dict[str, str]:
+    """The same of a process that does nothing for its safety."""
+    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, preexec_fn=plain)
+    try:
+        return intrude(other.pid)
+    finally:
+        other.communicate(b"\n")
 
 
 async def test_a_serving_process_writes_no_core(tmp_path: Path, upstream: Upstream) -> None:
     """The limit on core files is 0, soft and hard, whatever it was before."""
     async with serving(tmp_path, upstream) as served:
-        limits = Path(f"/proc/{served.process.pid}/limits").read_text()
+        limits = await asyncio.to_thread(Path(f"/proc/{served.process.pid}/limits").read_text)
 
     assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE)
 
@@ -60,20 +76,33 @@ async def test_a_serving_process_writes_no_core(tmp_path: Path, upstream: Upstre
 async def test_a_neighbour_of_the_same_user_cannot_look_into_a_gateway(upstream: Upstream) -> None:
     """A key that came by a variable is out of reach of other processes of that user; of a plain process it is not."""
     environ = environment(PRODUCTLANE_KEY=KEY, PRODUCTLANE_SCOPES="threads:read")
-    arguments = ["-m", "gateway", "serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--upstream", upstream.url]
-    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, preexec_fn=plain)
-    try:
-        of_other = intrude(other.pid)
-    finally:
-        other.communicate(b"\n")
+    arguments = [
+        "-m",
+        "gateway",
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--admin",
+        "127.0.0.1:0",
+        "--upstream",
+        upstream.url,
+    ]
+    of_other = await asyncio.to_thread(intrude_upon_another)
     async with started(arguments, environ, cwd=ROOT, preexec_fn=plain) as served:
         of_gateway = await asyncio.to_thread(intrude, served.process.pid)
         metrics = await served.ask_admin("/metrics")
         status = await served.end()
 
-    assert {"environ": "shut", "mem": "shut", "maps": "shut", "auxv": "shut", "cwd": "shut", "ptrace": "shut"} == of_gateway
+    assert {
+        "environ": "shut",
+        "mem": "shut",
+        "maps": "shut",
+        "auxv": "shut",
+        "cwd": "shut",
+        "ptrace": "shut",
+    } == of_gateway
     assert "open" == of_other["environ"]
-    assert "open" == of_other["ptrace"] or Path("/proc/sys/kernel/yama/ptrace_scope").exists()
+    assert "open" == of_other["ptrace"] or YAMA
     assert b"process_open_fds" in metrics.body, "the process can still read what it tells of itself"
     assert (0, b"") == (status, bytes(served.err))
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the image with buildah and writes what can be checked without an engine: dist/image/{image.tar,sbom.cdx.json}.
+# Builds the image with buildah and writes what can be checked without an engine: .work/image/{image.tar,sbom.cdx.json}.
 # The base python:3.13-slim comes from the store of this machine, else from its registry. Where that cannot be reached,
 # a stand-in takes its place (stand-in.sh): then the tag ends in -stand-in, and a label says so too.
 #
@@ -34,9 +34,9 @@ arguments=(--format docker --isolation "${BUILDAH_ISOLATION:-chroot}" --pull-nev
 [[ -n ${PIP_INDEX_URL:-} ]] && arguments+=(--build-arg "PIP_INDEX_URL=$PIP_INDEX_URL")
 buildah bud "${arguments[@]}" --tag "$image:$tag" --tag "$image:checked" .
 
-mkdir -p dist/image
-rm -f dist/image/*
-podman save --quiet --format docker-archive --output dist/image/image.tar "$image:$tag"
-.tools/deploy/bin/syft scan --quiet docker-archive:dist/image/image.tar --output cyclonedx-json=dist/image/sbom.cdx.json
-echo "$image:$tag" >dist/image/name
+mkdir -p .work/image
+rm -f .work/image/*
+podman save --quiet --format docker-archive --output .work/image/image.tar "$image:$tag"
+.tools/deploy/bin/syft scan --quiet docker-archive:.work/image/image.tar --output cyclonedx-json=.work/image/sbom.cdx.json
+echo "$image:$tag" >.work/image/name
 echo "build.sh: $image:$tag"

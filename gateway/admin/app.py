@@ -31,7 +31,13 @@ def admin_app(metrics: Metrics, health: Health, status: Callable[[], Status]) ->
     app[METRICS], app[HEALTH], app[STATUS] = metrics, health, status
     app.cleanup_ctx.append(_renderer)
     app.on_response_prepare.append(_same_headers)
-    served = {"/metrics": _metrics, "/livez": _livez, "/readyz": _readyz, "/status": _status_page, "/status.json": _status_json}
+    served = {
+        "/metrics": _metrics,
+        "/livez": _livez,
+        "/readyz": _readyz,
+        "/status": _status_page,
+        "/status.json": _status_json,
+    }
     for path, handler in served.items():
         app.router.add_get(path, handler, expect_handler=_expects_nothing)
     return app

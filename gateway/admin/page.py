@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import Final
 
-from gateway.admin.status import CallerStatus, KeyStatus, SlotStatus, Status, UseStatus
+from gateway.admin.status import CallerStatus, KeyStatus, ReloadStatus, SlotStatus, Status, UseStatus
 
 # Callers beyond these are in status.json only: a page of thousands of rows helps nobody.
 _SHOWN: Final = 200
@@ -44,6 +44,7 @@ def page(status: Status) -> str:
     facts = [
         ("config", _code(status["config"])),
         ("upstream", _code(status["upstream"])),
+        ("last change of config", _reload(status["reload"])),
         *((f"{name} listener", _code(address)) for name, address in status["listeners"].items()),
         ("started", _text(status["started"])),
         ("shown as of", _text(status["now"])),
@@ -60,8 +61,30 @@ def page(status: Status) -> str:
     )
 
 
+def _reload(reload: ReloadStatus) -> str:
+    waiting = reload["restart_needed"]
+    restart = f' <span class="soon">restart needed: {escape(", ".join(waiting))}</span>' if waiting else ""
+    if reload["ok"]:
+        return _look("good", "in use") + restart
+    problems = "".join(f"<br>{escape(problem)}" for problem in reload["problems"])
+    return _look("bad", f"not usable since {reload['failing_since']}") + problems + restart
+
+
 def _keys(keys: Iterable[KeyStatus]) -> str:
-    heads = ("key", "slot", "state", "preview", "workspace", "last used", "scopes", "missing", "excess", "budget left")
+    heads = (
+        "key",
+        "slot",
+        "state",
+        "preview",
+        "workspace",
+        "last used",
+        "last hour",
+        "note",
+        "scopes",
+        "missing",
+        "excess",
+        "budget left",
+    )
     rows = ([_cell(value) for value in _slot(key, slot)] for key in keys for slot in key["slots"])
     return _table(heads, rows)
 
@@ -76,6 +99,8 @@ def _slot(key: KeyStatus, slot: SlotStatus) -> list[str]:
         _code(f"pl_v2_{slot['preview']}…") if slot["preview"] else _NOTHING,
         _code(slot["workspace"]),
         _text(slot["last_used"]),
+        str(slot["requests_last_hour"]),
+        _text("; ".join(filter(None, (slot["note"], slot["fault"])))),
         _names(slot["scopes"]),
         f'<span class="bad">{_names(missing)}</span>' if missing else _NOTHING,
         _names(key["excess"]),

@@ -6,12 +6,16 @@ from typing import TypedDict
 
 from gateway import __version__
 from gateway.core.policy import Policy
-from gateway.telemetry.facts import BudgetFacts, KeyFacts, SlotFacts
+from gateway.telemetry.facts import BudgetFacts, KeyFacts, ReloadFacts, SlotFacts
 from gateway.telemetry.usage import Usage, Use
 
 
 class SlotStatus(TypedDict):
-    """One secret of a key. ``identity_age`` is in seconds; what is not known is null."""
+    """One secret of a key. ``identity_age`` is in seconds; what is not known is null.
+
+    ``since`` is when this process first held the value. ``note`` says why it does not serve, beyond the state, and
+    ``fault`` what is wrong with its file.
+    """
 
     slot: str
     state: str
@@ -21,6 +25,11 @@ class SlotStatus(TypedDict):
     scopes: list[str] | None
     identity_age: float | None
     last_used: str | None
+    source: str | None
+    since: str | None
+    requests_last_hour: int
+    note: str | None
+    fault: str | None
 
 
 class BudgetStatus(TypedDict):
@@ -62,6 +71,18 @@ class CallerStatus(TypedDict):
     used: dict[str, UseStatus]
 
 
+class ReloadStatus(TypedDict):
+    """How the last load of the configuration went. What ``problems`` keep out has been on the disk since that time.
+
+    ``restart_needed`` are settings whose change waits for a restart.
+    """
+
+    ok: bool
+    problems: list[str]
+    failing_since: str | None
+    restart_needed: list[str]
+
+
 class Status(TypedDict):
     """Everything. Times are RFC 3339 in UTC."""
 
@@ -72,6 +93,7 @@ class Status(TypedDict):
     upstream: str
     listeners: dict[str, str]
     not_ready: list[str]
+    reload: ReloadStatus
     keys: list[KeyStatus]
     callers: list[CallerStatus]
 
@@ -88,6 +110,7 @@ def build(
     keys: Iterable[KeyFacts],
     budgets: Mapping[tuple[str, str], BudgetFacts],
     usage: Usage,
+    reload: ReloadFacts,
 ) -> Status:
     """Put the status together. ``config`` says where the config is from; ``started`` and ``now`` are Unix times."""
     unruled = [caller for caller in usage.callers if caller not in policies]
@@ -99,6 +122,12 @@ def build(
         "upstream": upstream,
         "listeners": dict(listeners),
         "not_ready": list(not_ready),
+        "reload": {
+            "ok": not reload.problems,
+            "problems": list(reload.problems),
+            "failing_since": moment(reload.failing_since),
+            "restart_needed": list(reload.restart_needed),
+        },
         "keys": [_key(key, budgets) for key in keys],
         "callers": [_caller(name, policy, usage) for name, policy in sorted(policies.items())]
         + [_caller(name, None, usage) for name in sorted(unruled)],
@@ -139,6 +168,11 @@ def _slot(slot: SlotFacts) -> SlotStatus:
         "scopes": None if slot.scopes is None else sorted(slot.scopes),
         "identity_age": None if slot.identity_age is None else round(slot.identity_age, 1),
         "last_used": moment(slot.last_used),
+        "source": slot.source or None,
+        "since": moment(slot.since),
+        "requests_last_hour": slot.last_hour,
+        "note": slot.note or None,
+        "fault": slot.fault or None,
     }
 
 

@@ -1,1 +1,4 @@
-"""Who is asking. A credential comes in, the caller's name goes out; policies and keys stay out of here."""
+"""Who is asking. What a request and its connection show comes in, the caller's name goes out.
+
+Nothing here knows what a caller may do, or holds an upstream key; the outside is asked for an issuer's keys alone.
+"""

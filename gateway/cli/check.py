@@ -72,7 +72,9 @@ def _facts(source: str, snapshot: "Snapshot", keys: "list[KeyReport] | None") ->
 
 
 def _summary(source: str, snapshot: "Snapshot") -> str:
-    keys = (f"{key.name} ({len(key.slots)})" if len(key.slots) > 1 else key.name for key in snapshot.keys.values())
+    keys = (
+        f"{key.name} ({len(key.slots)} secrets)" if len(key.slots) > 1 else key.name for key in snapshot.keys.values()
+    )
     routes = (
         f"{route.path} → {', '.join(route.keys)}"
         + (f" for {', '.join(sorted(route.callers))}" if route.callers else "")

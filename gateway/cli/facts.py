@@ -19,7 +19,7 @@ def token() -> None:
 
     Exit status: 0.
     """
-    from gateway.callers.credentials import new_token
+    from gateway.callers.tokens import new_token
 
     text, digest = new_token()
     click.echo(f"{text}\n{digest}")

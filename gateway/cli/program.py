@@ -11,6 +11,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "serve": "gateway.cli.serve",
     "demo": "gateway.cli.demo",
     "check": "gateway.cli.check",
+    "keys": "gateway.cli.keys",
     "explain": "gateway.cli.explain",
     "test": "gateway.cli.cases",
     "token": "gateway.cli.facts",

@@ -1,6 +1,7 @@
 """The command that runs the gateway."""
 
 import gc
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,7 +27,8 @@ def serve(config: Path | None, **options: str | None) -> None:
         productlane-gateway serve --config gateway.yaml
         PRODUCTLANE_KEY=file:/run/secrets/key PRODUCTLANE_SCOPES="threads:read" productlane-gateway serve
 
-    SIGTERM or SIGINT ends it without losing a request (setting `drain`); a second one ends it at once.
+    SIGTERM or SIGINT ends it without losing a request (setting `drain`); a second one ends it at once. Changes of the
+    configuration and policies are followed while it runs; SIGHUP looks for them at once.
 
     Exit status: 0 after a drain, 2 where it cannot start.
     """
@@ -36,7 +38,12 @@ def serve(config: Path | None, **options: str | None) -> None:
     lacking = harden()
     # What is made up to here lives as long as the process: looking through it for garbage costs 60 ms of the start.
     gc.disable()
-    snapshot = loaded(config, _flags(options))
+    from gateway.config.origin import Origin
+
+    origin = Origin(config, dict(os.environ), _flags(options))
+    # Before the load, so that what changes in between is not missed.
+    contents = origin.contents()
+    snapshot = loaded(config, origin.flags)
     source = location(config)
 
     import asyncio
@@ -61,7 +68,7 @@ def serve(config: Path | None, **options: str | None) -> None:
         gc.freeze()
         gc.enable()
         try:
-            runner.run(run(Gateway(snapshot, config=source, log=log)))
+            runner.run(run(Gateway(snapshot, config=source, log=log, origin=origin, contents=contents)))
         except CannotStart as error:
             fail(str(error))
         finally:

@@ -6,7 +6,7 @@ from typing import Final
 
 import yaml
 
-from gateway.callers.credentials import new_token
+from gateway.callers.tokens import new_token
 from gateway.cli.simulate import new_secret
 from gateway.cli.table import listed, table
 

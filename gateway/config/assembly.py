@@ -13,13 +13,13 @@ from gateway.config.document import Document, check_once
 from gateway.config.policies import Policies, check_policies, read_folder
 from gateway.config.problem import Steps, shown
 from gateway.config.proofs import Means
-from gateway.config.proving import means, read_issuer, read_tls, read_trust_domain
+from gateway.config.proving import means, proof_files, read_issuer, read_tls, read_trust_domain
 from gateway.config.reader import record_of
 from gateway.config.routes import check_use, make_routes
 from gateway.config.scalar import seconds, size
 from gateway.config.secret_source import MissingSecret, located, read_secret
 from gateway.config.shape import UNAVAILABLE
-from gateway.config.snapshot import Address, Callers, IdentitySettings, Key, Limits, Slot, Snapshot, Upstream
+from gateway.config.snapshot import Address, Callers, IdentitySettings, Key, Limits, Pacing, Slot, Snapshot, Upstream
 from gateway.config.values import address, base_url, is_private
 from gateway.core.catalog import Catalog, Lane
 from gateway.core.routing import Routes
@@ -78,7 +78,22 @@ class Assembly:
             drain_timeout=seconds(file.drain.timeout),
             catalog=catalog,
             tls=tls,
+            pacing=Pacing(seconds(file.pacing.max_wait), file.pacing.max_queue),
+            store=file.store,
         )
+
+    def paths(self, *, alone: bool = False) -> list[Path]:
+        """Every file and folder that the document names; where it is ``alone``, there is no folder of policies."""
+        file, base = self._file, self._base
+        found = [] if alone else [base("policies") / file.policies]
+        found += [self._folder / name for name in file.catalog]
+        if file.upstream.ca is not UNSET:
+            found.append(base("upstream", "ca") / file.upstream.ca)
+        for name, key in file.keys.items():
+            places = zip(self._document.places("keys", name, "secrets"), key.secrets, strict=False)
+            sources = (located(source, base("keys", name, "secrets", place)) for place, source in places)
+            found += [Path(source.removeprefix("file:")) for source in sources if source.startswith("file:")]
+        return found + proof_files(file, base)
 
     def _base(self, *path: str | int) -> Path:
         """What a relative path is relative to: the file's folder, or the working directory for flags and variables."""

@@ -9,16 +9,14 @@ from typing import Annotated, Final, TypeAlias
 
 from msgspec import Meta, Struct
 
-# A field that has its final shape and is refused until the feature behind it exists: nothing is accepted and ignored.
-LATER: Final = {"unavailable": True}
-
 # One segment of a path template: literal, but not `.` or `..`, or a placeholder.
 SEGMENT: Final = r"/(?:(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+|\{[A-Za-z0-9_]+\})"
 
+# Names are told everywhere, so what looks like a key or a token is none.
 Name: TypeAlias = Annotated[
     str,
     Meta(
-        pattern=r"^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$",
+        pattern=r"^(?!pl_v[0-9]|plgw_)[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$",
         extra={"expected": "a name of letters, digits, `.`, `_` and `-`, at most 64"},
     ),
 ]

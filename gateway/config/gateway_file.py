@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, UnsetType
 
 from gateway.config.fields import (
-    LATER,
     SEGMENT,
     Duration,
     FileName,
@@ -158,8 +157,11 @@ class Identity(Section, frozen=True, kw_only=True):
 class Pacing(Section, frozen=True, kw_only=True):
     """How long a request may wait for rate budget."""
 
-    max_wait: Annotated[Duration, Meta(description="Longest wait of a request.")] = "5s"
-    max_queue: Annotated[int, Meta(ge=0, description="Most requests that wait at a time.")] = 1000
+    max_wait: Annotated[Duration, Meta(description="Longest wait of a request; past it the answer is 429.")] = "5s"
+    max_queue: Annotated[
+        int,
+        Meta(ge=0, le=100_000, description="Most requests that wait at a time; for one more the answer is 503."),
+    ] = 1000
 
 
 class Body(Section, frozen=True, kw_only=True):
@@ -232,9 +234,7 @@ class Gateway(Section, frozen=True, kw_only=True):
             extra={"expected": "memory, sqlite:/path or redis://host:port/number", "private": True},
         ),
     ] = "memory"
-    pacing: Annotated[
-        Pacing | UnsetType, Meta(description="Waiting for rate budget. Not available in this version.", extra=LATER)
-    ] = UNSET
+    pacing: Annotated[Pacing, Meta(description="Waiting for a key's rate budget.")] = Pacing()
     catalog: Annotated[
         tuple[FileName, ...],
         Meta(description="Files that add endpoints or override them.", extra={"items": "paths of catalog files"}),

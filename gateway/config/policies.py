@@ -125,6 +125,9 @@ def _policy(entry: policy_file.Policy, document: Document, catalog: Catalog) -> 
         _endpoints("deny", entry.deny, document, catalog),
         entry.mode == "audit",
         _expiry(entry, document),
+        reads=None if entry.limits.reads_per_minute is UNSET else entry.limits.reads_per_minute,
+        writes=None if entry.limits.writes_per_minute is UNSET else entry.limits.writes_per_minute,
+        weight=entry.weight,
     )
 
 

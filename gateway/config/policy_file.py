@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from gateway.config.fields import LATER, EndpointName, Name, Scope, Section, ServiceAccount, SpiffeId, UnixUid
+from gateway.config.fields import EndpointName, Name, Scope, Section, ServiceAccount, SpiffeId, UnixUid
 
 
 class Authenticate(Section, frozen=True, kw_only=True):
@@ -57,10 +57,10 @@ class CallerLimits(Section, frozen=True, kw_only=True):
     """Hard caps of one caller."""
 
     reads_per_minute: Annotated[
-        Annotated[int, Meta(ge=0)] | UnsetType, Meta(description="Most GET and HEAD requests a minute.")
+        Annotated[int, Meta(ge=1, le=1_000_000)] | UnsetType, Meta(description="Most GET and HEAD requests a minute.")
     ] = UNSET
     writes_per_minute: Annotated[
-        Annotated[int, Meta(ge=0)] | UnsetType, Meta(description="Most other requests a minute.")
+        Annotated[int, Meta(ge=1, le=1_000_000)] | UnsetType, Meta(description="Most other requests a minute.")
     ] = UNSET
 
 
@@ -103,9 +103,10 @@ class Policy(Section, frozen=True, kw_only=True):
         ),
     ] = UNSET
     limits: Annotated[
-        CallerLimits | UnsetType, Meta(description="Hard caps. Not available in this version.", extra=LATER)
-    ] = UNSET
+        CallerLimits,
+        Meta(description="Hard caps over any minute, by replica, or over all of them where `store` is Redis."),
+    ] = CallerLimits()
     weight: Annotated[
-        Annotated[int, Meta(ge=1)] | UnsetType,
-        Meta(description="Share of a contended key. Not available in this version.", extra=LATER),
-    ] = UNSET
+        int,
+        Meta(ge=1, le=1000, description="Share of a key's rate budget while several callers wait for it."),
+    ] = 1

@@ -9,7 +9,8 @@ from typing import Final, TypeAlias
 # The way to a value: names of keys and places in lists, as in ("routes", 0, "path").
 Steps: TypeAlias = tuple[str | int, ...]
 
-_KEY: Final = re.compile(r"(pl_v[0-9]+_)\S*")
+# A key of Productlane or a caller's token, with more than its prefix; a sentence may name the prefix alone.
+_SECRET: Final = re.compile(r"(pl_v[0-9]+_|plgw_)[^\s`…]{4,}")
 _WORD: Final = re.compile(r"[A-Za-z0-9_-]+")
 _LONGEST: Final = 60
 
@@ -18,13 +19,17 @@ _LONGEST: Final = 60
 class Problem:
     """One thing to put right. ``line`` counts from 1, or is 0 where there is none; ``where`` is as ``routes[0].path``.
 
-    No part of it holds a secret.
+    No part of it holds a secret: what looks like one, be it a name or a path, is cut to its prefix.
     """
 
     file: str
     line: int
     where: str
     message: str
+
+    def __post_init__(self) -> None:
+        for name in ("file", "where", "message"):
+            object.__setattr__(self, name, _SECRET.sub(r"\1…", getattr(self, name)))
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
@@ -52,7 +57,7 @@ def dotted(path: Steps) -> str:
 
 def legible(text: str) -> str:
     """Text from a file as a message may show it: printable, at most 60 characters, keys of Productlane cut short."""
-    text = _KEY.sub(r"\1…", text)
+    text = _SECRET.sub(r"\1…", text)
     text = "".join(c if c.isprintable() else "?" for c in text)
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 

@@ -39,13 +39,28 @@ def read_tls(file: gateway_file.Gateway, document: Document, base: Base) -> Tls 
     try:
         if not problems:
             listener_context(tls)
-    except BadTls as problem:
-        problems = [problem]
+    except BadTls as fault:
+        problems = [fault]
     for problem in problems:
         document.report(("tls", problem.setting), str(problem))
     if tls.client_ca is not None and document.sound(("callers",)) and file.callers.trusted_spiffe_domain is UNSET:
         document.report(("tls", "client_ca"), "proves nobody without `callers.trusted_spiffe_domain`")
     return tls
+
+
+def proof_files(file: gateway_file.Gateway, base: Base) -> list[Path]:
+    """The files that ``tls`` and ``callers`` name."""
+    found = []
+    if file.tls is not UNSET:
+        for setting in ("certificate", "private_key", "client_ca"):
+            name = getattr(file.tls, setting)
+            found += [] if name is UNSET else [base("tls", setting) / name]
+    if file.callers.kubernetes is not UNSET:
+        for setting in ("jwks", "ca"):
+            name = getattr(file.callers.kubernetes, setting)
+            here = base("callers", "kubernetes", setting)
+            found += [] if name is UNSET else [here / name.removeprefix("file:")]
+    return found
 
 
 def read_trust_domain(file: gateway_file.Gateway, document: Document) -> str | None:

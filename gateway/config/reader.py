@@ -1,8 +1,8 @@
 """Nodes read into the structs of the schema: what does not fit is a problem, and reading goes on.
 
 A struct's fields, their types and their `msgspec.Meta` are all there is to know; nothing about a setting is said twice.
-`Meta.extra` may hold ``expected`` (what a value is, in words), ``private`` (never show the value), ``date`` (a date may
-stand unquoted) and ``unavailable`` (the setting is known but does nothing in this version, so it is refused).
+`Meta.extra` may hold ``expected`` (what a value is, in words), ``private`` (never show the value) and ``date`` (a date
+may stand unquoted).
 """
 
 import re
@@ -39,10 +39,8 @@ def _record(kind: mi.Type) -> Record:
     fields = {}
     for field in kind.fields:
         meta = field.type if isinstance(field.type, mi.Metadata) else mi.Metadata(field.type)
-        extra, description = meta.extra or {}, (meta.extra_json_schema or {}).get("description", "")
-        fields[field.encode_name] = Entry(
-            _shape(field.type, {}), field.required, bool(extra.get("unavailable")), description
-        )
+        description = (meta.extra_json_schema or {}).get("description", "")
+        fields[field.encode_name] = Entry(_shape(field.type, {}), field.required, description)
     return Record(kind.cls, fields)
 
 

@@ -67,34 +67,50 @@ def _read_file(path: Path) -> str:
     return text.removesuffix("\n").removesuffix("\r")
 
 
+def is_mounted_alone(source: str, mounts: str) -> bool:
+    """Whether a source is a file that is itself a mount point, so that one put in its place is never seen here.
+
+    The kubelet does not update ``subPath`` mounts, and a bind mount of one file goes on showing what was there.
+    ``mounts`` is what `mountinfo` gives.
+    """
+    kind, _, name = source.partition(":")
+    path = Path(name)
+    return kind == "file" and str(Path(os.path.realpath(path.parent)) / path.name) in _mounts(mounts)
+
+
 def _check_place(path: Path, facts: os.stat_result) -> None:
     folder = Path(os.path.realpath(path.parent))
     if not Path(os.path.realpath(path)).is_relative_to(folder):
         raise BadSecret("is a symlink that leads out of its folder; name the file itself")
-    if facts.st_mode & 0o077 and not is_secret_mount(folder / path.name, _mountinfo()):
+    if facts.st_mode & 0o077 and not is_secret_mount(folder / path.name, mountinfo()):
         raise BadSecret(f"can be read by others (mode {stat.S_IMODE(facts.st_mode):04o}); run `chmod 600` on the file")
 
 
-def is_secret_mount(file: Path, mountinfo: str) -> bool:
+def is_secret_mount(file: Path, mounts: str) -> bool:
     """Whether a file, its folder resolved, is on a mount that Kubernetes or Docker made to hold secrets."""
     folder = file.parent
     if (folder / "..data").is_symlink():
         return True
-    mounts = _tmpfs_mounts(mountinfo)
-    return str(file) in mounts or (str(folder) in mounts and not folder.stat().st_mode & 0o022)
+    points = _tmpfs_mounts(mounts)
+    return str(file) in points or (str(folder) in points and not folder.stat().st_mode & 0o022)
 
 
-def _mountinfo() -> str:
+def mountinfo() -> str:
+    """The mounts that this process sees, as proc(5) describes them; empty where that cannot be read."""
     try:
         return Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return ""
 
 
-def _tmpfs_mounts(mountinfo: str) -> frozenset[str]:
-    """The mount points of tmpfs. In proc(5)'s mountinfo the type stands after a lone hyphen, the point in field 5."""
-    pairs = (line.partition(" - ") for line in mountinfo.splitlines())
-    return frozenset(_unescaped(head.split(" ")[4]) for head, _, tail in pairs if tail.startswith("tmpfs "))
+def _tmpfs_mounts(mounts: str) -> frozenset[str]:
+    return _mounts(mounts, "tmpfs ")
+
+
+def _mounts(mounts: str, kind: str = "") -> frozenset[str]:
+    """The mount points of a kind. In proc(5)'s mountinfo the type stands after a lone hyphen, the point in field 5."""
+    pairs = (line.partition(" - ") for line in mounts.splitlines())
+    return frozenset(_unescaped(head.split(" ")[4]) for head, _, tail in pairs if tail.startswith(kind))
 
 
 def _unescaped(text: str) -> str:

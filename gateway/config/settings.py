@@ -35,8 +35,6 @@ def variables() -> Mapping[str, Steps]:
 
 def _single_values(record: Record, above: Steps) -> Iterator[Steps]:
     for name, field in record.fields.items():
-        if field.unavailable:
-            continue
         if isinstance(field.shape, Record):
             yield from _single_values(field.shape, (*above, name))
         elif not isinstance(field.shape, Many | Named):

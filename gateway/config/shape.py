@@ -176,7 +176,6 @@ class Entry:
 
     shape: Shape
     required: bool
-    unavailable: bool
     description: str
 
 
@@ -205,8 +204,6 @@ class Record:
             field = self.fields.get(name)
             if field is None:
                 document.report(here, f"unknown key{did_you_mean(name, self.fields)}", line)
-            elif field.unavailable:
-                document.report(here, UNAVAILABLE, line)
             elif (value := field.shape.read(child, here, document)) is not UNREAD:
                 values[name] = value
         for name, field in self.fields.items():

@@ -78,6 +78,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Pacing:
+    """How long a request may wait for rate budget, in seconds, and how many may wait at a time."""
+
+    max_wait: float = 5.0
+    max_queue: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
 class Tls:
     """HTTPS on the traffic listener, as PEM files. With ``client_ca``, callers may present certificates."""
 
@@ -142,3 +150,5 @@ class Snapshot:
     drain_timeout: float
     catalog: Catalog
     tls: Tls | None = None
+    pacing: Pacing = Pacing()
+    store: str = "memory"

@@ -103,7 +103,7 @@ class Watcher:
         self._on_change: Final = on_change
         self._seen = seen
         self._wanted: Final = wanted
-        self._settle: Final = settle
+        self.settle = settle
         self._poll: Final = poll
         self._pause: Final = pause
         self._on_blind: Final = on_blind
@@ -155,7 +155,7 @@ class Watcher:
         if contents == self._seen:
             return contents
         for _ in range(_READINGS):
-            await self._pause(self._settle)
+            await self._pause(self.settle)
             before, contents = contents, await asyncio.to_thread(self._read)
             if contents == before:
                 break

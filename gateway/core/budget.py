@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
+
+from gateway.core.catalog import Lane
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +25,136 @@ class Budget:
         if not all(text.isascii() and text.isdigit() and len(text) <= 15 for text in texts):
             return None
         return cls(*(int(text) for text in texts))
+
+
+# The vendor's page on rate limits, for a key of which no answer has been seen yet: requests a minute.
+DEFAULTS: Final[Mapping[Lane, int]] = {Lane.READ: 1000, Lane.WRITE: 60, Lane.UPLOAD: 30}
+WINDOW: Final = 60.0
+# A day: the longest that the vendor counts is 500 uploads a day, so no honest Retry-After is longer.
+LONGEST_BLOCK: Final = 86_400.0
+
+
+class Purse:
+    """What a key may still spend of one count of Productlane's. Moments are readings of one clock, in seconds.
+
+    What the last answer left is shared truth, since every replica's requests are in it; what this process has in flight
+    comes off it, because nobody knows whether the upstream has counted that yet. Past the end of a count the whole
+    limit is there again.
+    """
+
+    __slots__ = ("_blocked_until", "_ends", "_in_flight", "_remaining", "_reset", "limit")
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._remaining = limit
+        self._in_flight = 0
+        self._ends = float("-inf")
+        self._blocked_until = float("-inf")
+        self._reset = -1
+
+    def left(self, now: float) -> int:
+        if now < self._blocked_until:
+            return 0
+        return (self.limit if now >= self._ends else self._remaining) - self._in_flight
+
+    def take(self, now: float) -> None:
+        """Spend one. The first of a minute of which nothing is known begins one."""
+        if now >= self._ends:
+            self._remaining = self.limit
+            self._ends = now + WINDOW
+        self._in_flight += 1
+
+    def give_back(self) -> None:
+        """What was taken was not sent."""
+        self._in_flight -= 1
+
+    def settle(self, now: float, reading: Budget | None, seconds: float, *, limited: bool = False) -> None:
+        """What was taken was sent, and this is what the answer said; ``seconds`` are those to the reading's reset.
+
+        An answer without a reading counts as spent, but for an upstream that has never told a limit: that may have
+        none, unless it is known to be ``limited``. A reading of a count that is over says nothing about the running
+        one. Of two readings of the same count the lower one is the later.
+        """
+        self._in_flight -= 1
+        if reading is None or seconds <= 0:
+            if limited or self._reset >= 0:
+                self._remaining = max(0, self._remaining - 1)
+            return
+        same = reading.reset == self._reset and now < self._ends
+        self.limit = reading.limit
+        self._remaining = min(self._remaining, reading.remaining) if same else reading.remaining
+        if not same:
+            # No longer than a minute, whatever two clocks that differ make of it.
+            self._reset, self._ends = reading.reset, now + min(seconds, WINDOW)
+
+    def block(self, now: float, seconds: float) -> None:
+        """The upstream refused: nothing is left for so long, whatever readings say."""
+        self._blocked_until = max(self._blocked_until, now + min(seconds, LONGEST_BLOCK))
+
+    def ready_at(self, now: float) -> float:
+        """The moment at which time alone makes something left; ``now`` where that depends on what is in flight."""
+        ready = max(now, self._blocked_until)
+        return self._ends if ready < self._ends and self._remaining <= 0 else ready
+
+
+class Account:
+    """All that one secret of Productlane's may spend, by lane.
+
+    An upload spends of two counts: the vendor limits uploads to 30 a minute "besides the write limit". Which of them an
+    upload's answer tells is not documented, so it is told by its limit: the write limit where that is the one it has,
+    else the upload's.
+    """
+
+    def __init__(self) -> None:
+        self._read: Final = Purse(DEFAULTS[Lane.READ])
+        self._write: Final = Purse(DEFAULTS[Lane.WRITE])
+        self._upload: Final = Purse(DEFAULTS[Lane.UPLOAD])
+        self._purses: Final[Mapping[Lane, tuple[Purse, ...]]] = {
+            Lane.READ: (self._read,),
+            Lane.WRITE: (self._write,),
+            Lane.UPLOAD: (self._upload, self._write),
+        }
+
+    def left(self, lane: Lane, now: float) -> int:
+        return min(purse.left(now) for purse in self._purses[lane])
+
+    def take(self, lane: Lane, now: float) -> bool:
+        """Spend one, where there is one left."""
+        purses = self._purses[lane]
+        for purse in purses:
+            if purse.left(now) <= 0:
+                return False
+        for purse in purses:
+            purse.take(now)
+        return True
+
+    def give_back(self, lane: Lane) -> None:
+        """What was taken was not sent."""
+        for purse in self._purses[lane]:
+            purse.give_back()
+
+    def settle(self, lane: Lane, now: float, reading: Budget | None = None, seconds: float = 0.0) -> None:
+        """What was taken was sent; see `Purse.settle`."""
+        told = self._told(lane, reading)
+        for purse in self._purses[lane]:
+            if purse is told:
+                purse.settle(now, reading, seconds)
+            else:
+                purse.settle(now, None, seconds, limited=reading is not None)
+
+    def block(self, lane: Lane, now: float, seconds: float) -> None:
+        """The upstream refused a request of this lane. A refused upload does not stop other writes."""
+        self._purses[lane][0].block(now, seconds)
+
+    def ready_at(self, lane: Lane, now: float) -> float:
+        """The moment at which time alone makes something left; see `Purse.ready_at`."""
+        return max(purse.ready_at(now) for purse in self._purses[lane])
+
+    def limit(self, lane: Lane, now: float) -> int:
+        """Requests a minute of the count that has the least left."""
+        return min(self._purses[lane], key=lambda purse: purse.left(now)).limit
+
+    def _told(self, lane: Lane, reading: Budget | None) -> Purse:
+        if lane is Lane.UPLOAD and reading is not None and reading.limit == self._write.limit != self._upload.limit:
+            return self._write
+        return self._purses[lane][0]

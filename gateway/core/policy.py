@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import date
 
-from gateway.core.catalog import Endpoint
+from gateway.core.catalog import Endpoint, Lane
 from gateway.core.refusal import Code, Reason, Refused
 
 
@@ -12,7 +12,8 @@ class Policy:
     """One caller's grant. Nothing is allowed that it does not name.
 
     ``audit`` forwards what scope and endpoint rules would refuse; ``deny``, guarded endpoints and ``expires`` hold all
-    the same. ``expires`` is the first day (UTC) on which nothing is granted any more.
+    the same. ``expires`` is the first day (UTC) on which nothing is granted any more. ``reads`` and ``writes`` are the
+    most requests a minute, None for no cap of its own; ``weight`` is its share of a key that several contend for.
     """
 
     caller: str
@@ -21,6 +22,13 @@ class Policy:
     deny: frozenset[Endpoint] = frozenset()
     audit: bool = False
     expires: date | None = None
+    reads: int | None = None
+    writes: int | None = None
+    weight: int = 1
+
+    def cap(self, lane: Lane) -> int | None:
+        """The most requests a minute in a lane; an upload is a write."""
+        return self.reads if lane is Lane.READ else self.writes
 
 
 @dataclass(frozen=True, slots=True)

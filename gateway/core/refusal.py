@@ -87,6 +87,7 @@ class Reason(StrEnum):
     LOOP = "loop"
     CREDENTIAL_MISSING = "credential_missing"
     CREDENTIAL_UNKNOWN = "credential_unknown"
+    CREDENTIAL_EXPIRED = "credential_expired"
     CREDENTIAL_AMBIGUOUS = "credential_ambiguous"
     KEY_VERSION = "key_version"
     API_VERSION = "api_version"

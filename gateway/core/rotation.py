@@ -136,20 +136,18 @@ def refusal(rotation: Rotation) -> str:
 
 
 def reason(rotation: Rotation, place: Place) -> str:
-    """What an operator should know of a place beyond its state, in words; empty where all is as it should be."""
-    said = [place.fault] if place.fault else []
+    """Why the value at a place does not serve, beyond what its state says, in words; mostly empty."""
     dossier = rotation.dossier(place.secret) if place.secret is not None else UNKNOWN
     finding = dossier.finding
     if dossier.doubted:
-        said.append("a request with it was refused; `/me` is asked")
-    elif finding is None or finding.refused is not None:
-        pass
-    elif is_foreign(rotation, finding):
-        ours = rotation.pin or rotation.workspace
-        said.append(f"it belongs to workspace {finding.workspace}, the key to {ours}")
-    elif lacking := _lacking(rotation, finding):
-        said.append(f"it lacks {', '.join(sorted(lacking))}, which another secret carries and policies need")
-    return "; ".join(said)
+        return "a request with it was refused; `/me` is asked"
+    if finding is None or finding.refused is not None:
+        return ""
+    if is_foreign(rotation, finding):
+        return f"it belongs to workspace {finding.workspace}, the key to {rotation.pin or rotation.workspace}"
+    if (lacking := _lacking(rotation, finding)) and _is_passed_over(rotation, place):
+        return f"it lacks {', '.join(sorted(lacking))}, which another secret carries and policies need"
+    return ""
 
 
 def rank_of(rotation: Rotation, secret: Secret) -> int | None:
@@ -175,6 +173,12 @@ def is_foreign(rotation: Rotation, finding: Finding) -> bool:
     """Whether a value belongs to another workspace than the key."""
     ours = rotation.pin or rotation.workspace
     return ours is not None and finding.workspace != ours
+
+
+def _is_passed_over(rotation: Rotation, place: Place) -> bool:
+    """Whether a place would serve for its rank, had it all that is needed."""
+    secrets = [one.secret for one in in_order(rotation)]
+    return rotation.current is not None and secrets.index(place.secret) < secrets.index(rotation.current)
 
 
 def _lacking(rotation: Rotation, finding: Finding) -> frozenset[str]:

@@ -1,54 +1,25 @@
-"""The secrets of every key: which of them serves a request, and what is known of each."""
+"""The keys of one configuration: which secret serves a request, and what is known of each."""
 
 import asyncio
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from gateway.config.snapshot import Key
 from gateway.core.policy import Permit
 from gateway.core.refusal import Code, Refused
+from gateway.core.rotation import candidates, reason, state
 from gateway.core.routing import Route, Standing, choose_key, narrowest_key
 from gateway.core.secret import Secret
+from gateway.keys.held import Chosen, Held, OnChange, SlotState
 from gateway.keys.identity import Identities, Known
+from gateway.keys.keeper import QUESTIONS, Keeper, Needs, ignore
 from gateway.keys.storage import Clock
+
+__all__ = ["Chosen", "Keyring", "SlotState"]
 
 # An identity younger than this is not asked for again before a caller is told that no key has the scope.
 FRESH_ENOUGH: Final = 5.0
-PREFETCHES: Final = 8
-
-State = Literal["unverified", "active", "standby", "rejected", "unsupported", "wrong_workspace", "missing"]
-
-_REFUSED: Final[dict[str, State]] = {
-    "unauthenticated": "rejected",
-    "unsupported_key_version": "unsupported",
-    "wrong_workspace": "wrong_workspace",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """A secret to send a request with; ``slot`` is its place in the key's ``secrets``, from ``"1"``."""
-
-    key: str
-    slot: str
-    secret: Secret
-
-
-@dataclass(frozen=True, slots=True)
-class SlotState:
-    """What is known of one place in a key's ``secrets``. ``last_used`` is Unix seconds, None where it never was.
-
-    ``known`` is the last that was learnt, however old; None before anything was, or where the secret is missing.
-    """
-
-    key: str
-    slot: str
-    secret: Secret | None
-    state: State
-    known: Known | None
-    last_used: float | None
 
 
 class _Hand:
@@ -60,35 +31,49 @@ class _Hand:
         self.standings = dict.fromkeys(keys, _MISSING)
         self.secrets: dict[str, tuple[Chosen, Known]] = {}
 
-    def take(self, chosen: Chosen, known: Known, refused: str | None) -> bool:
-        """Let the key stand by this secret; whether it can be used. Of refused ones the first is told of."""
-        if refused is None or chosen.key not in self.secrets:
-            self.secrets[chosen.key] = chosen, known
-            scopes = None if known.identity is None else known.identity.scopes
-            self.standings[chosen.key] = Standing(scopes, refused)
-        return refused is None
+    def take(self, chosen: Chosen, known: Known) -> None:
+        """Let the key stand by this secret."""
+        self.secrets[chosen.key] = chosen, known
+        self.standings[chosen.key] = Standing(None if known.identity is None else known.identity.scopes)
+
+    def pass_over(self, key: str, refused: str) -> None:
+        """Let the key be one of which no secret serves."""
+        self.standings[key] = Standing(refused=refused)
 
 
 _MISSING: Final = Standing(refused="missing")
 
 
 class Keyring:
-    """The keys of one configuration. Of a key's secrets the first in order that is not refused is the one in use.
+    """The keys of one configuration. Which secret of a key serves is for `gateway.core.rotation` to say.
 
-    ``wall`` gives Unix seconds.
+    ``after`` is the keyring of the configuration before: what is known of a key of the same name goes on, and so does
+    its `keeper`, whose settings it was made with hold. ``needs`` are what policies ask of the keys, and ``number`` is
+    that of the reading that ``keys`` come from. The other arguments are those of `Keeper`.
     """
 
-    def __init__(self, keys: Mapping[str, Key], identities: Identities, *, wall: Clock = time.time) -> None:
-        self._keys: Final = dict(keys)
+    def __init__(
+        self,
+        keys: Mapping[str, Key],
+        identities: Identities,
+        *,
+        needs: Needs = frozenset(),
+        after: "Keyring | None" = None,
+        number: int | None = None,
+        prefetch: bool = False,
+        clock: Clock = time.monotonic,
+        wall: Clock = time.time,
+        on_change: OnChange = ignore,
+    ) -> None:
+        if after is None:
+            self.keeper = Keeper(identities, clock=clock, wall=wall, on_change=on_change)
+        else:
+            self.keeper = after.keeper
+            self.keeper.identities = identities
+        self.keeper.prefetch = prefetch
+        number = self.keeper.begin_reading() if number is None else number
         self._identities: Final = identities
-        self._wall: Final = wall
-        self._secrets: Final = {
-            key.name: tuple(
-                Chosen(key.name, str(slot.place), slot.secret) for slot in key.slots if slot.secret is not None
-            )
-            for key in keys.values()
-        }
-        self._last_used: Final[dict[tuple[str, str], float]] = {}
+        self._held: Final = self.keeper.hold(keys, needs, number)
 
     async def choose(self, route: Route, permit: Permit) -> Chosen:
         """The secret that serves a permitted request.
@@ -114,68 +99,79 @@ class Keyring:
         return hand.secrets[narrowest_key(route, hand.standings)]
 
     def answered(self, chosen: Chosen, status: int, code: str | None) -> None:
-        """Take note of an answer from upstream: 401, 410 and 403 ``scope_required`` drop the secret's identity."""
-        if status in (401, 410) or (status == 403 and code == "scope_required"):
+        """Take note of an answer from upstream: 401, 410 and 403 ``scope_required`` drop the secret's identity.
+
+        After 401 and 410 another secret of the key serves, if there is one, until ``/me`` has been asked.
+        """
+        if status in (401, 410):
+            self.keeper.refused(self._held[chosen.key], chosen.secret)
+        elif status == 403 and code == "scope_required":
             self._identities.forget(chosen.secret)
+
+    async def another(self, chosen: Chosen) -> Chosen | None:
+        """The best other secret of the same key, verified where ``/me`` can be asked; None where there is none."""
+        held = self._held[chosen.key]
+        asked = {chosen.secret}
+        while True:
+            secret = next((s for s in candidates(held.rotation) if s != chosen.secret), None)
+            if secret is None:
+                return None
+            if self._identities.peek(secret) is None and secret not in asked:
+                asked.add(secret)
+                await self.keeper.lookup(held, secret)
+                continue
+            slot = held.slot_of(secret)
+            return None if slot is None else Chosen(held.name, slot, secret)
 
     def used(self, chosen: Chosen) -> None:
         """Take note that a request is sent with this secret now."""
-        self._last_used[chosen.key, chosen.slot] = self._wall()
+        self._held[chosen.key].used(chosen.secret, self.keeper.wall())
 
     async def prefetch(self) -> None:
         """Look every secret up, a few at a time."""
-        room = asyncio.Semaphore(PREFETCHES)
+        room = asyncio.Semaphore(QUESTIONS)
 
-        async def look(chosen: Chosen) -> None:
+        async def look(held: Held, secret: Secret) -> None:
             async with room:
-                await self._identities.lookup(chosen.key, chosen.secret)
+                await self.keeper.lookup(held, secret)
 
-        await asyncio.gather(*(look(chosen) for secrets in self._secrets.values() for chosen in secrets))
+        await asyncio.gather(
+            *(look(held, secret) for held in self._held.values() for secret in tuple(held.rotation.known))
+        )
 
     def states(self) -> list[SlotState]:
-        """Every slot of every key, from what is remembered; nothing is asked.
-
-        The first secret in order that is verified is ``active``, further ones are ``standby``.
-        """
-        states = []
-        for key in self._keys.values():
-            active = False
-            for slot in key.slots:
-                known = None if slot.secret is None else self._identities.recall(slot.secret)
-                state = "missing" if slot.secret is None else self._state(key.name, known, active)
-                active = active or state == "active"
-                place = str(slot.place)
-                used = self._last_used.get((key.name, place))
-                states.append(SlotState(key.name, place, slot.secret, state, known, used))
-        return states
-
-    def _state(self, key: str, known: Known | None, active: bool) -> State:
-        if known is None:
-            return "unverified"
-        refused = self._refused(key, known)
-        if refused is not None:
-            return _REFUSED[refused]
-        if known.identity is None:
-            return "unverified"
-        return "standby" if active else "active"
-
-    def _refused(self, key: str, known: Known) -> str | None:
-        """Productlane's refusal, or ``wrong_workspace`` where the key is pinned to another."""
-        pin = self._keys[key].workspace
-        if pin is not None and known.identity is not None and known.identity.workspace != pin:
-            return "wrong_workspace"
-        return known.refused
+        """Every place of every key, from what is remembered; nothing is asked."""
+        now, age = self.keeper.wall(), self.keeper.age
+        return [
+            SlotState(
+                key=held.name,
+                slot=place.slot,
+                source=place.source,
+                secret=place.secret,
+                state=state(held.rotation, place),
+                known=None if place.secret is None else self._identities.recall(place.secret),
+                last_used=None if place.secret is None else held.uses(place.secret).last,
+                last_hour=0 if place.secret is None else held.uses(place.secret).last_hour(now),
+                since=None if place.secret is None else now - age(place.since),
+                note=reason(held.rotation, place),
+                fault=place.fault,
+            )
+            for held in self._held.values()
+            for place in held.rotation.all_places
+        ]
 
     def _glance(self, route: Route) -> _Hand | None:
         """How the route's keys stand, where all that takes is remembered and fresh."""
         hand = _Hand(route.keys)
-        for key in route.keys:
-            for chosen in self._secrets[key]:
-                known = self._identities.peek(chosen.secret)
-                if known is None:
-                    return None
-                if hand.take(chosen, known, self._refused(key, known)):
-                    break
+        for name in route.keys:
+            held = self._held[name]
+            if held.chosen is None:
+                hand.pass_over(name, held.refusal)
+                continue
+            known = self._identities.peek(held.chosen.secret) if held.verified else None
+            if known is None or known.refused is not None:
+                return None
+            hand.take(held.chosen, known)
         for key, (_, known) in hand.secrets.items():
             self._identities.on_lookup(key, known.result)
         return hand
@@ -183,20 +179,25 @@ class Keyring:
     async def _look(self, route: Route) -> _Hand:
         """How the route's keys stand, asking where it must: keys side by side, the secrets of a key in order."""
         hand = _Hand(route.keys)
-
-        async def stand(key: str) -> None:
-            for chosen in self._secrets[key]:
-                known = await self._identities.lookup(key, chosen.secret)
-                if hand.take(chosen, known, self._refused(key, known)):
-                    break
-
-        await asyncio.gather(*(stand(key) for key in route.keys))
+        await asyncio.gather(*(self._stand(self._held[name], hand) for name in route.keys))
         return hand
+
+    async def _stand(self, held: Held, hand: _Hand) -> None:
+        # Each look-up can make another secret the one that serves, and none is looked up twice for one request.
+        seen: dict[Secret, Known] = {}
+        while (chosen := held.chosen) is not None and chosen.secret not in seen:
+            seen[chosen.secret] = await self.keeper.lookup(held, chosen.secret)
+        known = None if chosen is None else seen[chosen.secret]
+        if chosen is None or known is None or known.refused is not None:
+            hand.pass_over(held.name, (known and known.refused) or held.refusal)
+        else:
+            hand.take(chosen, known)
 
     async def _refresh(self, hand: _Hand) -> bool:
         """Ask anew for the identities that are not fresh enough to refuse a caller by; whether there were any."""
         old = [
             chosen for chosen, known in hand.secrets.values() if known.identity is not None and known.age > FRESH_ENOUGH
         ]
-        await asyncio.gather(*(self._identities.lookup(chosen.key, chosen.secret, fresh=True) for chosen in old))
+        lookups = (self.keeper.lookup(self._held[chosen.key], chosen.secret, fresh=True) for chosen in old)
+        await asyncio.gather(*lookups)
         return bool(old)

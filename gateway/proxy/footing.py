@@ -41,4 +41,6 @@ def missing() -> list[str]:
 
 def strays(handler: RequestHandler, limits: Mapping[str, int]) -> list[str]:
     """The limits that a connection was given and has not taken, as ``name=value`` of what it has instead."""
-    return [f"{name}={getattr(handler, name, None)}" for name, value in limits.items() if getattr(handler, name, 0) != value]
+    return [
+        f"{name}={getattr(handler, name, None)}" for name, value in limits.items() if getattr(handler, name, 0) != value
+    ]

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Final
 
 from aiohttp import web
@@ -11,12 +11,14 @@ from multidict import CIMultiDict
 from gateway.core.budget import Budget
 from gateway.core.catalog import Lane
 from gateway.core.headers import request_headers, response_headers
+from gateway.core.policy import Policy
 from gateway.core.refusal import Code, Reason, Refused, proxy_status
 from gateway.core.secret import Mask
 from gateway.core.target import Target
 from gateway.keys.keyring import Chosen
 from gateway.proxy.body import Body
 from gateway.proxy.connection import Lost
+from gateway.proxy.pacing import Lease, Pacer
 from gateway.proxy.reply import Reply
 from gateway.proxy.serving import Current, Serving
 from gateway.proxy.upstream import Incoming, Outgoing, refusal
@@ -32,48 +34,146 @@ _KEY_FAULTS: Final = {
     (410, "unsupported_key_version"): Code.UPSTREAM_KEY_UNSUPPORTED,
 }
 
+# The request did not leave, so it cost no budget.
+_NEVER_SENT: Final = frozenset({Code.UPSTREAM_UNREACHABLE, Code.OVERLOADED})
+
+# By these statuses Productlane refuses the key itself, whatever the code.
+_REFUSED: Final = frozenset({401, 410})
+
 
 class Forwarder:
     """Sends requests on and relays answers."""
 
-    def __init__(self, metrics: Metrics, current: Current) -> None:
+    def __init__(self, metrics: Metrics, current: Current, pacer: Pacer) -> None:
         self._metrics: Final = metrics
         self._current: Final = current
+        self._pacer: Final = pacer
 
     async def forward(
-        self, request: web.BaseRequest, serving: Serving, target: Target, lane: Lane, chosen: Chosen, record: Record
+        self,
+        request: web.BaseRequest,
+        serving: Serving,
+        target: Target,
+        lane: Lane,
+        policy: Policy,
+        chosen: Chosen,
+        record: Record,
     ) -> Reply:
-        """The upstream's answer, streamed or ready to be sent. Raises `Refused` where there is none to relay."""
-        body: bytes | AsyncIterator[bytes] | None = None
-        length: int | None = None
-        if request.method not in ("GET", "HEAD"):
-            limits, idle = serving.snapshot.limits, serving.snapshot.upstream.idle_timeout
-            source = Body(request, record, limit=limits.body[lane], idle_timeout=idle)
-            body, length = await source.open(), source.length
-        fields = request_headers(request.headers.items(), chosen.secret)
-        serving.keyring.used(chosen)
+        """The upstream's answer, streamed or ready to be sent. Raises `Refused` where there is none to relay.
+
+        A request that waits for budget holds no connection to the upstream, and its body is not read.
+        """
+        source = self._source(request, serving, lane, record)
+        lease = await self._lease(serving, chosen, lane, policy, record)
+        try:
+            body, length = (None, None) if source is None else (await source.open(), source.length)
+        except BaseException:
+            lease.unused()
+            raise
         asked = time.perf_counter()
+
+        async def send(chosen: Chosen, lease: Lease) -> tuple[Incoming, bytes]:
+            record.key, record.slot, record.code = chosen.key, chosen.slot, ""
+            fields = request_headers(request.headers.items(), chosen.secret)
+            serving.keyring.used(chosen)
+            try:
+                outgoing = Outgoing(target.method, target.below_base, fields, body, length)
+                incoming = await self._send(serving, outgoing, chosen, lease, record)
+            finally:
+                record.upstream_ms = (time.perf_counter() - asked) * 1000
+            return incoming, await self._error(serving, incoming, chosen, record)
+
+        incoming, error = await send(chosen, lease)
+        if incoming.status in _REFUSED and not isinstance(body, AsyncIterator):
+            # Productlane says by these that it did nothing, so even a write may be sent again: once.
+            other = await self._other(serving, incoming, chosen)
+            if other is not None:
+                chosen = other
+                # Another secret is another budget.
+                incoming, error = await send(chosen, await self._lease(serving, chosen, lane, policy, record))
         try:
-            incoming = await serving.upstream.send(Outgoing(target.method, target.below_base, fields, body, length))
-        finally:
-            record.upstream_ms = (time.perf_counter() - asked) * 1000
-        try:
-            return await self._relay(request, serving, incoming, chosen, record)
+            return await self._relay(request, serving, incoming, error, chosen, record)
         finally:
             incoming.close()
 
-    async def _relay(
-        self, request: web.BaseRequest, serving: Serving, incoming: Incoming, chosen: Chosen, record: Record
-    ) -> Reply:
+    def _source(self, request: web.BaseRequest, serving: Serving, lane: Lane, record: Record) -> Body | None:
+        """The caller's body, of which nothing has been read yet."""
+        if request.method in ("GET", "HEAD"):
+            return None
+        limits, idle = serving.snapshot.limits, serving.snapshot.upstream.idle_timeout
+        return Body(request, record, limit=limits.body[lane], idle_timeout=idle)
+
+    async def _lease(self, serving: Serving, chosen: Chosen, lane: Lane, policy: Policy, record: Record) -> Lease:
+        """Rate budget of the secret, waited for where there is none. Raises `Refused`."""
+        lease = self._pacer.take(chosen, lane)
+        if lease is not None:
+            return lease
+        began = time.perf_counter()
+        try:
+            return await self._pacer.wait(chosen, lane, policy, serving.snapshot.pacing)
+        finally:
+            record.wait_ms += (time.perf_counter() - began) * 1000
+
+    async def _send(
+        self, serving: Serving, outgoing: Outgoing, chosen: Chosen, lease: Lease, record: Record
+    ) -> Incoming:
+        """The answer, once its head has come and its rate limits have been noted."""
+        try:
+            incoming = await serving.upstream.send(outgoing)
+        except Refused as refused:
+            (lease.unused if refused.code in _NEVER_SENT else lease.lost)()
+            raise
+        except BaseException:
+            lease.lost()
+            raise
         headers = CIMultiDict(incoming.fields)
-        self._note_budget(headers, chosen, record)
+        reading = Budget.read(headers)
+        lease.answered(incoming.status, reading, headers)
+        if reading is not None:
+            self._metrics.budget(
+                chosen.key, record.lane, limit=reading.limit, remaining=reading.remaining, reset=reading.reset
+            )
         record.upstream_request_id = read_request_id(headers.get("X-Request-Id"))
-        fields, length = response_headers(incoming.fields), incoming.length
-        mask, begin = chosen.secret.mask(), b""
-        if incoming.status >= 400:
+        return incoming
+
+    async def _error(self, serving: Serving, incoming: Incoming, chosen: Chosen, record: Record) -> bytes:
+        """The body of an error answer, of which the keyring is told; empty for another answer."""
+        if incoming.status < 400:
+            return b""
+        try:
             error = await _read_error(incoming)
-            fields += self._judge_error(serving, incoming, error, chosen, record)
-            begin = mask.feed(error)
+        except BaseException:
+            incoming.close()
+            raise
+        record.code = error_code(error, incoming.status)
+        serving.keyring.answered(chosen, incoming.status, record.code)
+        return error
+
+    async def _other(self, serving: Serving, incoming: Incoming, chosen: Chosen) -> Chosen | None:
+        """Another secret of the key to send a refused request with, the answer to it being let go; None for none."""
+        try:
+            other = await serving.keyring.another(chosen)
+        except BaseException:
+            incoming.close()
+            raise
+        if other is not None:
+            incoming.close()
+            self._metrics.upstream_retry("key")
+        return other
+
+    async def _relay(
+        self,
+        request: web.BaseRequest,
+        serving: Serving,
+        incoming: Incoming,
+        error: bytes,
+        chosen: Chosen,
+        record: Record,
+    ) -> Reply:
+        fields, length = response_headers(incoming.fields), incoming.length
+        mask = chosen.secret.mask()
+        fields += self._judge_error(serving, incoming, chosen, record)
+        begin = mask.feed(error)
         fields = [(name, chosen.secret.redact(value)) for name, value in fields]
         record.source, record.status = "upstream", incoming.status
         reason = chosen.secret.redact(incoming.reason)
@@ -88,22 +188,13 @@ class Forwarder:
         await self._stream(incoming, reply, begin, mask, record)
         return reply
 
-    def _note_budget(self, headers: Mapping[str, str], chosen: Chosen, record: Record) -> None:
-        budget = Budget.read(headers)
-        if budget is not None:
-            self._metrics.budget(
-                chosen.key, record.lane, limit=budget.limit, remaining=budget.remaining, reset=budget.reset
-            )
-
     def _judge_error(
-        self, serving: Serving, incoming: Incoming, body: bytes, chosen: Chosen, record: Record
+        self, serving: Serving, incoming: Incoming, chosen: Chosen, record: Record
     ) -> list[tuple[str, str]]:
-        """Tell the keyring, and say of a refused key that it is the gateway's; returns the fields that say so.
+        """The fields that say of a refused key that it is the gateway's; none for another answer.
 
         Raises `Refused` where ``key_errors: translate`` keeps such an answer from the caller.
         """
-        record.code = error_code(body, incoming.status)
-        serving.keyring.answered(chosen, incoming.status, record.code)
         fault = _KEY_FAULTS.get((incoming.status, record.code))
         if fault is None:
             return []

@@ -11,13 +11,15 @@ import traceback
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from aiohttp import web
 
+from gateway.callers.caps import Caps
 from gateway.callers.credentials import identify, supplied_key
+from gateway.callers.peers import HasPeer
 from gateway.config.snapshot import Snapshot
-from gateway.core.catalog import Endpoint
+from gateway.core.catalog import Endpoint, Lane
 from gateway.core.policy import Permit, Policy
 from gateway.core.refusal import Code, Reason, Refused, envelope, proxy_status
 from gateway.core.routing import Route
@@ -25,6 +27,7 @@ from gateway.core.target import Target, read_target
 from gateway.core.verdict import judge
 from gateway.proxy import edge
 from gateway.proxy.forward import Forwarder
+from gateway.proxy.pacing import Pacer
 from gateway.proxy.reply import Reply
 from gateway.proxy.serving import Current, Serving
 from gateway.telemetry.log import Log
@@ -34,8 +37,19 @@ from gateway.telemetry.usage import Usage
 
 # These end a request that policy has let through; the decision stays what it was.
 _NOT_DECISIONS: Final = frozenset(
-    {Reason.UPSTREAM, Reason.FAULT, Reason.TIME, Reason.BODY, Reason.LOAD, Reason.DRAIN, Reason.KEY_REFUSED}
+    {
+        Reason.UPSTREAM,
+        Reason.FAULT,
+        Reason.TIME,
+        Reason.BODY,
+        Reason.LOAD,
+        Reason.DRAIN,
+        Reason.KEY_REFUSED,
+        Reason.BUDGET,
+    }
 )
+# After these the connection ends: its bytes cannot be trusted, or the certificate that it began with has expired.
+_LAST: Final = frozenset({Reason.FRAMING, Reason.TIME, Reason.BODY, Reason.CREDENTIAL_EXPIRED})
 _ME: Final = "GET /me"
 _CUT: Final = "drain"
 
@@ -44,14 +58,23 @@ class Handler:
     """Serves requests: callable as `aiohttp.web.Server` asks. ``clock`` is Unix time in seconds."""
 
     def __init__(
-        self, current: Current, metrics: Metrics, log: Log, usage: Usage, *, clock: Callable[[], float] = time.time
+        self,
+        current: Current,
+        metrics: Metrics,
+        log: Log,
+        usage: Usage,
+        *,
+        pacer: Pacer,
+        caps: Caps,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._current: Final = current
         self._metrics: Final = metrics
         self._log: Final = log
         self._usage: Final = usage
         self._clock: Final = clock
-        self._forwarder: Final = Forwarder(metrics, current)
+        self._caps: Final = caps
+        self._forwarder: Final = Forwarder(metrics, current, pacer)
         self._new_request_id: Final = RequestIds()
         self._in_hand: set[asyncio.Task[object] | None] = set()
         self._day = -1
@@ -133,13 +156,14 @@ class Handler:
         snapshot = serving.snapshot
         edge.check(request)
         target = read_target(request.method, request.raw_path)
-        policy = self._identify(request, serving, record)
+        policy = await self._identify(request, serving, record)
         endpoint, permit, route = self._judge(target, policy, snapshot, record)
         if endpoint.name == _ME and (reply := await self._me(serving, route, policy, record)):
             return reply
         chosen = await serving.keyring.choose(route, permit)
         record.key, record.slot = chosen.key, chosen.slot
-        return await self._forwarder.forward(request, serving, target, endpoint.lane, chosen, record)
+        await self._caps.spend(policy, endpoint.lane)
+        return await self._forwarder.forward(request, serving, target, endpoint.lane, policy, chosen, record)
 
     def _judge(
         self, target: Target, policy: Policy, snapshot: Snapshot, record: Record
@@ -157,10 +181,11 @@ class Handler:
             raise verdict.refused
         return endpoint, permit, route
 
-    def _identify(self, request: web.BaseRequest, serving: Serving, record: Record) -> Policy:
+    async def _identify(self, request: web.BaseRequest, serving: Serving, record: Record) -> Policy:
         authorization = request.headers.getall("Authorization", [])
+        peer, callers = cast(HasPeer, request.protocol).peer, serving.snapshot.callers
         try:
-            record.caller = identify(authorization, serving.snapshot.callers)
+            record.caller = await identify(authorization, callers, peer, serving.accounts, now=self._clock())
         finally:
             if authorization and (version := supplied_key(authorization)):
                 self._metrics.caller_supplied_key(record.caller, version)
@@ -171,6 +196,7 @@ class Handler:
         chosen, known = await serving.keyring.me(route)
         if known.identity is None:
             return None
+        await self._caps.spend(policy, Lane.READ)
         record.key, record.slot, record.status = chosen.key, chosen.slot, 200
         left = f"ttl={int(serving.snapshot.identity.ttl - known.age)}"
         # RFC 9211 section 2: a stale answer is a hit whose ttl is negative.
@@ -207,7 +233,7 @@ def _refusal(refused: Refused, record: Record) -> Reply:
         *refused.headers,
     ]
     body = json.dumps(envelope(refused, record.request_id), ensure_ascii=False, separators=(",", ":")).encode()
-    return Reply(refused.status, fields, body=body, close=refused.reason in (Reason.FRAMING, Reason.TIME, Reason.BODY))
+    return Reply(refused.status, fields, body=body, close=refused.reason in _LAST)
 
 
 def _cut_by_drain() -> Refused:

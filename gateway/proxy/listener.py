@@ -9,6 +9,7 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
 
+from gateway.callers.peers import STRANGER, Peer, peer_of
 from gateway.config.snapshot import Limits
 from gateway.core.refusal import Code, Reason, Refused
 from gateway.proxy import edge, footing
@@ -24,10 +25,11 @@ _LINGER: Final = 2.0
 class Connection(RequestHandler):
     """One caller's connection.
 
-    ``serving`` counts its requests in hand; ``head_since`` is the loop time at which a head began to arrive.
+    ``serving`` counts its requests in hand; ``head_since`` is the loop time at which a head began to arrive;
+    ``peer`` is who is at its other end.
     """
 
-    __slots__ = ("_address", "_admitted", "_body", "_deaf", "_listener", "_pending", "head_since", "serving")
+    __slots__ = ("_address", "_admitted", "_body", "_deaf", "_listener", "_pending", "head_since", "peer", "serving")
 
     def __init__(self, listener: "Listener", **options: Any) -> None:
         super().__init__(listener, **options)
@@ -37,13 +39,17 @@ class Connection(RequestHandler):
         self._body: StreamReader = EMPTY_PAYLOAD
         self._deaf = False
         self._pending = 0
+        self.peer: Peer = STRANGER
         self.serving = 0
         self.head_since: float | None = None
 
     @property
     def idle(self) -> bool:
-        """Whether nothing has arrived since the last answer, and nothing that arrived before is still to be served."""
-        return not self.serving and self.head_since is None and not self._messages
+        """Whether nothing has arrived since the last answer, and nothing of what arrived before is still to be done.
+
+        What is left of a refused request's body is read past after its answer (see `_LINGER`).
+        """
+        return not self.serving and self.head_since is None and not self._messages and self._body.is_eof()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         peer = transport.get_extra_info("peername")
@@ -54,6 +60,7 @@ class Connection(RequestHandler):
             cast(asyncio.Transport, transport).close()
             return
         self._admitted = True
+        self.peer = peer_of(transport)
         self.head_since = self._loop.time()
         super().connection_made(transport)
 
@@ -90,8 +97,8 @@ class Connection(RequestHandler):
             self._too_long()
 
     def _too_long(self) -> None:
-        """More than a head's worth has come that was neither a whole head nor body: a head, or trailers, without end."""
-        if self.transport is None or self.serving or self._messages:
+        """More than a head's worth has come that was neither a whole head nor body: a head or trailers without end."""
+        if self.transport is None or self.serving or self._messages or not self._body.is_eof():
             self.force_close()
             return
         self.transport.write(self._listener.handler.last_words(edge.head_too_long()))
@@ -106,7 +113,10 @@ class Connection(RequestHandler):
         """
         self._deaf = True
         self.head_since = None
-        if self.transport is not None and self.transport.can_write_eof():
+        self._half_close()
+
+    def _half_close(self) -> None:
+        if self.transport is not None and not self.transport.is_closing() and self.transport.can_write_eof():
             self.transport.write_eof()
 
     async def finish_response(
@@ -116,6 +126,8 @@ class Connection(RequestHandler):
         if self._deaf and not self._messages:
             self._stop_listening()
             await asyncio.sleep(_LINGER)  # Cut short where the caller leaves.
+        elif not resp.keep_alive and not request.content.is_eof():
+            self._half_close()  # aiohttp itself reads and drops what is left of the body.
         return finished
 
     def served(self) -> None:
@@ -146,13 +158,16 @@ class Connection(RequestHandler):
 
 
 class Listener(web.Server):
-    """Makes a `Connection` for each that is accepted, within the limits, and closes those whose head does not come."""
+    """Makes a `Connection` for each that is accepted, within the limits, and closes those whose head does not come.
+
+    Other ``limits`` count from the moment that they are set; open connections keep their `keepalive_timeout`.
+    """
 
     def __init__(self, handler: Handler, limits: Limits, log: Log) -> None:
         super().__init__(self._serve, handler_cancellation=True)
         self.handler: Final = handler
         self.log: Final = log
-        self._limits = limits
+        self.limits = limits
         self._open: Counter[str] = Counter()
         self._connected = 0
         self._loop_now = asyncio.get_running_loop().time
@@ -170,7 +185,7 @@ class Listener(web.Server):
             loop=asyncio.get_running_loop(),
             access_log=None,
             auto_decompress=False,
-            keepalive_timeout=self._limits.keepalive_timeout,
+            keepalive_timeout=self.limits.keepalive_timeout,
             lingering_time=_LINGER,
             **edge.PARSER_LIMITS,
         )
@@ -186,7 +201,7 @@ class Listener(web.Server):
 
     def admit(self, address: str) -> Refused | None:
         """Count a new connection in, or say why not."""
-        limits = self._limits
+        limits = self.limits
         if self._connected >= limits.connections:
             return _overloaded(f"`limits.connections` allows {limits.connections} connections")
         if address and self._open[address] >= limits.connections_per_address:
@@ -206,7 +221,7 @@ class Listener(web.Server):
         """One timer for all heads: aiohttp's own counts silence from the last answer only."""
         now = self._loop_now()
         self._sweeper = asyncio.get_running_loop().call_later(_SWEEP, self._sweep)
-        oldest = now - self._limits.head_timeout
+        oldest = now - self.limits.head_timeout
         for connection in self.connections:
             since = cast(Connection, connection).head_since
             if since is not None and since <= oldest:

@@ -282,6 +282,17 @@ class Upstream:
         if self._active:
             self._sweep_later()
 
+    @property
+    def busy(self) -> bool:
+        """Whether an exchange is under way."""
+        return bool(self._active)
+
+    def retire(self) -> None:
+        """Keep no connection from now on: another upstream has taken this one's place. Exchanges under way go on."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().abort()
+
     async def close(self) -> None:
         """Close every connection; exchanges that are under way end as broken."""
         self._closed = True

@@ -8,7 +8,9 @@ class SlotFacts:
     """One secret of a key. ``slot`` is its place from 1, or ``replaced``; ``preview`` its four characters, or empty.
 
     ``workspace`` and ``api_key_id`` are empty and ``scopes`` is None while its identity is unknown. ``identity_age`` is
-    in seconds, ``last_used`` a Unix time; None where there is none.
+    in seconds, ``last_used`` and ``since``, when its value came, are Unix times; None where there is none. ``source``
+    is where it is read from and ``last_hour`` counts requests. ``note`` says why it does not serve, ``fault`` what is
+    wrong with its file.
     """
 
     slot: str
@@ -19,6 +21,11 @@ class SlotFacts:
     scopes: frozenset[str] | None = None
     identity_age: float | None = None
     last_used: float | None = None
+    source: str = ""
+    since: float | None = None
+    last_hour: int = 0
+    note: str = ""
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +45,16 @@ class BudgetFacts:
     limit: int
     remaining: int
     reset: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadFacts:
+    """How the last load of the configuration went.
+
+    ``problems`` are those of a change that could not be used, since a Unix time; ``restart_needed`` are settings that
+    the file has changed and the process was started with.
+    """
+
+    problems: tuple[str, ...] = ()
+    failing_since: float | None = None
+    restart_needed: tuple[str, ...] = ()

@@ -55,6 +55,7 @@ REASONS: Final = frozenset(
         "body",
         "budget",
         "credential_ambiguous",
+        "credential_expired",
         "credential_missing",
         "credential_unknown",
         "denied",
@@ -89,8 +90,9 @@ LOOKUPS: Final = frozenset({"hit", "miss", "stale", "refused", "error"})
 KEY_VERSIONS: Final = frozenset({"v1", "v2"})
 KEY_STATES: Final = ("unverified", "active", "standby", "rejected", "unsupported", "wrong_workspace", "missing")
 
-# Why a request was sent upstream again: the connection could not be made, or a kept one closed before a byte of answer.
-RETRIES: Final = frozenset({"connect", "closed"})
+# Why a request was sent upstream again: the connection could not be made, or a kept one closed before a byte of answer,
+# or its key was refused and has another secret.
+RETRIES: Final = frozenset({"connect", "closed", "key"})
 
 # An upstream may send any three digits; those that IANA lists are told apart. 499 is nginx's for a caller that left.
 STATUSES: Final = {status: str(status) for status in (*map(int, HTTPStatus), 499) if status >= 200}

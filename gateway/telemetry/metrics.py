@@ -39,6 +39,8 @@ class Metrics:
         self._key_names: frozenset[str] = frozenset()
         self._key_source: Callable[[], Iterable[KeyFacts]] = tuple
         self._keys: tuple[KeyFacts, ...] = ()
+        self._queue_source: Callable[[], Iterable[tuple[str, str, int]]] = tuple
+        self._queues: tuple[tuple[str, str, int], ...] = ()
         self._dropped_lines: Callable[[], int] | None = None
         self._reloaded: tuple[bool, float] | None = None
         self._build = (__version__, platform.python_version(), version_of("aiohttp"))
@@ -60,6 +62,12 @@ class Metrics:
             "upstream_duration_seconds",
             "Time from the first byte sent to Productlane until the head of its answer, or its failure.",
             ("lane", "source"),
+            DURATIONS,
+        )
+        self._waits = Histogram(
+            "pacing_wait_seconds",
+            "Time that requests waited for rate budget; those that found some at once are not in it.",
+            ("lane",),
             DURATIONS,
         )
         self._decisions = Counter(
@@ -96,6 +104,10 @@ class Metrics:
         """Where the facts about keys come from; asked before each scrape, in the thread that calls `refresh`."""
         self._key_source = source
 
+    def watch_queues(self, source: Callable[[], Iterable[tuple[str, str, int]]]) -> None:
+        """Where the numbers of requests that wait for budget come from: key, lane, number."""
+        self._queue_source = source
+
     def watch_log(self, dropped: Callable[[], int]) -> None:
         """Where the number of log lines dropped so far comes from."""
         self._dropped_lines = dropped
@@ -111,6 +123,8 @@ class Metrics:
         self._duration.observe((lane, source), record.duration_ms / 1000)
         if record.upstream_ms is not None:
             self._upstream.observe((lane, source), record.upstream_ms / 1000)
+        if record.wait_ms:
+            self._waits.observe((lane,), record.wait_ms / 1000)
         if record.decision in labels.DECISIONS:
             reason = record.reason if record.reason in labels.REASONS else OTHER
             self._decisions.inc((caller, record.decision, reason))
@@ -123,7 +137,9 @@ class Metrics:
         self._lookups.inc((self._key_label(key), result if result in labels.LOOKUPS else OTHER))
 
     def upstream_retry(self, reason: str) -> None:
-        """Count a request sent once more: ``connect`` (no connection) or ``closed`` (before a byte of the answer)."""
+        """Count a request sent once more: for ``connect`` (no connection), ``closed`` (before a byte of the answer) or
+        ``key`` (refused with one secret of a key, sent with another).
+        """
         self._retries.inc((reason if reason in labels.RETRIES else OTHER,))
 
     def caller_supplied_key(self, caller: str, version: str) -> None:
@@ -143,8 +159,12 @@ class Metrics:
             self.budgets[key, lane] = BudgetFacts(limit, remaining, reset)
 
     def refresh(self) -> None:
-        """Ask for the facts about keys anew. To be called on the loop, just before `render` goes to a thread."""
+        """Ask for the facts about keys and queues anew.
+
+        To be called on the loop, just before `render` goes to a thread.
+        """
         self._keys = tuple(self._key_source())
+        self._queues = tuple(self._queue_source())
 
     def render(self, accept: str = "") -> bytes:
         """The exposition, in the format that `exposition.content_type` names for the same ``Accept``.
@@ -159,6 +179,7 @@ class Metrics:
         yield from (counter.family() for counter in (*counters, self._reloads))
         yield self._duration.family()
         yield self._upstream.family()
+        yield self._waits.family()
         yield gauge("in_flight_requests", "Requests being served.", (), [((), self.in_flight)])
         yield from self._key_families()
         yield from self._budget_families()
@@ -206,6 +227,12 @@ class Metrics:
         yield gauge("budget_remaining", "Requests left, as last read.", at, [(k, facts.remaining) for k, facts in read])
         yield gauge(
             "budget_limit", "Requests granted a minute, as last read.", at, [(k, facts.limit) for k, facts in read]
+        )
+        yield gauge(
+            "pacing_queue_length",
+            "Requests that wait for rate budget.",
+            at,
+            [((key, lane), count) for key, lane, count in self._queues if key in self._key_names],
         )
 
     def _own_families(self) -> Iterator[Metric]:

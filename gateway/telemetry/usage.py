@@ -1,15 +1,16 @@
 """What each caller used: the ground for granting it less."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.telemetry.labels import OTHER
+from gateway.telemetry.labels import NONE, OTHER
 from gateway.telemetry.record import Record
 
 # Pairs of caller and endpoint, 250 bytes each. 5,000 callers of ten endpoints each fit.
 _BOUND: Final = 50_000
+_REMEMBERED: Final = 7 * 86_400.0
 
 
 @dataclass(slots=True)
@@ -43,6 +44,18 @@ class Usage:
         else:
             use.denied += 1
         use.last = self._clock()
+
+    def prune(self, callers: Collection[str]) -> None:
+        """Forget what others than these callers used, where the last of it is a week ago.
+
+        So what a caller used can be seen for a while after its policy is gone, and names do not gather for ever.
+        """
+        oldest = self._clock() - _REMEMBERED
+        for caller in [caller for caller in self._uses if caller not in callers and caller not in (NONE, OTHER)]:
+            uses = self._uses[caller]
+            if all(use.last < oldest for use in uses.values()):
+                del self._uses[caller]
+                self._pairs -= len(uses)
 
     def of(self, caller: str) -> Mapping[str, Use]:
         """What a caller used, by endpoint name."""

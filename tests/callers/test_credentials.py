@@ -1,19 +1,72 @@
-"""`gateway.callers.credentials`: which caller a credential proves, and who is never taken for another."""
+"""`gateway.callers.credentials`: which caller a request proves, and who is never taken for another."""
 
-import re
+import base64
+import json
+from collections.abc import Coroutine, Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.callers.credentials import digest, identify, new_token, supplied_key
-from gateway.config.snapshot import Callers
+from gateway.callers.credentials import identify, supplied_key
+from gateway.callers.kubernetes import ServiceAccounts
+from gateway.callers.peers import STRANGER, Certificate, Peer
+from gateway.callers.tokens import digest
+from gateway.config.snapshot import Callers, Issuer
 from gateway.core.refusal import Code, Reason, Refused
+from tests.callers.conftest import ACCOUNT, AUDIENCE, NOW, Clock, Signer, claims_of, key_set
 
 TOKEN = "plgw_token-of-billing"
 AUTHENTICATED = Callers({digest(TOKEN): "billing"}, None)
 BOTH = Callers({digest(TOKEN): "billing"}, "anyone")
 ANONYMOUS = Callers({}, "anyone")
+
+ISSUER = Issuer("https://kubernetes.default.svc", AUDIENCE)
+SIGNER = Signer("k1")
+ID = "spiffe://cluster.local/ns/billing/sa/api"
+ALL = Callers(
+    {digest(TOKEN): "by-token"},
+    None,
+    kubernetes={ACCOUNT: "by-kubernetes"},
+    spiffe={ID: "by-certificate"},
+    unix_uids={1000: "by-uid"},
+    issuer=ISSUER,
+    trusted_spiffe_domain="cluster.local",
+)
+OPEN = replace(ALL, anonymous="anyone")
+SIGNED = SIGNER.sign(claims_of(ISSUER.issuer))
+LATE = SIGNER.sign(claims_of(ISSUER.issuer, exp=NOW - 31))
+OTHER_ACCOUNT = SIGNER.sign(claims_of(ISSUER.issuer, "billing/other"))
+GOOD = Certificate(ID, "", NOW + 60)
+
+
+def now(coroutine: Coroutine[Any, Any, str]) -> str:
+    """The result of what does not wait."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return str(done.value)
+    coroutine.close()
+    raise AssertionError("it waits")
+
+
+def settled(callers: Callers, authorization: Sequence[str], peer: Peer = STRANGER) -> str | Reason:
+    """The caller or the reason of the refusal, without Kubernetes tokens."""
+    try:
+        return now(identify(authorization, callers, peer, now=NOW))
+    except Refused as refused:
+        return refused.reason
+
+
+async def accounts() -> ServiceAccounts:
+    """Service accounts whose issuer's key is at hand."""
+
+    async def fetch() -> bytes:
+        return key_set(SIGNER)
+
+    return ServiceAccounts(ISSUER, fetch=fetch, clock=Clock(), monotonic=Clock(0.0))
 
 
 @pytest.mark.parametrize(
@@ -52,52 +105,157 @@ ANONYMOUS = Callers({}, "anyone")
         (Callers({}, None), [], Reason.CREDENTIAL_MISSING),
     ],
 )
-def test_a_credential_proves_one_caller_or_none(callers: Callers, authorization: list[str], expected: str | Reason) -> None:
+def test_a_credential_proves_one_caller_or_none(
+    callers: Callers, authorization: list[str], expected: str | Reason
+) -> None:
     """Exactly the credential that a policy lists is its caller; a wrong one is never taken for anonymous."""
+    assert expected == settled(callers, authorization)
+
+
+@pytest.mark.parametrize(
+    ("callers", "authorization", "peer", "expected"),
+    [
+        (ALL, [f"Bearer {TOKEN}"], Peer(GOOD, 1000), "by-certificate"),
+        (ALL, [f"Bearer {TOKEN}"], Peer(None, 1000), "by-token"),
+        (ALL, [f"Bearer {SIGNED}"], Peer(GOOD, 1000), "by-certificate"),
+        (ALL, [f"Bearer {SIGNED}"], Peer(None, 1000), "by-kubernetes"),
+        (ALL, [], Peer(None, 1000), "by-uid"),
+        (ALL, ["Bearer wrong"], Peer(None, 1000), "by-uid"),
+        (ALL, [f"Bearer {LATE}"], Peer(None, 1000), "by-uid"),
+        (ALL, [], Peer(None, 1001), Reason.CREDENTIAL_MISSING),
+        (OPEN, [], Peer(None, 1001), "anyone"),
+        (OPEN, ["Bearer wrong"], Peer(None, 1001), Reason.CREDENTIAL_UNKNOWN),
+        (OPEN, [f"Bearer {SIGNED}x"], STRANGER, Reason.CREDENTIAL_UNKNOWN),
+        (OPEN, [f"Bearer {LATE}"], STRANGER, Reason.CREDENTIAL_EXPIRED),
+        (OPEN, [f"Bearer {OTHER_ACCOUNT}"], STRANGER, Reason.CREDENTIAL_UNKNOWN),
+        (OPEN, [f"Basic {SIGNED}"], STRANGER, Reason.CREDENTIAL_UNKNOWN),
+        (OPEN, [], Peer(replace(GOOD, spiffe_id=ID + "2")), Reason.CREDENTIAL_UNKNOWN),
+        (OPEN, [], Peer(replace(GOOD, spiffe_id=ID.replace("cluster", "other"))), Reason.CREDENTIAL_UNKNOWN),
+        (OPEN, [], Peer(Certificate(None, "holds no SPIFFE id", NOW + 60)), Reason.CREDENTIAL_UNKNOWN),
+        (OPEN, [], Peer(replace(GOOD, not_after=NOW - 1)), Reason.CREDENTIAL_EXPIRED),
+        (OPEN, [f"Bearer {TOKEN}"], Peer(replace(GOOD, not_after=NOW - 1)), "by-token"),
+        (OPEN, [f"Bearer {SIGNED}"], Peer(Certificate(None, "x", NOW)), "by-kubernetes"),
+        (OPEN, ["Bearer pl_v1_abcdefgh"], Peer(GOOD, 1000), Reason.KEY_VERSION),
+        (OPEN, [f"Bearer {SIGNED}", f"Bearer {TOKEN}"], Peer(GOOD, 1000), Reason.CREDENTIAL_AMBIGUOUS),
+        (replace(ALL, kubernetes={}), [f"Bearer {SIGNED}"], STRANGER, Reason.CREDENTIAL_UNKNOWN),
+        (replace(OPEN, trusted_spiffe_domain=None), [], Peer(GOOD), Reason.CREDENTIAL_UNKNOWN),
+        (ANONYMOUS, [f"Bearer {SIGNED}"], Peer(GOOD, 1000), "anyone"),
+        (Callers({}, "anyone", unix_uids={1: "one"}), ["Bearer x"], STRANGER, Reason.CREDENTIAL_UNKNOWN),
+        (Callers({}, "anyone", spiffe={ID: "one"}), ["Bearer x"], STRANGER, Reason.CREDENTIAL_UNKNOWN),
+        (Callers({}, "anyone", kubernetes={ACCOUNT: "one"}), ["Bearer x"], STRANGER, Reason.CREDENTIAL_UNKNOWN),
+    ],
+)
+async def test_the_first_proof_that_holds_decides(
+    callers: Callers, authorization: list[str], peer: Peer, expected: str | Reason
+) -> None:
+    """Certificate, token, Kubernetes, unix user, in this order; what is shown and proves nobody is never anonymous."""
     try:
-        found: str | Reason = identify(authorization, callers)
+        found: str | Reason = await identify(authorization, callers, peer, await accounts(), now=NOW)
     except Refused as refused:
         found = refused.reason
 
     assert expected == found
 
 
-@pytest.mark.parametrize("authorization", [[], ["Bearer wrong"], ["Bearer pl_v2_abcdefgh"]])
-def test_a_401_says_how_to_authenticate_and_quotes_nothing(authorization: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("authorization", "peer", "note"),
+    [
+        ([f"Bearer {LATE}"], STRANGER, "the Kubernetes token is not accepted: it has expired"),
+        (
+            [f"Bearer {SIGNER.sign(claims_of(ISSUER.issuer, aud=['other']))}"],
+            STRANGER,
+            "the Kubernetes token is not accepted: its audience is not `productlane-gateway`",
+        ),
+        (
+            [f"Bearer {OTHER_ACCOUNT}"],
+            STRANGER,
+            "the Kubernetes token is good, but no policy lists its service account",
+        ),
+        (
+            [],
+            Peer(Certificate(None, "holds no SPIFFE id", NOW + 60)),
+            "the client certificate holds no SPIFFE id",
+        ),
+        (
+            [f"Bearer {LATE}"],
+            Peer(replace(GOOD, not_after=NOW - 1)),
+            "the client certificate has expired since the connection began; "
+            "the Kubernetes token is not accepted: it has expired",
+        ),
+    ],
+)
+async def test_the_note_says_which_proof_failed_and_why(authorization: list[str], peer: Peer, note: str) -> None:
+    """Whoever is refused reads in Proxy-Status and the log what was wrong with what kind of credential."""
+    with pytest.raises(Refused) as caught:
+        await identify(authorization, ALL, peer, await accounts(), now=NOW)
+
+    assert note == caught.value.note
+
+
+@pytest.mark.parametrize(
+    "authorization", [[], ["Bearer wrong"], ["Bearer pl_v2_abcdefgh"], [f"Bearer {OTHER_ACCOUNT}"]]
+)
+async def test_a_401_says_how_to_authenticate_and_quotes_nothing(authorization: list[str]) -> None:
     """Every 401 carries WWW-Authenticate (RFC 9110 section 15.5.2), and none repeats what the caller sent."""
     with pytest.raises(Refused) as caught:
-        identify(authorization, AUTHENTICATED)
+        await identify(authorization, ALL, STRANGER, await accounts(), now=NOW)
     said = f"{caught.value.message} {caught.value.note} {caught.value.headers}"
 
     assert (Code.UNAUTHENTICATED, 401) == (caught.value.code, caught.value.status)
     assert ["WWW-Authenticate"] == [name for name, _ in caught.value.headers]
-    assert not [value for value in ("wrong", "abcdefgh") if value in said]
+    assert not [value for value in ("wrong", "abcdefgh", "billing", "other") if value in said]
 
 
 def test_a_v1_key_is_told_apart_from_an_unknown_one() -> None:
     """Whoever still sends a v1 key learns that version 2 has other keys: 410, as Productlane itself says it."""
     with pytest.raises(Refused) as caught:
-        identify(["Bearer pl_v1_abcdefgh"], AUTHENTICATED)
+        now(identify(["Bearer pl_v1_abcdefgh"], AUTHENTICATED, now=NOW))
 
     assert (Code.UNSUPPORTED_KEY_VERSION, 410) == (caught.value.code, caught.value.status)
 
 
-@given(st.text(max_size=60), st.booleans())
-def test_nobody_guesses_a_token(text: str, bearer: bool) -> None:
-    """No other text than the token, with or without the scheme, is its caller, and none breaks the gateway."""
-    with pytest.raises(Refused):
-        identify([f"Bearer {text}" if bearer else text], AUTHENTICATED)
+def part(value: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
 
-def test_a_token_is_new_each_time_and_its_policy_line_fits() -> None:
-    """`productlane-gateway token` gives 256 bits of chance, and the line beside it lets exactly that token in."""
-    token, line = new_token()
-    other, _ = new_token()
-    callers = Callers({bytes.fromhex(line.removeprefix("sha256:")): "billing"}, None)
+# Values near those that would be believed: the very parts of good tokens, put together in other ways.
+PIECES = [*SIGNED.split("."), *LATE.split("."), *OTHER_ACCOUNT.split("."), TOKEN, "Bearer", " ", ".", "", "="]
+HEADERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "alg": st.sampled_from(["none", "None", "HS256", "ES256", "RS256", "", None, ["ES256"]]),
+        "kid": st.sampled_from(["k1", "k2", "", None, 1, "../k1"]),
+        "typ": st.sampled_from(["JWT", "at+jwt"]),
+        "jwk": st.just(Signer("k1").jwk),
+        "crit": st.sampled_from([["b64"], ["x"], []]),
+        "b64": st.booleans(),
+    },
+)
+FORGED = st.builds(
+    lambda header, sign: f"{part(header)}.{part(claims_of(ISSUER.issuer))}.{sign}",
+    HEADERS,
+    st.sampled_from(["", SIGNED.split(".")[2], "AAAA", "e30"]),
+)
+VALUES = st.one_of(
+    st.text(max_size=60),
+    st.lists(st.sampled_from(PIECES), max_size=8).map("".join),
+    st.lists(st.sampled_from(PIECES), min_size=3, max_size=3).map(".".join),
+    FORGED,
+)
 
-    assert re.fullmatch(r"plgw_[A-Za-z0-9_-]{43}", token)
-    assert token != other
-    assert "billing" == identify([f"Bearer {token}"], callers)
+
+@given(st.lists(VALUES, max_size=2), st.booleans())
+async def test_no_value_is_a_caller_but_by_its_proof(values: list[str], bearer: bool) -> None:
+    """Whatever stands in Authorization, it is its caller's token or signed for its account, or it is refused."""
+    shown = [f"Bearer {value}" if bearer else value for value in values]
+    proven = {f"Bearer {TOKEN}": "by-token", f"Bearer {SIGNED}": "by-kubernetes"}
+    try:
+        found = await identify(shown, OPEN, STRANGER, await accounts(), now=NOW)
+    except Refused as refused:
+        found = str(refused.status)
+
+    assert found in ({proven.get(shown[0], "401"), "400", "410"} if shown else {"anyone"})
+    assert "anyone" == found or len(shown) == 1 or found == "400"
 
 
 @pytest.mark.parametrize(

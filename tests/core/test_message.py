@@ -2,6 +2,7 @@
 
 import re
 import time
+from itertools import pairwise
 
 import h11
 import pytest
@@ -35,7 +36,8 @@ def h11_reads(raw: bytes, method: str = "GET") -> tuple[int, list[tuple[bytes, b
     """Status, fields, body and whether the answer came to its end, as h11 reads them. Raises RemoteProtocolError."""
     client = asked(method)
     client.receive_data(raw)
-    status, fields, body = 0, [], b""
+    status, body = 0, b""
+    fields: list[tuple[bytes, bytes]] = []
     while True:
         event = client.next_event()
         if event is h11.NEED_DATA:
@@ -150,7 +152,7 @@ def test_any_split_of_a_chunked_body_gives_the_same_bytes(
     marks = sorted({0, len(raw), *(cut for cut in cuts if cut < len(raw))})
     chunked = Chunked()
     got: Pieces = []
-    for start, end in zip(marks, marks[1:], strict=False):
+    for start, end in pairwise(marks):
         assert not chunked.done
         got += chunked.feed(raw[start:end])
 
@@ -203,11 +205,10 @@ def test_a_chunk_that_could_be_read_in_two_ways_is_refused(raw: bytes) -> None:
 def test_trailers_end_somewhere() -> None:
     """An upstream cannot keep a caller waiting for ever by sending one trailer after another."""
     chunked = Chunked()
-    chunked.feed(b"0\r\n")
+    chunked.feed(b"0\r\n" + b"X: y\r\n" * (MAX_TRAILERS // 4))
 
     with pytest.raises(Malformed):
-        for _ in range(MAX_TRAILERS):
-            chunked.feed(b"X: y\r\n")
+        chunked.feed(b"X: y\r\n")
 
 
 def test_bytes_after_the_last_chunk_are_told() -> None:
@@ -272,7 +273,9 @@ def test_a_request_reads_as_it_was_meant(fields: list[tuple[str, str]], length: 
     server = h11.Connection(our_role=h11.SERVER, max_incomplete_event_size=1 << 20)
     server.receive_data(raw)
     event = server.next_event()
-    framing = {None: [(b"transfer-encoding", b"chunked")], -1: []}.get(length, [(b"content-length", b"%d" % (length or 0))])
+    framing = {None: [(b"transfer-encoding", b"chunked")], -1: []}.get(
+        length, [(b"content-length", b"%d" % (length or 0))]
+    )
 
     assert isinstance(event, h11.Request)
     assert (b"POST", b"/api/v2/x?a=b") == (event.method, event.target)

@@ -98,7 +98,11 @@ def test_the_decision_is_that_of_the_table(policy: Policy, endpoint: Endpoint, v
     assert (verdict, reason) == outcome(policy, endpoint)
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(Policy) if field.name != "caller"])
+# How much a caller may send is counted elsewhere; it never changes what it may send.
+AMOUNTS = {"reads", "writes", "weight"}
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Policy) if field.name not in {"caller", *AMOUNTS}])
 def test_every_field_of_a_policy_decides_something(name: str) -> None:
     """No field of a policy is read and then forgotten: for each, some row of the table turns on it alone."""
     bare = Policy("billing")
@@ -178,3 +182,9 @@ def test_the_note_names_the_rule_and_the_fix(policy: Policy, endpoint: Endpoint,
         decide(policy, endpoint, TODAY)
 
     assert [] == [word for word in words if word not in caught.value.note]
+
+
+@pytest.mark.parametrize(("lane", "cap"), [(Lane.READ, 300), (Lane.WRITE, 10), (Lane.UPLOAD, 10)])
+def test_a_cap_is_of_a_lane(lane: Lane, cap: int) -> None:
+    """An upload counts as a write, and what a policy does not limit has no cap."""
+    assert (cap, None) == (Policy("app", reads=300, writes=10).cap(lane), Policy("app").cap(lane))

@@ -119,7 +119,7 @@ async def test_an_upstream_that_stops_taking_a_body_is_a_504(tmp_path: Path) -> 
     """A stalled upstream is given up after `idle_timeout` even while the caller would go on sending."""
     sink = Sink()
     await sink.start()
-    settings = {"upstream": {"idle_timeout": "300ms"}, "limits": {"body": {"write": "100MiB"}}}
+    settings: dict[str, Any] = {"upstream": {"idle_timeout": "300ms"}, "limits": {"body": {"write": "100MiB"}}}
     async with running(tmp_path, sink, **settings) as run:
         caller = await narrow(run)
 

@@ -22,7 +22,9 @@ async def test_bytes_after_an_answer_reach_nobody(run: Running) -> None:
     assert (b"mine", b"yours") == (first.body, second.body)
 
 
-@pytest.mark.parametrize("bytes_", [POISON, b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n", b"\r\n", b"x"])
+@pytest.mark.parametrize(
+    "bytes_", [POISON, b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n", b"\r\n", b"x"]
+)
 async def test_bytes_that_nobody_asked_for_end_an_idle_connection(run: Running, bytes_: bytes) -> None:
     """A kept connection on which the upstream speaks unasked is closed, and the next request takes another."""
     writers: list[asyncio.StreamWriter] = []

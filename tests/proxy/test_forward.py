@@ -114,7 +114,7 @@ async def test_response_headers_cross_by_rule(run: Running) -> None:
             "X-Hop: dropped",
             "Keep-Alive: timeout=5",
             "Strict-Transport-Security: max-age=1",
-            "ETag: W/\"x\"",
+            'ETag: W/"x"',
             "Vary: a",
             "Vary: b",
         )
@@ -197,7 +197,9 @@ async def test_an_answer_without_a_body_ends_at_its_head(
     run: Running, method: str, reply: bytes, expected: bytes
 ) -> None:
     """To HEAD, and with 204 and 304, no body byte follows and no length is made up, so the next answer is the next."""
-    run.upstream.reply = lambda arrival, writer: writer.write(reply if arrival.method == method else answer(200, b"next"))
+    run.upstream.reply = lambda arrival, writer: writer.write(
+        reply if arrival.method == method else answer(200, b"next")
+    )
     caller = await run.connect()
     await caller.send(head(method, "/api/v2/threads/t_1") + head("PATCH", "/api/v2/threads/t_1", "Content-Length: 0"))
     first = await caller.response(head_only=True)
@@ -275,7 +277,10 @@ async def test_a_key_echoed_in_a_large_error_keeps_the_framing_right(run: Runnin
     body = f"key {KEY} ".encode() + b"x" * 200_000
     run.upstream.reply = answer(500, body, fields=())
     if chunked:
-        run.upstream.reply = b"HTTP/1.1 500 X\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+        run.upstream.reply = b"HTTP/1.1 500 X\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (
+            len(body),
+            body,
+        )
     caller = await run.connect()
     await caller.send(head())
     first = await caller.response()

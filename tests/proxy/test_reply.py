@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.kit import DEADLINE, Arrival, Cut, Running, answer, head
+from tests.kit import DEADLINE, Arrival, Cut, Running, answer, eventually, head
 from tests.proxy.sink import Flow, narrow
 
 Start = Callable[..., Any]
@@ -185,9 +185,11 @@ async def test_a_caller_that_takes_nothing_is_given_up(start: Start, size: int) 
     caller = await narrow(run)
     # Enough requests that even small answers fill whatever the kernel holds for a caller that does not read.
     await caller.send(head() * (1 if size > MIB else 400))
-    async with asyncio.timeout(DEADLINE):
-        while not any("took nothing" in line["note"] for line in await run.lines()):
-            await asyncio.sleep(0.05)
+
+    async def told() -> bool:
+        return any("took nothing" in line["note"] for line in await run.lines(0))
+
+    await eventually(told)
     await run.upstream.until(lambda: run.upstream.open <= 1)
 
     assert 0 == await run.metric("in_flight_requests")

@@ -236,14 +236,13 @@ async def through_tls(
     folder: Path, upstream: Upstream, context: ssl.SSLContext, trusted: trustme.CA | None
 ) -> tuple[Response, str]:
     """An answer through a gateway whose upstream has this TLS, and the error that Proxy-Status names."""
-    folder.mkdir()
     await upstream.start(ssl=context)
     settings = {}
     if trusted is not None:
         trusted.cert_pem.write_to_path(str(folder / "ca.pem"))
         settings = {"ca": str(folder / "ca.pem")}
     try:
-        async with running(folder, upstream, upstream=settings) as run:
+        async with running(folder / "run", upstream, upstream=settings) as run:
             response = await run.ask("POST", "/api/v2/threads", body=b"private")
             found = str(response.get("proxy-status")).partition("error=")[2].partition(";")[0]
             return response, found
@@ -254,7 +253,7 @@ async def through_tls(
 async def test_a_ca_of_ones_own_is_trusted(tmp_path: Path, authority: trustme.CA) -> None:
     """With `upstream.ca` an upstream whose certificate a private authority issued is reached, `/me` included."""
     upstream = Upstream()
-    response, _ = await through_tls(tmp_path / "run", upstream, server_tls(authority), authority)
+    response, _ = await through_tls(tmp_path, upstream, server_tls(authority), authority)
 
     assert 200 == response.status
     assert 1 == len(upstream.arrivals)
@@ -285,9 +284,7 @@ async def test_an_upstream_that_cannot_prove_itself_gets_nothing(
             context.maximum_version = ssl.TLSVersion.TLSv1_1
         context.set_ciphers("ALL:@SECLEVEL=0")
     upstream = Upstream()
-    response, found = await through_tls(
-        tmp_path / "run", upstream, context, None if fault == "self-signed" else authority
-    )
+    response, found = await through_tls(tmp_path, upstream, context, None if fault == "self-signed" else authority)
 
     assert (502, "upstream_unreachable") == (response.status, response.code)
     assert told == found

@@ -61,13 +61,15 @@ def plant() -> None:
     """Put every fault in its place."""
     _in_front(Handler, "_identify", "fault-caller", lambda request, *_: CallerFault(f"{request.headers!r}"))
     _in_front(Handler, "refuse", "fault-refuse", lambda request, *_: CallerFault(f"{request.headers!r}"))
-    _in_front(Forwarder, "forward", "fault-forward", lambda _r, _s, _t, _l, chosen, *_: ForwardFault(chosen.secret.reveal()))
+    _in_front(
+        Forwarder, "forward", "fault-forward", lambda _r, _s, _t, _l, chosen, *_: ForwardFault(chosen.secret.reveal())
+    )
     _in_front(Handler, "_judge", "fault-judge", lambda *_: JudgeFault(KEY))
     _in_front(Connection, "data_received", "fault-answer", lambda data: AnswerFault(repr(data)))
     _in_front(Reply, "prepare", "fault-reply", lambda request: ReplyFault(f"{request.headers!r} {KEY}"))
     _in_front(Listener, "_serve", "fault-listener", lambda request: ListenerFault(f"{request.raw_headers!r}"))
     _in_front(Handler, "_serve", "fault-strays", _strays)
-    server.build = _broken_status
+    vars(server)["build"] = _broken_status
 
 
 def _in_front(kind: type, method: str, mark: str, fault: Any) -> None:
@@ -104,7 +106,7 @@ def _strays(request: web.BaseRequest, *_: object) -> Exception:
             raise DyingFault(text)
 
     loop = asyncio.get_running_loop()
-    loop.create_task(fail())
+    loop.create_task(fail())  # noqa: RUF006 - nobody waits for it
     loop.call_soon(throw, CallbackFault(text))
     threading.Thread(target=throw, args=(ThreadFault(text),)).start()
     Dying()

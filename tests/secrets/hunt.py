@@ -24,7 +24,7 @@ def parts(secret: str) -> Iterator[bytes]:
 def found(places: Mapping[str, bytes]) -> list[str]:
     """The places in which a part of a sentinel can be read, each with what stands around the first such part."""
     wanted = {part for secret in SENTINELS for part in parts(secret)}
-    return [f"{name}: {around}" for name, text in places.items() if (around := _first(text, wanted))]
+    return [f"{name}: {around!r}" for name, text in places.items() if (around := _first(text, wanted))]
 
 
 def _first(text: bytes, wanted: set[bytes]) -> bytes:

@@ -5,7 +5,7 @@ import gc
 import json
 import pickle
 import pprint
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -46,13 +46,13 @@ def reached(start: object) -> Iterator[object]:
 
 def shown(thing: object) -> dict[str, bytes]:
     """An object in every way in which tools print one."""
-    ways = {"repr": repr, "str": str, "format": lambda value: f"{value}", "old": lambda value: "%s" % (value,), "pprint": pprint.pformat}  # noqa: E501, UP031
+    ways: dict[str, Callable[[object], str]] = {"repr": repr, "str": str, "format": format, "pprint": pprint.pformat}
     kind = type(thing).__name__
     return {f"{way} of {kind}": printed(thing).encode("utf-8", "replace") for way, printed in ways.items()}
 
 
 async def test_no_object_of_the_configuration_shows_a_secret(used: Running) -> None:
-    """Everything in a snapshot, printed in any way, shows previews at most; no text of a secret lies outside a `Secret`."""
+    """A snapshot, printed in any way, shows previews at most, and no text of a secret lies outside a `Secret`."""
     snapshot = used.gateway._snapshot
     things = [*reached(snapshot)]
     secrets = [thing for thing in things if isinstance(thing, Secret)]
@@ -60,20 +60,23 @@ async def test_no_object_of_the_configuration_shows_a_secret(used: Running) -> N
     texts = [thing for thing in things if isinstance(thing, str | bytes | bytearray)]
 
     assert 1 == len(secrets)
-    assert {"Snapshot", "Key", "Slot", "Upstream", "Policy", "Callers", "Routes"} <= {type(thing).__name__ for thing in ours}
+    assert {"Snapshot", "Key", "Slot", "Upstream", "Policy", "Callers", "Routes"} <= {
+        type(thing).__name__ for thing in ours
+    }
     assert [] == [hit for thing in ours for hit in found(shown(thing))]
     assert [] == [text for text in texts if found({"text": text.encode() if isinstance(text, str) else bytes(text)})]
     assert [] == found({"vars": str([vars(thing) for thing in ours if hasattr(thing, "__dict__")]).encode()})
 
 
 async def test_the_identity_cache_holds_no_secret(used: Running) -> None:
-    """Neither the keys nor the values of the store, nor what else the identities keep, hold a key or a token."""
-    identities = used.gateway._keyring._identities
-    things = [*reached(identities)]
-    texts = [thing.encode() if isinstance(thing, str) else bytes(thing) for thing in things if isinstance(thing, str | bytes)]
+    """Neither the keys nor the values of the store, nor anything else behind the keyring, hold a key or a token."""
+    things = [*reached(used.gateway._current.serving.keyring)]
+    texts = [
+        thing.encode() if isinstance(thing, str) else bytes(thing) for thing in things if isinstance(thing, str | bytes)
+    ]
 
     assert any(b"wks_1" in text for text in texts), "the cache is not empty"
-    assert [] == found({"identities": b"\n".join(texts)})
+    assert [] == found({"keyring": b"\n".join(texts)})
 
 
 @pytest.mark.parametrize(

@@ -24,16 +24,23 @@ REFUSED: Final = [
     refused("no-endpoint", post(EXPECT, FIVE, target="/api/v2/nothing"), 404),
     refused("method", get(EXPECT, FIVE, method="PUT"), 405),
     refused("guarded", post(EXPECT, FIVE, target="/api/v2/webhooks"), 403, code="forbidden"),
-    refused("no-credential", b"POST /api/v2/threads HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n" + FIVE.encode() + b"\r\n\r\n", 401),
+    refused(
+        "no-credential",
+        b"POST /api/v2/threads HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n" + FIVE.encode() + b"\r\n\r\n",
+        401,
+    ),
     refused("framing", post(EXPECT, "Transfer-Encoding: gzip, chunked")),
     refused("too-large", post(EXPECT, "Content-Length: 99999999999"), 413),
-    refused("then-request", post(EXPECT, f"Content-Length: {len(HIDDEN) * 2}", target="/api/v2/nothing", body=HIDDEN), 404),
+    refused(
+        "then-request", post(EXPECT, f"Content-Length: {len(HIDDEN) * 2}", target="/api/v2/nothing", body=HIDDEN), 404
+    ),
 ]
 
 ALLOWED: Final = [
     passed("no-body", get(EXPECT), sent()),
     passed("length-zero", post(EXPECT, "Content-Length: 0"), sent(POST, framing="Content-Length: 0")),
-    passed("http10", b"POST /api/v2/threads HTTP/1.0\r\n" + AUTH + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
+    passed("http10",
+           b"POST /api/v2/threads HTTP/1.0\r\n" + AUTH + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
            sent(POST, framing=FIVE, body=b"hello"), closes=True),
 ]  # fmt: skip
 

@@ -56,7 +56,8 @@ LENGTHS: Final = [
     _length(value)
     for value in (
         "+5", "-5", "0x5", "5_", "5_0", "5 5", "5, 5", "5,6", "5,", ",5", "", " ", "five", "5.0", "5e0", "\xb5", "\xb2",
-        "\xef\xbc\x95", "18446744073709551616", "99999999999999999999999", "5;5", "5\t5", '"5"', "0b101", "٥".encode().decode("latin-1"),
+        "\xef\xbc\x95", "18446744073709551616", "99999999999999999999999", "5;5", "5\t5", '"5"', "0b101",
+        "\xd9\xa5",
     )
 ]  # fmt: skip
 
@@ -75,7 +76,7 @@ CODINGS: Final = [
 ]  # fmt: skip
 
 # RFC 9112 section 5: a field line that one parser skips or joins and another believes.
-LINES: Final = [
+LINES = [
     refused(f"line-{name}", b"POST /api/v2/threads HTTP/1.1\r\n" + AUTH + line + b"\r\n\r\n" + HELLO + HIDDEN)
     for name, line in {
         "space-before-colon": b"Transfer-Encoding : chunked",
@@ -160,8 +161,10 @@ GOOD: Final = [
     passed("request-as-body", post(f"Content-Length: {len(HIDDEN)}", body=HIDDEN),
            sent(POST, framing=f"Content-Length: {len(HIDDEN)}", body=HIDDEN)),
     passed("http10", b"GET /api/v2/threads HTTP/1.0\r\n" + AUTH + b"\r\n", sent(), closes=True),
-    passed("http10-no-host", b"GET /api/v2/threads HTTP/1.0\r\n" + AUTH.split(b"\r\n", 1)[1] + b"\r\n", sent(), closes=True),
-    passed("http10-body", b"POST /api/v2/threads HTTP/1.0\r\n" + AUTH + b"Content-Length: 5\r\n\r\nhello", FIVE, closes=True),
+    passed("http10-no-host", b"GET /api/v2/threads HTTP/1.0\r\n" + AUTH.split(b"\r\n", 1)[1] + b"\r\n", sent(),
+           closes=True),
+    passed("http10-body", b"POST /api/v2/threads HTTP/1.0\r\n" + AUTH + b"Content-Length: 5\r\n\r\nhello", FIVE,
+           closes=True),
     passed("line-breaks-before", b"\r\n\r\n" + get(), sent()),
     passed("pipelined", get() + post("Content-Length: 5", body=b"hello") + get(), sent(), FIVE, sent()),
     passed("pipelined-40", get() * 40, *[sent()] * 40),
@@ -171,8 +174,8 @@ GOOD: Final = [
     passed("underscore-coding", post("Transfer_Encoding: chunked", "Content-Length: 5", body=b"hello"), FIVE),
 ]  # fmt: skip
 
-# The connection ends after a chunked body: aiohttp's parser would take the last trailer for a field of the next request.
-CHUNKED_BODIES: Final = [
+# The connection ends after a chunked body: aiohttp's parser would take the last trailer for the next request's field.
+CHUNKED_BODIES = [
     passed(f"chunked-{name}", raw, FIVE_CHUNKED, closes=True)
     for name, raw in {
         "plain": post(CHUNKED, body=HELLO),
@@ -186,7 +189,9 @@ CHUNKED_BODIES: Final = [
     }.items()
 ]
 CHUNKED_BODIES += [
-    passed("chunked-empty", post(CHUNKED, body=b"0\r\n\r\n"), sent(POST, framing=CHUNKED, body=b"0\r\n\r\n"), closes=True),
+    passed(
+        "chunked-empty", post(CHUNKED, body=b"0\r\n\r\n"), sent(POST, framing=CHUNKED, body=b"0\r\n\r\n"), closes=True
+    ),
     refused("trailer-length", post(CHUNKED, body=HELLO[:-2] + b"Content-Length: 7\r\n\r\n" + HIDDEN)),
     refused("trailer-hides-request", post(CHUNKED, body=HELLO[:-2] + HIDDEN.replace(b"GET ", b"GET: ") + HIDDEN)),
     refused("trailer-coding", post(CHUNKED, body=HELLO[:-2] + b"Transfer-Encoding: x\r\n\r\n" + HIDDEN)),
@@ -196,7 +201,8 @@ CHUNKED_BODIES += [
 UPGRADES: Final = [
     passed("websocket", get("Upgrade: websocket", "Connection: Upgrade", body=HIDDEN), sent(), closes=True),
     passed("websocket-alone", get("Upgrade: websocket"), sent(), closes=True),
-    passed("websocket-body", post("Upgrade: websocket", "Connection: Upgrade", "Content-Length: 5", body=b"hello" + HIDDEN),
+    passed("websocket-body",
+           post("Upgrade: websocket", "Connection: Upgrade", "Content-Length: 5", body=b"hello" + HIDDEN),
            FIVE, closes=True),
     passed("websocket-chunked", post("Upgrade: websocket", "Connection: Upgrade", CHUNKED, body=HELLO + HIDDEN),
            FIVE_CHUNKED, closes=True),
@@ -245,9 +251,7 @@ async def test_an_upload_that_is_cut_short_never_looks_whole(wire: Running, tail
     """Where the caller leaves in the middle of a body, the upstream never sees that body's end."""
     arrivals, before = len(wire.upstream.arrivals), len(wire.upstream.received)
     await dies(wire, post(CHUNKED, body=b"5\r\nhello\r\n" + tail))
-    await wire.upstream.until(
-        lambda: len(wire.upstream.arrivals) > arrivals or len(wire.upstream.received) == before
-    )
+    await wire.upstream.until(lambda: len(wire.upstream.arrivals) > arrivals or len(wire.upstream.received) == before)
 
     assert not any(arrival.complete for arrival in wire.upstream.arrivals[arrivals:])
     assert not bytes(wire.upstream.received[before:]).endswith(b"0\r\n\r\n")

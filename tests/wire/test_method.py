@@ -26,10 +26,10 @@ def _hosts(*values: str) -> bytes:
 
 NO_SUCH_METHOD: Final = [
     refused(f"method-{method}", get(method=method))
-    for method in ("get", "Get", "FROB", "GETT", "G E T", "PO\x00ST", "", "GET\x0b", "X" * 100, "get\u017f".encode().decode("latin-1"))
+    for method in ("get", "Get", "FROB", "GETT", "G E T", "PO\x00ST", "", "GET\x0b", "X" * 100, "GE\xc5\xbf")
 ] + [
     refused(f"method-{method}", get(method=method), 405, closes=False)
-    for method in ("TRACE", "OPTIONS", "PUT", "PROPFIND", "MKCOL", "LOCK", "SEARCH", "PURGE", "QUERY", "LINK", "M-SEARCH")
+    for method in ("TRACE", "OPTIONS", "PUT", "PROPFIND", "MKCOL", "LOCK", "SEARCH", "PURGE", "QUERY", "LINK")
 ] + [
     refused("options-star", get(method="OPTIONS", target="*"), closes=False),
     refused("delete-on-list", get(method="DELETE"), 405, closes=False),
@@ -71,7 +71,7 @@ VERSIONS: Final = [
 ]
 
 HOSTS: Final = [
-    refused(f"host-{name}", _hosts(*values))
+    refused(f"host-{name}", _hosts(*values), closes=len(values) != 1)
     for name, values in {
         "none": (),
         "two": ("a.test", "b.test"),
@@ -98,9 +98,7 @@ HOSTS: Final = [
     }.items()
 ]
 # An empty Host is what RFC 9112 section 3.2 sends for a target without authority; ours has one.
-HOSTS.append(refused("host-empty", _hosts("")))
-for _row in HOSTS:
-    object.__setattr__(_row, "closes", _row.name in ("host-none", "host-two", "host-two-equal"))
+HOSTS.append(refused("host-empty", _hosts(""), closes=False))
 
 GOOD_HOSTS: Final = [
     passed(f"host-{name}", _hosts(value), sent())
@@ -152,5 +150,7 @@ async def test_head_gets_a_head_and_no_body(wire: Running) -> None:
 
 async def test_a_write_is_not_a_read(wire: Running) -> None:
     """A request that is hidden behind another one's body is answered by nobody."""
-    await play(wire, passed("hidden", post(f"Content-Length: {len(HIDDEN)}", body=HIDDEN),
-                            sent("POST /api/v2/threads", framing=f"Content-Length: {len(HIDDEN)}", body=HIDDEN)))  # fmt: skip
+    length = f"Content-Length: {len(HIDDEN)}"
+    arrives = sent("POST /api/v2/threads", framing=length, body=HIDDEN)
+
+    await play(wire, passed("hidden", post(length, body=HIDDEN), arrives))

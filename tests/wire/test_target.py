@@ -72,7 +72,7 @@ AMBIGUOUS: Final = {
     "plus": "/api/v2/threads/a+b",
     "star": "/api/v2/threads/*",
     "braces": "/api/v2/threads/{id}",
-    "quote": "/api/v2/threads/a\"b",
+    "quote": '/api/v2/threads/a"b',
     "long-segment": "/api/v2/threads/" + "a" * 129,
     "absolute": "http://evil.test/api/v2/threads",
     "absolute-own": "https://productlane.com/api/v2/threads",

@@ -1,0 +1,69 @@
+"""Who is at the other end of a connection, as TLS and the kernel know it: read once, when it is accepted."""
+
+import asyncio
+import socket
+import ssl
+import struct
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+# struct ucred of unix(7): process, user and group id.
+_UCRED: Final = struct.Struct("iII")
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A client certificate whose chain TLS has verified.
+
+    ``spiffe_id`` is None where it has none that counts; ``fault`` then says why. ``not_after`` is Unix time in seconds.
+    """
+
+    spiffe_id: str | None
+    fault: str
+    not_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """What a connection shows of its other end: a certificate, and the user id of who opened a unix socket."""
+
+    certificate: Certificate | None = None
+    uid: int | None = None
+
+
+class HasPeer(Protocol):
+    """A connection that knows its other end."""
+
+    peer: Peer
+
+
+STRANGER: Final = Peer()
+
+
+def peer_of(transport: asyncio.BaseTransport) -> Peer:
+    """The other end of a connection whose TLS handshake, if it has one, is over."""
+    tls = transport.get_extra_info("ssl_object")
+    certificate = _certificate_of(tls) if isinstance(tls, ssl.SSLObject | ssl.SSLSocket) else None
+    uid = _uid_of(transport.get_extra_info("socket"))
+    return Peer(certificate, uid) if certificate is not None or uid is not None else STRANGER
+
+
+def _certificate_of(tls: ssl.SSLObject | ssl.SSLSocket) -> Certificate | None:
+    # Without a client CA whatever certificate there is has not been verified.
+    if tls.context.verify_mode is ssl.CERT_NONE or not (der := tls.getpeercert(binary_form=True)):
+        return None
+    # 20 ms and 8 MB to import; only where callers have certificates.
+    from gateway.callers.certificates import read_certificate
+
+    return read_certificate(der)
+
+
+def _uid_of(opened: socket.socket | None) -> int | None:
+    """The effective user id that the peer had when it connected (SO_PEERCRED of unix(7))."""
+    if opened is None or opened.family != socket.AF_UNIX:
+        return None
+    try:
+        data = opened.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    except OSError:
+        return None
+    return int(_UCRED.unpack(data)[1])

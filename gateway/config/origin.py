@@ -1,0 +1,46 @@
+"""Where a configuration comes from: how to load it again, and which files it is made of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.config import settings
+from gateway.config.assembly import Assembly
+from gateway.config.load import load
+from gateway.config.problem import Problem
+from gateway.config.snapshot import Snapshot
+from gateway.config.source import open_document
+from gateway.config.watch import Contents, read_contents
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The arguments of `load`. The environment is that of the start: a process's own never changes from outside."""
+
+    path: Path | None
+    environ: Mapping[str, str] = field(repr=False)
+    flags: Mapping[str, str] = field(default_factory=dict)
+
+    def load(self) -> Snapshot:
+        """The checked configuration as the files are now. Raises `ConfigError`."""
+        return load(self.path, environ=self.environ, flags=self.flags)
+
+    def paths(self) -> list[Path]:
+        """Every file and folder that `load` would read, as far as the document says so, however wrong it is."""
+        unheeded: list[Problem] = []
+        name = self.path or self.environ.get(settings.CONFIG)
+        if name:
+            path = Path(name)
+            document = settings.overlaid(open_document(path, unheeded), self.environ, self.flags)
+            return [path, *Assembly(document, path.parent, self.environ).paths()]
+        document, _ = settings.sidecar(self.environ, unheeded)
+        return Assembly(settings.overlaid(document, self.environ, self.flags), Path(), self.environ).paths(alone=True)
+
+    def contents(self) -> Contents:
+        """What is in the files now. To be taken before a load, so that no later change is missed."""
+        return read_contents(self.paths(), counts)
+
+
+def counts(name: str) -> bool:
+    """Whether a file in the folder of policies has a part in the configuration; truth tables have none."""
+    return not name.startswith(".") and name.endswith((".yaml", ".yml", ".json")) and not name.endswith(".cases.yaml")

@@ -1,0 +1,168 @@
+"""One key as this process holds it: its values, which of them serves, and when each was used."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from gateway.core.rotation import (
+    FALLS_SHORT,
+    REFUSALS,
+    SUFFICES,
+    Place,
+    Rotation,
+    State,
+    rank_of,
+    reason,
+    refusal,
+    state,
+)
+from gateway.core.secret import Secret
+from gateway.keys.identity import Known
+from gateway.keys.uses import Uses
+
+# What a change is told as where a value that was kept in memory is kept no longer.
+FORGOTTEN: Final = "forgotten"
+
+_ALARMING: Final = frozenset({*REFUSALS.values(), "wrong_workspace", "missing"})
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A secret to send a request with; ``slot`` is its place in the key's ``secrets`` from ``"1"``, or ``replaced``."""
+
+    key: str
+    slot: str
+    secret: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class SlotState:
+    """What is known of one place of a key. ``since`` and ``last_used`` are Unix seconds; never used is None.
+
+    ``known`` is the last that was learnt, however old; None before anything was, or where the secret is missing.
+    ``last_hour`` counts requests. ``note`` says why the secret does not serve, ``fault`` what is wrong with its file;
+    both are mostly empty.
+    """
+
+    key: str
+    slot: str
+    source: str
+    secret: Secret | None
+    state: State
+    known: Known | None
+    last_used: float | None
+    last_hour: int = 0
+    since: float | None = None
+    note: str = ""
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A place of a key stands otherwise than before. ``previous`` is empty where its value was not held before.
+
+    ``state`` is a `State`, or `FORGOTTEN`; ``alarming`` where somebody should look.
+    """
+
+    key: str
+    slot: str
+    preview: str
+    previous: str
+    state: str
+    reason: str
+    alarming: bool
+
+
+OnChange: TypeAlias = Callable[[Change], None]
+
+
+class Held:
+    """The cell of one key; `become` is the one way to change it.
+
+    ``chosen`` is the secret that serves, None for none; ``verified`` says whether ``/me`` has vouched for it.
+    """
+
+    __slots__ = ("_on_change", "_shown", "_uses", "chosen", "name", "rotation", "verified")
+
+    def __init__(self, name: str, rotation: Rotation, on_change: OnChange) -> None:
+        self.name: Final = name
+        self._on_change = on_change
+        self._uses: dict[Secret, Uses] = {}
+        self._take(rotation)
+        self._shown = self._show()
+
+    def become(self, rotation: Rotation) -> None:
+        """Take what an event made of the key, and tell of each place that stands otherwise."""
+        if rotation is self.rotation:
+            return
+        self._take(rotation)
+        for secret in self._uses.keys() - rotation.known.keys():
+            del self._uses[secret]
+        before, self._shown = self._shown, self._show()
+        for change in _changes(self.name, before, self._shown):
+            self._on_change(change)
+
+    def used(self, secret: Secret, now: float) -> None:
+        """Count a request that is sent with a value of this key now, in Unix seconds."""
+        uses = self._uses.get(secret)
+        if uses is None:
+            uses = self._uses[secret] = Uses()
+        uses.count(now)
+
+    def uses(self, secret: Secret) -> Uses:
+        return self._uses.get(secret) or Uses()
+
+    def slot_of(self, secret: Secret) -> str | None:
+        """The first place that holds the value; None where it is not held any more."""
+        return next((place.slot for place in self.rotation.all_places if place.secret == secret), None)
+
+    @property
+    def refusal(self) -> str:
+        """Why no secret serves, as `Standing.refused` says it."""
+        return refusal(self.rotation)
+
+    def _take(self, rotation: Rotation) -> None:
+        self.rotation = rotation
+        current = rotation.current
+        slot = None if current is None else self.slot_of(current)
+        self.chosen = None if current is None or slot is None else Chosen(self.name, slot, current)
+        self.verified = current is not None and rank_of(rotation, current) in (SUFFICES, FALLS_SHORT)
+
+    def _show(self) -> "dict[str, _Shown]":
+        rotation = self.rotation
+        return {
+            place.slot: _Shown(
+                place, state(rotation, place), "; ".join(filter(None, (reason(rotation, place), place.fault)))
+            )
+            for place in rotation.all_places
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    place: Place
+    state: State
+    reason: str
+
+    @property
+    def preview(self) -> str:
+        return self.place.secret.preview if self.place.secret is not None else ""
+
+    @property
+    def seen(self) -> tuple[Secret | None, State, str]:
+        return self.place.secret, self.state, self.reason
+
+
+def _changes(key: str, before: dict[str, _Shown], now: dict[str, _Shown]) -> list[Change]:
+    changes = []
+    for slot, shown in now.items():
+        old = before.get(slot)
+        if old is None or old.seen != shown.seen:
+            same = old is not None and old.place.secret == shown.place.secret
+            previous = old.state if old is not None and same else ""
+            alarming = shown.state in _ALARMING or bool(shown.reason)
+            changes.append(Change(key, slot, shown.preview, previous, shown.state, shown.reason, alarming))
+    for slot in before.keys() - now.keys():
+        gone = before[slot]
+        changes.append(Change(key, slot, gone.preview, gone.state, FORGOTTEN, "", False))
+    return changes

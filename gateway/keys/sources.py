@@ -1,0 +1,87 @@
+"""Where the secrets of keys are read again, while the gateway runs. Those from the environment stay as started."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from gateway.config.secret_source import MissingSecret, is_mounted_alone, mountinfo, read_secret
+from gateway.config.snapshot import Key, Slot
+from gateway.config.watch import Watcher
+from gateway.core.promotion import Read
+from gateway.core.secret import BadSecret
+from gateway.keys.keeper import Keeper
+
+# A change that the kernel gives no notice of is seen this many seconds later at most.
+POLL: Final = 10.0
+
+SINGLE_FILE: Final = (
+    "its file is mounted alone (as `subPath` does), and such a mount never shows a new file; mount the folder"
+)
+
+
+class Sources:
+    """Reads the files of secrets whenever they change, and hands what they hold to a `Keeper`.
+
+    What cannot be used (no file, an empty or cut one, one that others may read) is told as a fault of its place, and
+    leaves the value in memory alone. `watcher` is to be run; ``settle`` is seconds, as for `Watcher`.
+    """
+
+    def __init__(self, keys: Mapping[str, Key], keeper: Keeper, *, settle: float = 0.05, poll: float = POLL) -> None:
+        self._keys = keys
+        self._keeper: Final = keeper
+        self._reading: Final = asyncio.Lock()
+        self.watcher: Final = Watcher(self._paths, self._changed, seen={}, settle=settle, poll=poll)
+
+    async def adopt(self, keys: Mapping[str, Key]) -> None:
+        """Read for the keys of another configuration from now on."""
+        self._keys = keys
+        await self.read()
+
+    async def read(self) -> None:
+        """Read every file now."""
+        async with self._reading:
+            keys, number = self._keys, self._keeper.begin_reading()
+            for name, reads in (await asyncio.to_thread(read_all, keys, number)).items():
+                self._keeper.reread(name, reads)
+
+    async def _changed(self, _: frozenset[Path]) -> None:
+        await self.read()
+
+    @property
+    def files(self) -> bool:
+        """Whether any secret is in a file."""
+        return bool(self._paths())
+
+    def _paths(self) -> list[Path]:
+        return [Path(file) for key in self._keys.values() for file in map(_file, key.slots) if file]
+
+
+def read_all(keys: Mapping[str, Key], number: int) -> dict[str, tuple[Read, ...]]:
+    """What the places of all keys that have files hold now. It blocks."""
+    mounts = mountinfo()
+    return {
+        name: tuple(read_place(slot, number, mounts) for slot in key.slots)
+        for name, key in keys.items()
+        if any(map(_file, key.slots))
+    }
+
+
+def read_place(slot: Slot, number: int, mounts: str) -> Read:
+    """What one place holds now; a place of the environment holds what it held at the start."""
+    place = str(slot.place)
+    path = _file(slot)
+    if not path:
+        return Read(place, slot.source, slot.secret, number=number)
+    try:
+        secret = read_secret(slot.source, {})
+    except MissingSecret as error:
+        return Read(place, slot.source, None, str(error), number)
+    except BadSecret as error:
+        return Read(place, slot.source, None, f"the file {path} {error}", number)
+    return Read(place, slot.source, secret, SINGLE_FILE if is_mounted_alone(slot.source, mounts) else "", number)
+
+
+def _file(slot: Slot) -> str:
+    kind, _, name = slot.source.partition(":")
+    return name if kind == "file" else ""

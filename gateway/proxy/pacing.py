@@ -1,0 +1,205 @@
+"""Waiting for rate budget: each request takes its share of a key before it goes upstream, and says what came of it."""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, TypeAlias
+
+from gateway.config.snapshot import Pacing
+from gateway.core.budget import Account, Budget
+from gateway.core.catalog import Lane
+from gateway.core.policy import Policy
+from gateway.core.queue import FairQueue
+from gateway.core.refusal import Code, Reason, Refused
+from gateway.core.secret import Secret
+from gateway.keys.keyring import Chosen
+
+Waiter: TypeAlias = "tuple[Lane, asyncio.Future[Lease]]"
+
+# What a 429 without a Retry-After is taken for; Productlane's always has one.
+_BREATH: Final = 1.0
+
+
+class Lease:
+    """Budget that one request holds. Exactly one of its methods is called, once."""
+
+    __slots__ = ("_lane", "_pool", "_tills")
+
+    def __init__(self, tills: "_Tills", pool: "_Pool", lane: Lane) -> None:
+        self._tills = tills
+        self._pool = pool
+        self._lane = lane
+
+    def answered(self, status: int, reading: Budget | None, headers: Mapping[str, str]) -> None:
+        """The head of the answer has come. ``headers`` must be a mapping that does not mind the case of names."""
+        tills, account, now = self._tills, self._pool.account, self._tills.clock()
+        account.settle(self._lane, now, reading, 0.0 if reading is None else reading.reset - tills.wall())
+        if status == 429:
+            account.block(self._lane, now, _retry_after(headers))
+        self._pool.serve()
+
+    def lost(self) -> None:
+        """The request was sent, perhaps in part, and no answer came."""
+        self._pool.account.settle(self._lane, self._tills.clock())
+        self._pool.serve()
+
+    def unused(self) -> None:
+        """The request was not sent."""
+        self._pool.account.give_back(self._lane)
+        self._pool.serve()
+
+
+class _Tills:
+    """The clocks that all pools go by: monotonic and Unix seconds."""
+
+    __slots__ = ("clock", "wall")
+
+    def __init__(self, clock: Callable[[], float], wall: Callable[[], float]) -> None:
+        self.clock = clock
+        self.wall = wall
+
+
+class _Pool:
+    """Those who wait for the same counts of one secret: reads, or writes together with uploads."""
+
+    __slots__ = ("_tills", "_timer", "account", "key", "lanes", "queue")
+
+    def __init__(self, tills: _Tills, account: Account, lanes: tuple[Lane, ...], key: str) -> None:
+        self._tills = tills
+        self._timer: asyncio.TimerHandle | None = None
+        self.account = account
+        self.lanes = lanes
+        self.key = key
+        self.queue: FairQueue[Waiter] = FairQueue()
+
+    def serve(self) -> None:
+        """Give what budget there is to those who are next, and look again when there is more."""
+        if not self.queue:
+            return
+        now = self._tills.clock()
+        while ready := [lane for lane in self.lanes if self.queue.waiting(lane) and self.account.left(lane, now) > 0]:
+            lane, turn = self._next(ready)
+            self.account.take(lane, now)
+            turn.set_result(Lease(self._tills, self, lane))
+        self._look_again(now)
+
+    def _next(self, ready: list[Lane]) -> Waiter:
+        found = self.queue.pop(ready)
+        assert found is not None  # noqa: S101 - one of these lanes has something waiting
+        return found
+
+    def _look_again(self, now: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        later = [
+            ready
+            for lane in self.lanes
+            if self.queue.waiting(lane) and (ready := self.account.ready_at(lane, now)) > now
+        ]
+        if later:
+            # A loop's timer may be a little early by the clock that is handed in.
+            seconds = max(min(later) - now, 0.001)
+            self._timer = asyncio.get_running_loop().call_later(seconds, self.serve)
+
+
+class Pacer:
+    """Budgets by secret, which outlive a reload. ``clock`` is monotonic and ``wall`` Unix time, both in seconds."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
+        self._tills: Final = _Tills(clock, wall)
+        self._pools: Final[dict[str, dict[Lane, _Pool]]] = {}
+        self._waiting = 0
+
+    def take(self, chosen: Chosen, lane: Lane) -> Lease | None:
+        """Budget at once; None where there is none, or where others wait for it already."""
+        pools = self._pools.get(chosen.secret.fingerprint)
+        pool = (pools or self._open(chosen))[lane]
+        if pool.queue or not pool.account.take(lane, self._tills.clock()):
+            return None
+        return Lease(self._tills, pool, lane)
+
+    async def wait(self, chosen: Chosen, lane: Lane, policy: Policy, pacing: Pacing) -> Lease:
+        """Budget as soon as it is this caller's turn.
+
+        Raises `Refused`: ``rate_limited`` where there is none within ``max_wait``, at once where that is known already;
+        ``overloaded`` where too many wait.
+        """
+        pool = (self._pools.get(chosen.secret.fingerprint) or self._open(chosen))[lane]
+        now = self._tills.clock()
+        if pacing.max_wait <= 0 or pool.account.ready_at(lane, now) > now + pacing.max_wait:
+            raise self._spent(pool, chosen, lane, pacing)
+        if self._waiting >= pacing.max_queue:
+            raise _too_many(pacing)
+        turn: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
+        lease: Lease | None = None
+        self._waiting += 1
+        pool.queue.push(policy.caller, policy.weight, lane, (lane, turn))
+        try:
+            pool.serve()
+            if not turn.done():
+                # Not the future itself: whoever is cancelled while being given budget has to hand it on.
+                await asyncio.wait({turn}, timeout=pacing.max_wait)
+            lease = turn.result() if turn.done() else None
+        finally:
+            self._waiting -= 1
+            pool.queue.remove(policy.caller, lane, (lane, turn))
+            if lease is None and turn.done():
+                turn.result().unused()
+        if lease is None:
+            raise self._spent(pool, chosen, lane, pacing)
+        return lease
+
+    def waiting(self) -> list[tuple[str, str, int]]:
+        """How many requests wait, by key and lane. Every lane that a key has been used in is told, with 0 too."""
+        found: dict[tuple[str, str], int] = {}
+        for pools in self._pools.values():
+            for lane, pool in pools.items():
+                at = pool.key, lane.value
+                found[at] = found.get(at, 0) + pool.queue.waiting(lane)
+        return [(key, lane, count) for (key, lane), count in found.items()]
+
+    def keep(self, secrets: Iterable[Secret]) -> None:
+        """Forget the budgets of other secrets, but those that somebody waits for."""
+        known = {secret.fingerprint for secret in secrets}
+        for name in [name for name, pools in self._pools.items() if name not in known]:
+            if not any(pool.queue for pool in self._pools[name].values()):
+                del self._pools[name]
+
+    def _open(self, chosen: Chosen) -> dict[Lane, _Pool]:
+        account = Account()
+        reads = _Pool(self._tills, account, (Lane.READ,), chosen.key)
+        writes = _Pool(self._tills, account, (Lane.WRITE, Lane.UPLOAD), chosen.key)
+        pools = self._pools[chosen.secret.fingerprint] = {Lane.READ: reads, Lane.WRITE: writes, Lane.UPLOAD: writes}
+        return pools
+
+    def _spent(self, pool: _Pool, chosen: Chosen, lane: Lane, pacing: Pacing) -> Refused:
+        now = self._tills.clock()
+        limit = pool.account.limit(lane, now)
+        seconds = max(1, math.ceil(pool.account.ready_at(lane, now) - now))
+        return Refused(
+            Code.RATE_LIMITED,
+            Reason.BUDGET,
+            f"Productlane grants {limit} requests of this kind a minute, and they are used up.",
+            note=f"key {chosen.key}: no budget in lane {lane} within `pacing.max_wait`, {pacing.max_wait:g} s; give "
+            "callers keys of their own, or ask Productlane for a higher limit",
+            details={"limit": limit, "window": "1m"},
+            headers=(("Retry-After", str(seconds)),),
+        )
+
+
+def _too_many(pacing: Pacing) -> Refused:
+    return Refused(
+        Code.OVERLOADED,
+        Reason.LOAD,
+        "Too many requests are waiting for rate budget.",
+        note=f"`pacing.max_queue` lets {pacing.max_queue} requests wait",
+        headers=(("Retry-After", "1"),),
+    )
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    """Delay seconds (RFC 9110 section 10.2.3). Productlane gives no dates; one, or nothing, counts as a second."""
+    text = headers.get("Retry-After", "").strip()
+    return float(text) if text.isascii() and text.isdigit() and len(text) <= 9 else _BREATH

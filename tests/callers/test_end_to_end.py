@@ -1,0 +1,103 @@
+"""Kubernetes tokens through a whole gateway, with an issuer that rotates its keys and goes down."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from gateway.callers.keyset import FLOOR
+from tests.callers.conftest import ACCOUNT, AUDIENCE, NOW, LocalIssuer, Signer, claims_of
+from tests.kit import TOKEN, Running, eventually, policy
+
+
+async def logged(run: Running, text: str) -> bool:
+    return text in await asyncio.to_thread(run.log_file.read_text)
+
+
+def kubernetes_policy(*accounts: str) -> dict[str, Any]:
+    return policy("pod") | {"authenticate": {"kubernetes": list(accounts or (ACCOUNT,))}}
+
+
+@pytest.fixture
+async def run(start: Callable[..., Any], issuer: LocalIssuer) -> Running:
+    """A gateway that believes the local issuer, with a caller in a pod and one with a token."""
+    kubernetes = {"issuer": issuer.url, "audience": AUDIENCE, "ca": str(issuer.ca)}
+    gateway: Running = await start(
+        callers={"kubernetes": kubernetes}, policies=[kubernetes_policy(), policy("app")], clock=lambda: NOW
+    )
+    return gateway
+
+
+async def test_a_pod_is_a_caller_by_its_token(run: Running, issuer: LocalIssuer) -> None:
+    """The token that Kubernetes projects into a pod is its credential, and never leaves the gateway."""
+    token = issuer.signers[0].sign(claims_of(issuer.url))
+
+    assert [200, 200] == [(await run.ask(token=token)).status for _ in range(2)]
+    assert 200 == (await run.ask(token=TOKEN)).status
+    assert ["pod", "pod", "app"] == [line["caller"] for line in await run.lines(3)]
+    assert token.encode() not in run.upstream.received
+    assert 1 == issuer.key_sets
+
+
+async def test_wrong_tokens_of_pods_are_refused_with_the_reason(run: Running, issuer: LocalIssuer) -> None:
+    """Each wrong token is 401 and says in Proxy-Status which kind of credential failed, and why."""
+    sign = issuer.signers[0].sign
+    forged = f"{Signer('first').sign(claims_of(issuer.url))}"
+    wrong = {
+        sign(claims_of(issuer.url, aud="https://kubernetes.default.svc")): f"its audience is not `{AUDIENCE}`",
+        sign(claims_of(issuer.url, exp=NOW - 60)): "it has expired",
+        sign(claims_of("https://other.test")): "its issuer is not the one in `callers.kubernetes.issuer`",
+        forged: "its signature is wrong",
+        Signer("other").sign(claims_of(issuer.url)): "its issuer has no such key as it names",
+    }
+    for token, why in wrong.items():
+        response = await run.ask(token=token)
+        assert (401, "unauthenticated") == (response.status, response.code)
+        assert f'details="the Kubernetes token is not accepted: {why}"' in str(response.get("proxy-status"))
+    other = await run.ask(token=sign(claims_of(issuer.url, "billing/other")))
+    assert "no policy lists its service account" in str(other.get("proxy-status"))
+    assert not run.upstream.arrivals
+    reasons = [line["reason"] for line in await run.lines(6)]
+    assert ["credential_unknown", "credential_expired", *["credential_unknown"] * 4] == reasons
+
+
+async def test_an_issuer_that_is_down_fails_nobody_it_has_vouched_for(run: Running, issuer: LocalIssuer) -> None:
+    """With the keys at hand the gateway needs the issuer no more; the log says that it cannot be asked."""
+    old = issuer.signers[0]
+    assert 200 == (await run.ask(token=old.sign(claims_of(issuer.url)))).status
+    accounts = run.gateway._current.serving.accounts
+    assert accounts is not None
+
+    issuer.answer = lambda _request: web.Response(status=500)
+    accounts._keys._asked -= FLOOR
+    assert 401 == (await run.ask(token=Signer("new").sign(claims_of(issuer.url)))).status
+
+    assert 200 == (await run.ask(token=old.sign(claims_of(issuer.url, jti="2")))).status
+    await eventually(lambda: logged(run, '"event":"issuer_fault","reason":"the issuer answers with status 500"'))
+
+
+async def test_a_gateway_starts_without_its_issuer(start: Callable[..., Any]) -> None:
+    """An issuer that cannot be reached keeps neither the gateway from starting nor other callers from being served."""
+    kubernetes = {"issuer": "https://127.0.0.1:1", "audience": AUDIENCE}
+    run = await start(callers={"kubernetes": kubernetes}, policies=[kubernetes_policy(), policy("app")])
+    refused = await run.ask(token=Signer("k").sign(claims_of("https://127.0.0.1:1")))
+
+    assert 200 == (await run.ask(token=TOKEN)).status
+    assert 401 == refused.status
+    assert "the issuer's keys cannot be had" in str(refused.get("proxy-status"))
+
+
+def test_what_is_not_configured_is_not_loaded() -> None:
+    """A gateway without Kubernetes callers and client certificates does not carry what verifies them."""
+    program = (
+        "import sys, gateway.server, gateway.config.load, gateway.cli.serve\n"
+        "late = {'jwt', 'gateway.callers.kubernetes', 'gateway.callers.issuer', 'gateway.callers.certificates'}\n"
+        "print(sorted(late & set(sys.modules)))"
+    )
+    made = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+
+    assert "[]" == made.stdout.strip()

@@ -1,0 +1,140 @@
+"""`gateway.callers.peers`: who is at the other end of a real connection."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.callers.peers import STRANGER, Peer, peer_of
+from tests.kit import DEADLINE, Running, head, policy
+
+NOBODY_ELSE = 12_345
+
+
+class Accepts(asyncio.Protocol):
+    """Keeps what `peer_of` says of each connection."""
+
+    def __init__(self, found: asyncio.Queue[Peer]) -> None:
+        self.found = found
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.found.put_nowait(peer_of(transport))
+        transport.close()
+
+
+async def test_a_unix_socket_tells_who_connected(tmp_path: Path) -> None:
+    """The kernel says whose process is at the other end; nothing that it sends has a part in it."""
+    found: asyncio.Queue[Peer] = asyncio.Queue()
+    server = await asyncio.get_running_loop().create_unix_server(lambda: Accepts(found), str(tmp_path / "s"))
+    _, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
+    async with asyncio.timeout(DEADLINE):
+        peer = await found.get()
+    writer.close()
+    server.close()
+
+    assert Peer(None, os.getuid()) == peer
+
+
+async def test_a_tcp_connection_tells_nothing() -> None:
+    """Over TCP without TLS there is nothing that proves who connected."""
+    found: asyncio.Queue[Peer] = asyncio.Queue()
+    server = await asyncio.get_running_loop().create_server(lambda: Accepts(found), "127.0.0.1", 0)
+    _, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    async with asyncio.timeout(DEADLINE):
+        peer = await found.get()
+    writer.close()
+    server.close()
+
+    assert STRANGER is peer
+
+
+def unix_policy(caller: str, *uids: int) -> dict[str, Any]:
+    return policy(caller) | {"authenticate": {"unix_uids": list(uids)}}
+
+
+async def asked(run: Running, uid: int | None = None) -> int:
+    """The status of a request on the unix socket, of another user's process where one is named."""
+    path = str(run.gateway.traffic.path)
+    if uid is None:
+        return (await run.ask(token=None)).status
+    program = (
+        "import os, socket, sys\n"
+        "os.setgroups([]); os.setgid(0); os.setuid(int(sys.argv[2]))\n"
+        "s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.sendall(sys.stdin.buffer.read())\n"
+        "print(s.recv(100).split()[1].decode())\n"
+    )
+    made = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-I", "-c", program, path, str(uid)],
+        input=head(token=None),
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert b"" == made.stderr
+    return int(made.stdout)
+
+
+async def test_the_user_of_a_process_is_its_credential(start: Callable[..., Any], tmp_path: Path) -> None:
+    """A policy that lists a user id is that of whoever connects as that user, with whatever Authorization."""
+    run = await start(listen=f"unix:{tmp_path}/gw", policies=[unix_policy("app", os.getuid(), NOBODY_ELSE)])
+
+    assert 200 == (await run.ask(token=None)).status
+    assert 200 == (await run.ask(token="an SDK wants one")).status
+    assert ["app", "app"] == [line["caller"] for line in await run.lines(2)]
+
+
+async def test_another_user_is_not_this_one(start: Callable[..., Any], tmp_path: Path) -> None:
+    """A user that no policy lists is told that the request needs a credential."""
+    run = await start(listen=f"unix:{tmp_path}/gw", policies=[unix_policy("app", NOBODY_ELSE)])
+
+    assert 401 == (await run.ask(token=None)).status
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user")
+async def test_users_are_told_apart(start: Callable[..., Any], tmp_path: Path) -> None:
+    """Two users on one socket are two callers, and a third is none."""
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    policies = [unix_policy("root", 0), unix_policy("other", NOBODY_ELSE)]
+    run = await start(listen=f"unix:{tmp_path}/gw", policies=policies)
+
+    assert [200, 200, 401] == [await asked(run), await asked(run, NOBODY_ELSE), await asked(run, NOBODY_ELSE + 1)]
+    assert ["root", "other", "-"] == [line["caller"] or "-" for line in await run.lines(3)]
+
+
+async def test_anonymous_beside_users_is_who_shows_nothing(start: Callable[..., Any], tmp_path: Path) -> None:
+    """Where a policy is anonymous, an unlisted user may be it, but not with a credential that is wrong."""
+    policies = [unix_policy("app", NOBODY_ELSE), policy("anyone", token=None)]
+    run = await start(listen=f"unix:{tmp_path}/gw", policies=policies)
+
+    assert 200 == (await run.ask(token=None)).status
+    assert 401 == (await run.ask(token="wrong")).status
+
+
+def test_the_kernels_answer_is_read_as_it_is_laid_out() -> None:
+    """The user id comes from its own place in struct ucred, and not from the group's or the process's."""
+    program = (
+        "import os, socket; from gateway.callers.peers import _uid_of\n"
+        "os.setgroups([]); os.setgid(4242); os.setuid(4_294_967_294)\n"
+        "one, other = socket.socketpair(); print(_uid_of(one))\n"
+    )
+    if os.getuid() != 0:
+        pytest.skip("only root can be another user")
+    made = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+
+    assert "4294967294" == made.stdout.strip()
+
+
+def test_a_tcp_socket_has_no_user() -> None:
+    """The kernel answers for TCP sockets too, with nonsense; it is not asked."""
+    with socket.socket() as opened:
+        from gateway.callers.peers import _uid_of
+
+        assert _uid_of(opened) is None

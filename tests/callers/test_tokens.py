@@ -1,0 +1,15 @@
+"""`gateway.callers.tokens`: the tokens that the gateway's own command makes."""
+
+import re
+
+from gateway.callers.tokens import digest, new_token
+
+
+def test_a_token_is_new_each_time_and_its_policy_line_fits() -> None:
+    """`productlane-gateway token` gives 256 bits of chance, and the line beside it lets exactly that token in."""
+    token, line = new_token()
+    other, _ = new_token()
+
+    assert re.fullmatch(r"plgw_[A-Za-z0-9_-]{43}", token)
+    assert token != other
+    assert f"sha256:{digest(token).hex()}" == line

@@ -1,0 +1,391 @@
+"""How the secrets of a key change, event by event: what serves is always verified where it can be."""
+
+from collections.abc import Iterable
+from itertools import pairwise
+from math import inf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.promotion import (
+    FAULT_PAUSE,
+    RECHECK,
+    REFUSAL_PAUSE,
+    RELIEF,
+    Read,
+    arrange,
+    begin,
+    doubt,
+    due,
+    learn,
+    next_due,
+)
+from gateway.core.rotation import REPLACED, SUFFICES, UNVERIFIED, Finding, Rotation, candidates, rank_of, reason, state
+from gateway.core.secret import Secret
+
+A, B, C, D = SECRETS = tuple(Secret(f"pl_v2_{letter * 4}-secret") for letter in "abcd")
+FULL = frozenset({"threads:read", "threads:write"})
+NEEDED = frozenset({frozenset({"threads:read"}), frozenset({"threads:write"})})
+GOOD = Finding(None, "wks_1", FULL)
+NARROW = Finding(None, "wks_1", frozenset({"threads:read"}))
+FOREIGN = Finding(None, "wks_2", FULL)
+REVOKED = Finding("unauthenticated")
+OLD = Finding("unsupported_key_version")
+
+
+def reads(*secrets: Secret | None, number: int = 0) -> list[Read]:
+    return [Read(str(n), f"file:/s/{n}", secret, number=number) for n, secret in enumerate(secrets, 1)]
+
+
+def key(
+    *secrets: Secret | None, pin: str | None = None, needed: frozenset[frozenset[str]] = NEEDED, eager: bool = False
+) -> Rotation:
+    return begin(reads(*secrets), pin=pin, needed=needed, now=0, eager=eager)
+
+
+def written(rotation: Rotation, *secrets: Secret | None, now: float = 0, number: int = 0) -> Rotation:
+    return arrange(rotation, reads(*secrets, number=number), now, pin=rotation.pin, needed=rotation.needed)
+
+
+def told(rotation: Rotation, secret: Secret, finding: Finding | None, *, now: float = 0) -> Rotation:
+    return learn(rotation, secret, finding, asked=rotation.epoch, now=now, jitter=0.5)
+
+
+def states(rotation: Rotation) -> dict[str, str]:
+    return {place.slot: state(rotation, place) for place in rotation.all_places}
+
+
+def reasons(rotation: Rotation) -> dict[str, str]:
+    return {place.slot: reason(rotation, place) for place in rotation.all_places}
+
+
+def test_the_first_in_order_that_verifies_is_active() -> None:
+    """Of several good secrets the first serves, whichever was verified first, and the others stand by."""
+    second_first = told(key(A, B), B, GOOD)
+    both = told(second_first, A, GOOD)
+
+    assert (B, {"1": "unverified", "2": "active"}) == (second_first.current, states(second_first))
+    assert (A, {"1": "active", "2": "standby"}) == (both.current, states(both))
+
+
+@pytest.mark.parametrize(
+    ("finding", "shown"),
+    [
+        (REVOKED, "rejected"),
+        (OLD, "unsupported"),
+        (FOREIGN, "wrong_workspace"),
+        (NARROW, "standby"),
+        (None, "unverified"),
+    ],
+)
+def test_a_bad_new_secret_changes_nothing(finding: Finding | None, shown: str) -> None:
+    """A new value that is refused, of another workspace, with fewer scopes or unknown is never the one that serves."""
+    before = told(key(A), A, GOOD)
+    unverified = written(before, B)
+    after = told(unverified, B, finding)
+
+    assert A == unverified.current == after.current
+    assert {"1": shown, REPLACED: "active"} == states(after)
+
+
+def test_a_good_new_secret_is_promoted_once_it_is_verified() -> None:
+    """A new value serves from the moment `/me` vouches for it, and the replaced one stands by in memory."""
+    before = told(key(A), A, GOOD)
+    unverified = written(before, B, now=7)
+    after = told(unverified, B, GOOD)
+
+    assert (A, (B,)) == (unverified.current, due(unverified, 7))
+    assert (B, {"1": "active", REPLACED: "standby"}) == (after.current, states(after))
+    assert A == told(doubt(after, B, 9), B, REVOKED).current
+
+
+def test_what_is_wrong_is_said_in_words() -> None:
+    """An operator reads why a secret does not serve: which scopes it lacks, which workspace it is of."""
+    before = told(key(A), A, GOOD)
+    narrow = told(written(before, B), B, NARROW)
+    foreign = told(written(before, B), B, FOREIGN)
+
+    assert "it lacks threads:write, which another secret carries and policies need" == reasons(narrow)["1"]
+    assert "it belongs to workspace wks_2, the key to wks_1" == reasons(foreign)["1"]
+    assert "" == reasons(narrow)[REPLACED]
+
+
+def test_a_standby_that_carries_less_is_no_alarm() -> None:
+    """After a rotation to a wider secret there is nothing to say of the old one: it does not stand in its way."""
+    wider = told(told(key(A, B), A, GOOD), B, NARROW)
+
+    assert ({"1": "active", "2": "standby"}, {"1": "", "2": ""}) == (states(wider), reasons(wider))
+
+
+def test_what_no_secret_carries_holds_none_back() -> None:
+    """A scope that policies ask for and no secret of the key has is drift, and no reason not to rotate."""
+    narrow = told(key(A), A, NARROW)
+
+    assert B == told(written(narrow, B), B, NARROW).current
+
+
+def test_scopes_that_nobody_needs_may_go() -> None:
+    """A new secret without scopes that no policy asks for is as good as the old one."""
+    before = told(key(A, needed=frozenset({frozenset({"threads:read"})})), A, GOOD)
+
+    assert B == told(written(before, B), B, NARROW).current
+
+
+def test_a_narrower_secret_serves_where_the_full_one_is_gone() -> None:
+    """Once the old secret is revoked, one with fewer scopes is better than none."""
+    narrow = told(written(told(key(A), A, GOOD), B), B, NARROW)
+    revoked = told(doubt(narrow, A, 0), A, REVOKED)
+
+    assert (B, {"1": "active"}) == (revoked.current, states(revoked))
+
+
+@pytest.mark.parametrize("finding", [REVOKED, OLD])
+def test_a_refused_one_gives_way_at_once_and_comes_back(finding: Finding) -> None:
+    """After a 401 the next good secret serves at once; when `/me` takes the first one again, it is back."""
+    both = told(told(key(A, B), A, GOOD), B, GOOD)
+    doubted = doubt(both, A, 10)
+    refused = told(doubted, A, finding, now=10)
+    back = told(refused, A, GOOD, now=20)
+
+    assert [A, B, B, A] == [each.current for each in (both, doubted, refused, back)]
+    assert {"1": "unverified", "2": "active"} == states(doubted)
+    assert (A,) == due(doubted, 10)
+
+
+def test_a_lone_doubted_secret_is_the_last_resort() -> None:
+    """A 401 from upstream alone does not leave a key without a secret: `/me` has the last word on it."""
+    alone = doubt(told(key(A), A, GOOD), A, 0)
+
+    assert (A, None) == (alone.current, told(alone, A, REVOKED).current)
+
+
+def test_an_unverified_secret_is_better_than_a_doubted_one() -> None:
+    """A secret that was just refused is tried after one of which nothing bad is known."""
+    assert (B, A) == candidates(doubt(told(key(A, B), A, GOOD), A, 0))
+
+
+def test_an_answer_from_before_the_doubt_does_not_count() -> None:
+    """A late `/me` answer that was asked for before a 401 cannot reinstate the secret."""
+    both = told(told(key(A, B), A, GOOD), B, GOOD)
+    doubted = doubt(both, A, 0)
+
+    assert doubted is learn(doubted, A, GOOD, asked=both.epoch, now=0, jitter=0)
+    assert A == learn(doubted, A, GOOD, asked=doubted.epoch, now=0, jitter=0).current
+
+
+def test_an_answer_about_a_value_that_is_gone_does_not_count() -> None:
+    """A late answer about a value that no place holds changes nothing."""
+    rotation = told(key(A), A, GOOD)
+
+    assert rotation is told(rotation, B, GOOD)
+
+
+def test_a_late_reading_does_not_reinstate_an_old_value() -> None:
+    """Of two readings that overlap, the one that was begun later counts, whichever ends first."""
+    newer = written(told(key(A), A, GOOD), B, number=2)
+    late = written(newer, A, number=1)
+
+    assert B == late.places[0].secret
+
+
+def test_a_file_that_cannot_be_read_keeps_its_value() -> None:
+    """An empty, truncated or deleted file does not take the secret from memory, and is told of."""
+    before = told(key(A), A, GOOD)
+    broken = arrange(before, [Read("1", "file:/s/1", None, "the file /s/1 is empty")], 5, pin=None, needed=NEEDED)
+
+    assert (A, {"1": "active"}) == (broken.current, states(broken))
+    assert ("the file /s/1 is empty", 0) == (broken.places[0].fault, broken.places[0].since)
+
+
+def test_a_refused_value_goes_with_its_file() -> None:
+    """After a secret was revoked and its file removed, its place is missing and the secret out of memory."""
+    refused = told(told(told(key(A, B), A, GOOD), B, GOOD), B, REVOKED)
+    gone = written(refused, A, None)
+
+    assert ({"1": "active", "2": "missing"}, {A}) == (states(gone), set(gone.known))
+
+
+def test_a_replaced_value_that_is_refused_is_forgotten() -> None:
+    """Once Productlane refuses the replaced secret, nothing of it stays in memory."""
+    rotated = told(written(told(key(A), A, GOOD), B), B, GOOD)
+
+    assert ({"1": "active"}, {B}) == (states(told(rotated, A, REVOKED)), set(told(rotated, A, REVOKED).known))
+
+
+def test_of_replaced_values_the_one_that_serves_stays() -> None:
+    """However often bad values are written, the good one in memory goes on serving."""
+    rotation = told(key(A), A, GOOD)
+    for bad in (B, C, D):
+        rotation = told(written(rotation, bad), bad, REVOKED)
+
+    assert (A, {"1": "rejected", REPLACED: "active"}, {A, D}) == (
+        rotation.current,
+        states(rotation),
+        set(rotation.known),
+    )
+
+
+def test_a_value_that_moves_keeps_what_is_known_of_it() -> None:
+    """Copying the old secret to the second file, as operators do, asks nothing anew and holds it once."""
+    rotated = told(written(told(key(A, D), A, GOOD), B, D), B, GOOD)
+    moved = written(rotated, B, A, now=50)
+
+    assert ({"1": "active", "2": "standby"}, ()) == (states(moved), due(moved, 50))
+
+
+def test_a_rollback_is_at_once() -> None:
+    """Writing the old secret back needs no new verification."""
+    rotated = told(written(told(key(A), A, GOOD), B), B, REVOKED)
+
+    assert (A, {"1": "active"}) == (written(rotated, A).current, states(written(rotated, A)))
+
+
+def test_the_configuration_can_withdraw_a_secret() -> None:
+    """A source that the configuration names no more leaves memory with its value, unless that one serves."""
+    both = told(told(key(A, B), A, GOOD), B, GOOD)
+    only_first = arrange(both, reads(A), 0, pin=None, needed=NEEDED)
+    only_second = arrange(both, reads(A, B)[1:], 0, pin=None, needed=NEEDED)
+
+    assert {A} == set(only_first.known)
+    assert (B, {A, B}) == (only_second.current, set(only_second.known))
+
+
+def test_a_pin_decides_about_the_workspace() -> None:
+    """A pinned key uses secrets of its workspace alone, and a changed pin is heeded."""
+    pinned = told(told(key(A, B, pin="wks_2"), A, GOOD), B, FOREIGN)
+    moved = arrange(pinned, reads(A, B), 0, pin="wks_1", needed=NEEDED)
+
+    assert ({"1": "wrong_workspace", "2": "active"}, B) == (states(pinned), pinned.current)
+    assert ({"1": "active", "2": "wrong_workspace"}, A) == (states(moved), moved.current)
+
+
+def test_without_a_pin_the_workspace_stays_what_it_was() -> None:
+    """Even when the only good secret is revoked, no secret of another workspace takes over."""
+    rotation = told(told(key(A, B), A, GOOD), B, FOREIGN)
+    alone = told(doubt(rotation, A, 0), A, REVOKED)
+
+    assert (None, {"1": "rejected", "2": "wrong_workspace"}) == (alone.current, states(alone))
+
+
+def test_a_workspace_is_not_certain_before_the_first_secret_is_known() -> None:
+    """A second secret that verifies first does not make the first one foreign."""
+    rotation = told(told(key(A, B), B, FOREIGN), A, GOOD)
+
+    assert ({"1": "active", "2": "wrong_workspace"}, "wks_1") == (states(rotation), rotation.workspace)
+
+
+def test_a_replaced_unverified_secret_goes_on_while_me_is_away() -> None:
+    """With `/me` out of reach since the start, a new value does not push out the one that serves."""
+    assert A == written(key(A), B).current
+
+
+def test_nothing_is_asked_before_it_is_wanted() -> None:
+    """Without prefetch a secret is asked about when a request wants it, with it at once."""
+    assert ((), inf) == (due(key(A, B), 1e9), next_due(key(A, B)))
+    assert ((A, B), 0) == (due(key(A, B, eager=True), 0), next_due(key(A, B, eager=True)))
+
+
+@pytest.mark.parametrize(
+    ("finding", "delays"),
+    [
+        (REVOKED, [10, 20, 40, 80, 160, 300, 300]),
+        (None, [1, 2, 4, 8, 16, 32, 60, 60]),
+        (GOOD, [300, 300]),
+    ],
+)
+def test_questions_become_rarer(finding: Finding | None, delays: list[float]) -> None:
+    """A refused secret is asked about ever more rarely, up to five minutes; after a mere fault it is asked sooner."""
+    rotation, found = key(A, eager=True), []
+    for _ in delays:
+        now = next_due(rotation)
+        rotation = told(rotation, A, finding, now=now)
+        found.append(next_due(rotation) - now)
+
+    assert delays == found
+
+
+@given(st.floats(0, 1), st.sampled_from([None, REVOKED, GOOD]), st.integers(0, 40))
+def test_a_delay_is_spread_and_bounded(jitter: float, finding: Finding | None, tries: int) -> None:
+    """However often and whatever the chance, a question is never further than 20 % beyond its longest delay."""
+    rotation = key(A, eager=True)
+    for _ in range(tries):
+        rotation = learn(rotation, A, finding, asked=0, now=0, jitter=jitter)
+    delay = next_due(rotation)
+
+    assert 0 <= delay <= 1.2001 * max(RECHECK, FAULT_PAUSE[1], REFUSAL_PAUSE[1])
+
+
+def test_a_secret_that_me_has_just_vouched_for_is_not_doubted_again() -> None:
+    """Where Productlane answers 401 for another reason than the key, that costs one question in five seconds."""
+    sure = told(doubt(told(key(A), A, GOOD), A, 0), A, GOOD, now=1)
+
+    assert sure is doubt(sure, A, 1 + RELIEF - 0.1)
+    assert sure is not doubt(sure, A, 1 + RELIEF)
+
+
+FINDINGS = st.sampled_from([None, GOOD, NARROW, FOREIGN, REVOKED, OLD])
+VALUES = st.sampled_from([None, *SECRETS])
+EVENTS = st.one_of(
+    st.tuples(st.just("write"), VALUES, VALUES),
+    st.tuples(st.just("learn"), st.sampled_from(SECRETS), FINDINGS),
+    st.tuples(st.just("late"), st.sampled_from(SECRETS), FINDINGS),
+    st.tuples(st.just("doubt"), st.sampled_from(SECRETS), st.none()),
+)
+
+
+def history(events: Iterable[tuple[str, object, object]]) -> list[Rotation]:
+    """What a key of two places goes through, from two secrets on."""
+    passed = [key(A, B)]
+    for now, (kind, one, other) in enumerate(events, 1):
+        rotation = passed[-1]
+        if kind == "write":
+            rotation = written(rotation, one, other, now=now, number=now)  # type: ignore[arg-type]
+        elif kind == "learn":
+            rotation = told(rotation, one, other, now=now)  # type: ignore[arg-type]
+        elif kind == "late":
+            rotation = learn(rotation, one, other, asked=-1, now=now, jitter=0)  # type: ignore[arg-type]
+        else:
+            rotation = doubt(rotation, one, now)  # type: ignore[arg-type]
+        passed.append(rotation)
+    return passed
+
+
+@given(st.lists(EVENTS, max_size=12))
+def test_what_serves_is_the_best_there_is(events: list[tuple[str, object, object]]) -> None:
+    """Whatever happens: what serves is held, may be sent, and no held value is of a better kind."""
+    for rotation in history(events):
+        held = {place.secret for place in rotation.all_places if place.secret is not None}
+        ranks = {secret: rank for secret in held if (rank := rank_of(rotation, secret)) is not None}
+
+        assert held == set(rotation.known)
+        assert set(ranks) == set(candidates(rotation))
+        assert (rotation.current is None) == (not ranks)
+        assert rotation.current is None or ranks[rotation.current] == min(ranks.values())
+        assert len(held) <= 3
+
+
+@given(st.lists(EVENTS, max_size=12))
+def test_a_good_secret_never_gives_way_to_an_unverified_one(events: list[tuple[str, object, object]]) -> None:
+    """No event makes a value serve that `/me` has not vouched for, as long as one that it has vouched for is good."""
+    for before, after in pairwise(history(events)):
+        serving = before.current
+        if serving is None or rank_of(before, serving) != SUFFICES or rank_of(after, serving) is None:
+            continue
+
+        assert serving in after.known
+        assert after.current is not None
+        if rank_of(after, serving) == SUFFICES:
+            rank = rank_of(after, after.current)
+            assert rank is not None
+            assert rank < UNVERIFIED
+
+
+@given(st.lists(EVENTS, max_size=12))
+def test_one_place_at_most_is_active(events: list[tuple[str, object, object]]) -> None:
+    """A key shows one active place where its current secret is verified, and none else."""
+    for rotation in history(events):
+        active = [place.secret for place in rotation.all_places if state(rotation, place) == "active"]
+        rank = None if rotation.current is None else rank_of(rotation, rotation.current)
+
+        assert active == ([rotation.current] if rank is not None and rank < UNVERIFIED else [])

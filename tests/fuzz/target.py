@@ -1,0 +1,55 @@
+"""Targets: whatever is let through is sent as it came, and every reading of it is allowed to the caller."""
+
+import datetime
+from functools import cache
+from typing import Final
+
+from gateway.config.catalog import load_catalog
+from gateway.core.catalog import Catalog
+from gateway.core.policy import Policy, decide
+from gateway.core.refusal import Refused
+from gateway.core.target import read_target
+from tests.fuzz.harness import run
+from tests.wire.oracle import escapes
+
+METHODS: Final = ("GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "TRACE")
+TODAY: Final = datetime.date(2026, 1, 1)
+SEEDS: Final = (
+    b"\0/api/v2/threads?a=%2F",
+    b"\0/api/v2/contacts/By-Email",
+    b"\2/api/v2/threads/..;/x",
+    b"\5/api/v2/threads/1",
+)
+
+
+@cache
+def _catalog() -> Catalog:
+    return load_catalog()
+
+
+@cache
+def _policy() -> Policy:
+    named = _catalog().named("GET /contacts/by-email")
+    assert named is not None
+    return Policy("app", frozenset({"threads:read", "threads:write", "contacts:read"}), deny=frozenset({named}))
+
+
+def check(data: bytes) -> None:
+    """The first byte chooses the method, the rest is the target as the listener's parser hands it on."""
+    method, raw = METHODS[data[0] % len(METHODS)] if data else "GET", data[1:]
+    text = raw.decode("utf-8", "surrogateescape")
+    try:
+        target = read_target(method, text)
+        endpoint = _catalog().find(target)
+        decide(_policy(), endpoint, TODAY)
+    except Refused:
+        return
+    sent = b"/api/v2" + target.below_base.encode("utf-8", "surrogateescape")
+    assert raw == sent
+    assert not escapes(method, sent, _policy(), _catalog().endpoints, TODAY)
+    assert b" " not in sent
+    assert not any(byte < 0x20 or byte == 0x7F for byte in sent)
+
+
+if __name__ == "__main__":
+    run(check, SEEDS)

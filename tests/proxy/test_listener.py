@@ -1,0 +1,168 @@
+"""`gateway.proxy.listener`: who may connect, for how long, and what becomes of bytes that are no request."""
+
+import asyncio
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kit import Running, Upstream, answer, eventually, head, running
+
+Start = Callable[..., Any]
+
+
+@pytest.mark.parametrize("begin", [b"", b"GET /api/v2/thr", b"GET /api/v2/threads HTTP/1.1\r\nHost: a\r\nX-Slow: "])
+async def test_a_head_that_does_not_come_is_a_408(start: Start, begin: bytes) -> None:
+    """After `limits.head_timeout` a connection is answered and ended, however little of a head it sent."""
+    run = await start(limits={"head_timeout": "300ms"})
+    caller = await run.connect()
+    await caller.send(begin)
+    response = await caller.response()
+
+    assert (408, "request_timeout", "close") == (response.status, response.code, response.get("connection"))
+    assert b"" == await caller.closed()
+
+
+async def test_a_dribbled_head_gets_no_more_time(start: Start) -> None:
+    """A byte now and then does not hold a connection open: the time counts from the first."""
+    run = await start(limits={"head_timeout": "300ms"})
+    caller = await run.connect()
+
+    async def dribble() -> None:
+        await caller.send(b"GET /api/v2/threads HTTP/1.1\r\nX: ")
+        while True:
+            caller.writer.write(b"x")
+            await asyncio.sleep(0.02)
+
+    dribbling = asyncio.create_task(dribble())
+    response = await caller.response()
+    dribbling.cancel()
+
+    assert 408 == response.status
+
+
+async def test_the_next_head_on_a_connection_has_the_same_time(start: Start) -> None:
+    """Having been served once does not let a caller dribble its second request."""
+    run = await start(limits={"head_timeout": "300ms"})
+    caller = await run.connect()
+    await caller.send(head() + b"GET /api/v2/thr")
+    first, second = await caller.response(), await caller.response()
+
+    assert (200, 408) == (first.status, second.status)
+
+
+async def test_an_idle_connection_is_closed_without_a_word(start: Start) -> None:
+    """Between requests a connection may rest for `keepalive_timeout`; then it ends, with no answer to no question."""
+    run = await start(limits={"keepalive_timeout": "300ms", "head_timeout": "100ms"})
+    caller = await run.connect()
+    await caller.send(head())
+    response = await caller.response()
+
+    assert 200 == response.status
+    assert b"" == await caller.closed()
+
+
+async def test_a_refused_body_leaves_an_idle_connection_idle(start: Start) -> None:
+    """Bytes of a body that is read past are not the beginning of a head, and are not answered with 408."""
+    run = await start(limits={"keepalive_timeout": "1s", "head_timeout": "200ms"})
+    caller = await run.connect()
+    await caller.send(head("POST", "/api/v2/webhooks", "Content-Length: 10") + b"hello")
+    refused = await caller.response()
+    await caller.send(b"world")
+
+    assert 403 == refused.status
+    assert b"" == await caller.closed()
+
+
+async def test_a_long_answer_is_no_late_head(start: Start) -> None:
+    """While a request is being served its connection is not taken for one that sends nothing."""
+    run = await start(limits={"head_timeout": "200ms", "keepalive_timeout": "200ms"})
+
+    async def reply(arrival: Any, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(1.2)
+        writer.write(answer())
+
+    run.upstream.reply = reply
+
+    assert 200 == (await run.ask()).status
+
+
+@pytest.mark.parametrize("limit", ["connections", "connections_per_address"])
+async def test_connections_are_limited(start: Start, limit: str) -> None:
+    """One connection too many is told to come again, and has room once another has gone."""
+    run = await start(limits={limit: 2})
+    callers = [await run.connect() for _ in range(2)]
+    for caller in callers:
+        await caller.send(head())
+        await caller.response()
+    refused = await run.raw(head())
+    await callers[0].close()
+
+    async def served() -> bool:
+        return (await run.raw(head())).status == 200
+
+    await eventually(served)
+
+    assert (503, "overloaded", "1", "close") == (
+        refused.status,
+        refused.code,
+        refused.get("retry-after"),
+        refused.get("connection"),
+    )
+    assert f"limits.{limit}`" in str(refused.get("proxy-status"))
+    assert 0 < await run.metric("requests_total", status="503", source="gateway")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET\r\n\r\n",
+        b"GET / HTTP/1.1\nHost: a\n\n",
+        b"GET /api/v2/threads HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer top-secret\x01\r\n\r\n",
+        b"get /api/v2/threads HTTP/1.1\r\nHost: a\r\n\r\n",
+    ],
+)
+async def test_what_is_not_http_is_refused_and_not_quoted(run: Running, data: bytes) -> None:
+    """Bytes that are no request get a 400 in the envelope; neither the answer nor the log repeats them."""
+    caller = await run.connect()
+    await caller.send(data)
+    response = await caller.response()
+    (line,) = await run.lines()
+
+    assert (400, "invalid_request", "close") == (response.status, response.code, response.get("connection"))
+    assert b"" == await caller.closed()
+    assert b"secret" not in response.head + response.body
+    assert "secret" not in run.log_file.read_text()
+    assert (400, "invalid_request", response.get("x-request-id")) == (line["status"], line["code"], line["request_id"])
+    assert b"" == run.upstream.received
+
+
+async def test_a_unix_socket_serves_like_a_port(tmp_path: Path, upstream: Upstream) -> None:
+    """A sidecar on a unix socket is for its owner and its group, and a leftover socket does not stop a new start."""
+    path = tmp_path / "gateway.sock"
+    for _ in range(2):
+        async with running(tmp_path, upstream, listen=f"unix:{path}") as run:
+            response = await run.ask()
+
+            assert 200 == response.status
+            assert 0o660 == stat.S_IMODE(path.stat().st_mode)
+    assert 2 == len(upstream.arrivals)
+
+
+async def test_a_failing_connection_costs_nobody_else(run: Running) -> None:
+    """Callers that vanish at any point leave no request behind and hold up no other."""
+    for cut in (1, 20, 60, len(head()) - 1, len(head())):
+        caller = await run.connect()
+        await caller.send(head()[:cut])
+        caller.writer.transport.abort()
+    response = await run.ask()
+
+    assert 200 == response.status
+
+    async def nothing_in_hand() -> bool:
+        return not await run.metric("in_flight_requests")
+
+    await eventually(nothing_in_hand)
