@@ -115,8 +115,8 @@ def main() -> int:
                 time.sleep(0.05)
             return 0 if asyncio.run(measure(str(socket), process, connections)) else 1
         finally:
-            process.terminate()
-            process.wait(timeout=10)
+            process.kill()
+            process.wait()
 
 
 if __name__ == "__main__":

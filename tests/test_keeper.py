@@ -121,8 +121,8 @@ async def test_a_new_secret_is_verified_and_promoted_in_the_background(
 @pytest.mark.parametrize(
     ("status", "workspace", "scopes", "state", "reason"),
     [
-        (401, "wks_1", ["threads:read"], "rejected", ""),
-        (410, "wks_1", ["threads:read"], "unsupported", ""),
+        (401, "wks_1", ["threads:read"], "rejected", "Productlane answers 401"),
+        (410, "wks_1", ["threads:read"], "unsupported", "Productlane answers 410"),
         (200, "wks_2", ["threads:read"], "wrong_workspace", "it belongs to workspace wks_2, the key to wks_1"),
         (200, "wks_1", ["docs:read"], "standby", "it lacks threads:read, which another secret carries"),
     ],
@@ -193,12 +193,13 @@ async def test_an_outage_of_me_delays_a_promotion_and_no_more(
     productlane.status = 503
     write(keyring, B)
     await keyring.keeper.verify()
-    waiting = states(keyring)
+    waiting, note = states(keyring), keyring.states()[0].note
     productlane.status = 200
     clock.now += 2
     await keyring.keeper.verify()
 
     assert {"1": "unverified", "replaced": "active"} == waiting
+    assert "`/me` could not be asked: status 503" == note
     assert {"1": "active", "replaced": "standby"} == states(keyring)
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from gateway.config.secret_source import SINGLE_FILE
 from gateway.config.snapshot import Key, Slot
 from gateway.core.secret import Secret
 from gateway.keys.held import Change
 from gateway.keys.identity import Identities
 from gateway.keys.keyring import Keyring
-from gateway.keys.sources import SINGLE_FILE, Sources, read_place
+from gateway.keys.sources import Sources, read_place
 from tests.me_upstream import A, B, C, Clock, Productlane, asking, productlane_serving
 
 DEADLINE = 10.0

@@ -46,7 +46,7 @@ async def identify(
     if name is None and token:
         known = digest(token)
         name = callers.tokens.get(known)
-        if name is None and callers.kubernetes and accounts is not None and _SIGNED.fullmatch(token):
+        if name is None and callers.kubernetes and accounts is not None:
             name = await _by_account(token, known, callers, accounts, failed)
     if name is None and peer.uid is not None:
         name = callers.unix_uids.get(peer.uid)
@@ -114,8 +114,11 @@ def _named_by(certificate: Certificate, callers: Callers, now: float) -> str:
 async def _by_account(
     token: str, known: bytes, callers: Callers, accounts: "ServiceAccounts", failed: list[Unproven]
 ) -> str | None:
+    account = accounts.known(known)
+    if account is None and not _SIGNED.fullmatch(token):
+        return None
     try:
-        account = accounts.known(known) or await accounts.prove(token, known)
+        account = account or await accounts.prove(token, known)
     except Unproven as why:
         failed.append(Unproven(f"the Kubernetes token is not accepted: {why}", expired=why.expired))
         return None

@@ -8,11 +8,7 @@ from typing import Any, Final
 # States in which a secret is not the one that serves and Productlane would take it.
 _IDLE: Final = frozenset({"standby", "unverified"})
 
-_NOT_TAKEN: Final[Mapping[str, str]] = {
-    "rejected": "Productlane answers 401; it was revoked or is mistyped",
-    "unsupported": "Productlane answers 410; it is not a key of v2",
-    "wrong_workspace": "it belongs to another workspace",
-}
+_OF_NO_USE: Final = frozenset({"rejected", "unsupported", "wrong_workspace"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +177,8 @@ def _judged(
     note = next((one.note for one in seen if one.note), "")
     if not first.preview:
         return secret("")
-    if refused := next((_NOT_TAKEN[one.state] for one in seen if one.state in _NOT_TAKEN), None):
-        return secret(f"{name} is of no use: {note or refused}.")
+    if states & _OF_NO_USE:
+        return secret(f"{name} is of no use: {note}.")
     if not states <= _IDLE:
         return secret("")
     if note:
@@ -208,7 +204,7 @@ def _used(seen: list[Sighting], idle: float) -> str:
 def _because(blocked: Sighting | None) -> str:
     if blocked is None:
         return ""
-    why = blocked.note or _NOT_TAKEN.get(blocked.state) or f"it is {blocked.state}"
+    why = blocked.note or blocked.fault or f"it is {blocked.state}"
     return f", {name_of(blocked)}: {why}"
 
 

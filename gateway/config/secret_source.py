@@ -20,6 +20,11 @@ from typing import Final
 
 from gateway.core.secret import BadSecret, Secret
 
+# What `is_mounted_alone` means for whoever rotates a key.
+SINGLE_FILE: Final = (
+    "its file is mounted alone (as `subPath` does), and such a mount never shows a new file; mount the folder"
+)
+
 # More than any key has; what is longer is cut, and refused as no key.
 _LONGEST: Final = 4096
 

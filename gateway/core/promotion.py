@@ -67,8 +67,12 @@ def arrange(
     The value that serves, or else the best one that was displaced, stays in memory.
     """
     before = {place.source: place for place in old.places}
+    since = {place.secret: place.since for place in old.all_places}
     reads = tuple(reads)
-    places = tuple(_placed(old, before.get(read.source), read, now) for read in reads)
+    places = tuple(
+        _placed(old, before.get(read.source), read, now if read.secret is None else since.get(read.secret, now))
+        for read in reads
+    )
     held = {place.secret for place in places if place.secret is not None}
     replaced, behind = _kept(old, held, {read.source for read in reads}, len(places))
     values = held if replaced is None or replaced.secret is None else held | {replaced.secret}
@@ -77,8 +81,8 @@ def arrange(
     return _settled(Rotation(pin, needed, places, replaced, behind, known, workspace, old.current, old.epoch + 1))
 
 
-def _placed(old: Rotation, place: Place | None, read: Read, now: float) -> Place:
-    fresh = Place(read.slot, read.source, read.secret, now, read.fault, read.number)
+def _placed(old: Rotation, place: Place | None, read: Read, since: float) -> Place:
+    fresh = Place(read.slot, read.source, read.secret, since, read.fault, read.number)
     if place is None:
         return fresh
     if read.number < place.number:

@@ -15,8 +15,12 @@ State = Literal["unverified", "active", "standby", "rejected", "unsupported", "w
 # The slot of a value that is in no file any more and is kept in memory.
 REPLACED: Final = "replaced"
 
-# Productlane's refusals by their codes, as states.
+# Productlane's refusals by their codes, as states, and what they mean.
 REFUSALS: Final[Mapping[str, State]] = {"unauthenticated": "rejected", "unsupported_key_version": "unsupported"}
+_MEANINGS: Final[Mapping[str, str]] = {
+    "unauthenticated": "Productlane answers 401; it was revoked or is mistyped",
+    "unsupported_key_version": "Productlane answers 410; it is not a key of v2",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +140,15 @@ def refusal(rotation: Rotation) -> str:
 
 
 def reason(rotation: Rotation, place: Place) -> str:
-    """Why the value at a place does not serve, beyond what its state says, in words; mostly empty."""
+    """Why the value at a place does not serve, in words; empty for one that does, or that could."""
     dossier = rotation.dossier(place.secret) if place.secret is not None else UNKNOWN
     finding = dossier.finding
     if dossier.doubted:
         return "a request with it was refused; `/me` is asked"
-    if finding is None or finding.refused is not None:
+    if finding is None:
         return ""
+    if finding.refused is not None:
+        return _MEANINGS[finding.refused]
     if is_foreign(rotation, finding):
         return f"it belongs to workspace {finding.workspace}, the key to {rotation.pin or rotation.workspace}"
     if (lacking := _lacking(rotation, finding)) and _is_passed_over(rotation, place):

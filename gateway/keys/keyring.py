@@ -8,7 +8,7 @@ from typing import Final
 from gateway.config.snapshot import Key
 from gateway.core.policy import Permit
 from gateway.core.refusal import Code, Refused
-from gateway.core.rotation import candidates, reason, state
+from gateway.core.rotation import Place, candidates, reason, state
 from gateway.core.routing import Route, Standing, choose_key, narrowest_key
 from gateway.core.secret import Secret
 from gateway.keys.held import Chosen, Held, OnChange, SlotState
@@ -141,24 +141,29 @@ class Keyring:
 
     def states(self) -> list[SlotState]:
         """Every place of every key, from what is remembered; nothing is asked."""
-        now, age = self.keeper.wall(), self.keeper.age
-        return [
-            SlotState(
-                key=held.name,
-                slot=place.slot,
-                source=place.source,
-                secret=place.secret,
-                state=state(held.rotation, place),
-                known=None if place.secret is None else self._identities.recall(place.secret),
-                last_used=None if place.secret is None else held.uses(place.secret).last,
-                last_hour=0 if place.secret is None else held.uses(place.secret).last_hour(now),
-                since=None if place.secret is None else now - age(place.since),
-                note=reason(held.rotation, place),
-                fault=place.fault,
-            )
-            for held in self._held.values()
-            for place in held.rotation.all_places
-        ]
+        return [self._state(held, place) for held in self._held.values() for place in held.rotation.all_places]
+
+    def _state(self, held: Held, place: Place) -> SlotState:
+        shown, secret, now = state(held.rotation, place), place.secret, self.keeper.wall()
+        note = reason(held.rotation, place)
+        if secret is None:
+            return SlotState(held.name, place.slot, place.source, None, shown, None, None, note=note, fault=place.fault)
+        known, uses = self._identities.recall(secret), held.uses(secret)
+        if shown == "unverified" and not note and known is not None and known.fault:
+            note = f"`/me` could not be asked: {known.fault}"
+        return SlotState(
+            key=held.name,
+            slot=place.slot,
+            source=place.source,
+            secret=secret,
+            state=shown,
+            known=known,
+            last_used=uses.last,
+            last_hour=uses.last_hour(now),
+            since=now - self.keeper.age(place.since),
+            note=note,
+            fault=place.fault,
+        )
 
     def _glance(self, route: Route) -> _Hand | None:
         """How the route's keys stand, where all that takes is remembered and fresh."""

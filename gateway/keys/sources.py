@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from gateway.config.secret_source import MissingSecret, is_mounted_alone, mountinfo, read_secret
+from gateway.config.secret_source import SINGLE_FILE, MissingSecret, is_mounted_alone, mountinfo, read_secret
 from gateway.config.snapshot import Key, Slot
 from gateway.config.watch import Watcher
 from gateway.core.promotion import Read
@@ -14,10 +14,6 @@ from gateway.keys.keeper import Keeper
 
 # A change that the kernel gives no notice of is seen this many seconds later at most.
 POLL: Final = 10.0
-
-SINGLE_FILE: Final = (
-    "its file is mounted alone (as `subPath` does), and such a mount never shows a new file; mount the folder"
-)
 
 
 class Sources:

@@ -50,6 +50,12 @@ class Signer:
         made.pop("key_ops", None)
         return {**made, "kid": self.kid, "use": "sig", "alg": self.algorithm}
 
+    @property
+    def private_jwk(self) -> dict[str, Any]:
+        """The key pair, as nobody should publish it."""
+        made: dict[str, Any] = jwt.algorithms.ECAlgorithm.to_jwk(self.key, as_dict=True)
+        return {**made, "kid": self.kid, "use": "sig", "alg": self.algorithm}
+
     def sign(self, claims: dict[str, Any], **header: Any) -> str:
         members = {"kid": self.kid, **header}
         given = {name: value for name, value in members.items() if value is not None}

@@ -47,11 +47,12 @@ async def test_the_gateways_own_token_is_shown_where_there_is_one(issuer: LocalI
     for text in ("eyJ.one.x\n", "eyJ.two.x"):
         file.write_text(text)
         await source()
-    file.write_text("two lines\r\nX-Evil: 1")
-    await source()
+    for text in ("two lines\r\nX-Evil: 1", "two words", ""):
+        file.write_text(text)
+        await source()
 
     shown = [asked.authorization for asked in issuer.asked]
-    assert [None] * 2 + ["Bearer eyJ.one.x"] * 2 + ["Bearer eyJ.two.x"] * 2 + [None] * 2 == shown
+    assert [None] * 2 + ["Bearer eyJ.one.x"] * 2 + ["Bearer eyJ.two.x"] * 2 + [None] * 6 == shown
 
 
 async def test_keys_rotate_under_a_running_gateway(issuer: LocalIssuer) -> None:

@@ -1,5 +1,6 @@
 """`gateway.callers.kubernetes`: which service account a token proves, and for how long."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -152,6 +153,19 @@ async def test_tokens_of_a_withdrawn_key_are_forgotten(bench: Bench) -> None:
     assert bench.known(token) is None
     with pytest.raises(Unproven):
         await bench.prove(token)
+
+
+async def test_a_token_that_is_known_does_not_keep_the_keys_from_aging(bench: Bench) -> None:
+    """A caller that sends one and the same token is cut off as well, once its key has been withdrawn."""
+    token = SIGNER.sign(claims_of(URL))
+    await bench.prove(token)
+    bench.signers = [Signer("k2")]
+    bench.monotonic.now += 300
+
+    async with asyncio.timeout(10):
+        while bench.known(token) is not None:  # noqa: ASYNC110 - turns of the loop, not a time
+            await asyncio.sleep(0)
+    assert 2 == bench.asked
 
 
 async def test_the_memory_of_good_tokens_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,13 +3,16 @@
 import asyncio
 import os
 import socket
+import ssl
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from gateway.callers.peers import STRANGER, Peer, peer_of
 from tests.kit import DEADLINE, Running, head, policy
@@ -52,6 +55,26 @@ async def test_a_tcp_connection_tells_nothing() -> None:
     server.close()
 
     assert STRANGER is peer
+
+
+@pytest.mark.parametrize("verifies", [True, False])
+async def test_a_certificate_counts_only_where_tls_has_verified_it(authority: trustme.CA, verifies: bool) -> None:
+    """Whatever certificate the other end has, it says nothing on a connection that verifies none."""
+    served, asked = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority.issue_cert("localhost").configure_cert(served)
+    authority.configure_trust(asked)
+    if not verifies:
+        asked.check_hostname, asked.verify_mode = False, ssl.CERT_NONE
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0, ssl=served)
+    address = server.sockets[0].getsockname()
+    transport, _ = await loop.create_connection(asyncio.Protocol, *address, ssl=asked, server_hostname="localhost")
+    peer = peer_of(transport)
+    transport.abort()
+    server.close()
+
+    assert verifies == (peer is not STRANGER)
+    assert not verifies or (peer.certificate is not None and peer.certificate.fault)
 
 
 def unix_policy(caller: str, *uids: int) -> dict[str, Any]:
@@ -97,13 +120,19 @@ async def test_another_user_is_not_this_one(start: Callable[..., Any], tmp_path:
     assert 401 == (await run.ask(token=None)).status
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user can enter, which pytest's own are not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user")
-async def test_users_are_told_apart(start: Callable[..., Any], tmp_path: Path) -> None:
+async def test_users_are_told_apart(start: Callable[..., Any], open_folder: Path) -> None:
     """Two users on one socket are two callers, and a third is none."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
     policies = [unix_policy("root", 0), unix_policy("other", NOBODY_ELSE)]
-    run = await start(listen=f"unix:{tmp_path}/gw", policies=policies)
+    run = await start(listen=f"unix:{open_folder}/gw", policies=policies)
 
     assert [200, 200, 401] == [await asked(run), await asked(run, NOBODY_ELSE), await asked(run, NOBODY_ELSE + 1)]
     assert ["root", "other", "-"] == [line["caller"] or "-" for line in await run.lines(3)]

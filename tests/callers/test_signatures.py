@@ -115,7 +115,7 @@ def test_what_kubernetes_signs_is_believed(signer: Signer) -> None:
     "jwk",
     [
         pytest.param({"kty": "oct", "k": "AAAA", "alg": "HS256"}, id="symmetric"),
-        pytest.param({**EC.jwk, "d": "AAAA"}, id="private"),
+        pytest.param(EC.private_jwk, id="private"),
         pytest.param({**EC.jwk, "use": "enc"}, id="for encryption"),
         pytest.param({**EC.jwk, "alg": "ES384"}, id="of another curve"),
         pytest.param({**RSA.jwk, "alg": "RS512"}, id="of another hash"),
@@ -134,7 +134,7 @@ def test_what_kubernetes_signs_is_believed(signer: Signer) -> None:
 )
 def test_a_key_that_could_prove_too_much_is_left_out(jwk: Any) -> None:
     """Only public keys of the kinds that Kubernetes signs with verify a token."""
-    entry = {"kid": "ec2", **jwk} if isinstance(jwk, dict) else jwk
+    entry = {"kid": "ec", **jwk} if isinstance(jwk, dict) else jwk
     document = {"keys": [entry, RSA.jwk]}
 
     assert {"rsa"} == set(read_keys(json.dumps(document).encode()))

@@ -120,8 +120,8 @@ def test_a_replica_that_has_just_started_knows_nothing_of_before() -> None:
 @pytest.mark.parametrize(
     ("state", "note", "said"),
     [
-        ("rejected", "", "is of no use: Productlane answers 401; it was revoked or is mistyped."),
-        ("unsupported", "", "is of no use: Productlane answers 410; it is not a key of v2."),
+        ("rejected", "Productlane answers 401", "is of no use: Productlane answers 401."),
+        ("unsupported", "Productlane answers 410", "is of no use: Productlane answers 410."),
         (
             "wrong_workspace",
             "it belongs to workspace x, the key to y",
@@ -174,11 +174,8 @@ def test_what_is_wrong_with_a_file_is_told() -> None:
         ([CURRENT, PREVIOUS], []),
         ([replace(CURRENT, state="rejected")], ["`support` has no active secret at a."]),
         (
-            [replace(CURRENT, state="rejected"), replace(PREVIOUS, state="active")],
-            [
-                "`support` is not served by the first of its secrets, support/current: "
-                "Productlane answers 401; it was revoked or is mistyped."
-            ],
+            [replace(CURRENT, state="rejected", note="Productlane answers 401"), replace(PREVIOUS, state="active")],
+            ["`support` is not served by the first of its secrets, support/current: Productlane answers 401."],
         ),
         (
             [replace(CURRENT, state="unverified"), replace(PREVIOUS, state="active", slot="replaced")],

@@ -109,6 +109,8 @@ def test_what_is_wrong_is_said_in_words() -> None:
     assert "it lacks threads:write, which another secret carries and policies need" == reasons(narrow)["1"]
     assert "it belongs to workspace wks_2, the key to wks_1" == reasons(foreign)["1"]
     assert "" == reasons(narrow)[REPLACED]
+    assert "Productlane answers 401; it was revoked or is mistyped" == reasons(told(key(A), A, REVOKED))["1"]
+    assert "Productlane answers 410; it is not a key of v2" == reasons(told(key(A), A, OLD))["1"]
 
 
 def test_a_standby_that_carries_less_is_no_alarm() -> None:
@@ -238,7 +240,9 @@ def test_a_rollback_is_at_once() -> None:
     """Writing the old secret back needs no new verification."""
     rotated = told(written(told(key(A), A, GOOD), B), B, REVOKED)
 
-    assert (A, {"1": "active"}) == (written(rotated, A).current, states(written(rotated, A)))
+    back = written(rotated, A, now=90)
+
+    assert (A, {"1": "active"}, 0) == (back.current, states(back), back.places[0].since)
 
 
 def test_the_configuration_can_withdraw_a_secret() -> None:

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import yaml
 
 from tests.deploy.kubelet import GROUP, playable, stream, write_volume
 from tests.deploy.tools import ROOT, Manifest, eventually, image, manifests, only, podman, pod_specs, template
-from tests.deploy.upstream import KEY, ask, free_ports, productlane
+from tests.deploy.upstream import KEY, NEXT_KEY, ask, free_ports, productlane
 
 TOKEN = "plgw_for-the-deploy-tests"
 NAME = "egress-productlane-gateway"
@@ -59,7 +60,7 @@ class Egress:
         self.objects = manifests(template("4", values).stdout)
         self.maps = [one for one in self.objects if one["kind"] == "ConfigMap"]
         self.volumes = {"key-main": folder / "key", "token": folder / "token", "policies": folder / "policies"}
-        self.key("previous", KEY)
+        self.keys(previous=KEY)
         write_volume(folder / "token", {"token": TOKEN})
         self.policy()
 
@@ -74,15 +75,15 @@ class Egress:
                     "deny": ["GET /companies/{id}"],
                 }
             },
-            "config": {"upstream": {"url": upstream}},
+            "config": {"upstream": {"url": upstream}, "drain": {"delay": "0s"}},
             "listenAddress": "0.0.0.0",
             "containerPorts": {"http": self.traffic, "metrics": self.admin},
             "tests": {"existingSecret": "caller", "denied": "GET /companies/none"},
         }
 
-    def key(self, slot: str, secret: str) -> None:
-        """Put a key into the Secret that the pod has mounted."""
-        write_volume(self.folder / "key", {slot: secret})
+    def keys(self, **entries: str) -> None:
+        """Write the Secret that the pod has mounted."""
+        write_volume(self.folder / "key", entries)
 
     def policy(self, **fields: Any) -> None:
         """Write the policies that the chart rendered into the volume, with fields changed."""
@@ -138,6 +139,33 @@ def test_the_egress_shows_its_metrics_on_the_port_that_is_scraped(egress: Egress
     assert 200 == status
     assert 'productlane_gateway_requests_total{caller="app"' in text
     assert 404 == ask(f"http://127.0.0.1:{egress.traffic}/metrics", TOKEN)[0]
+
+
+def test_a_changed_policy_counts_without_a_restart(egress: Egress) -> None:
+    """When Kubernetes swaps a ConfigMap's files the running pod judges by the new ones, and by the old ones after that."""
+    url = f"{egress.url}/companies/c_1"
+    egress.policy(deny=[])
+    eventually(30, lambda: ask(url, TOKEN)[0] == 404)
+    egress.policy()
+    eventually(30, lambda: ask(url, TOKEN)[0] == 403)
+
+    assert 200 == ask(f"{egress.admin_url}/readyz")[0]
+
+
+def test_a_key_that_comes_later_is_taken_up(egress: Egress) -> None:
+    """A Secret gets its entry `current` while the pod runs, and calls go on with it."""
+    egress.keys(previous=KEY, current=NEXT_KEY)
+    eventually(30, lambda: uses(egress, 1))
+
+    assert 200 == ask(f"{egress.url}/threads", TOKEN)[0]
+
+
+def uses(egress: Egress, slot: int) -> float:
+    """When the secret in a place of the key was last used, after one more call; 0 for never."""
+    ask(f"{egress.url}/threads", TOKEN)
+    text = ask(f"{egress.admin_url}/metrics")[1]
+    found = re.search(rf'^productlane_gateway_key_last_used_timestamp_seconds{{key="main",slot="{slot}"}} (\S+)$', text, re.M)
+    return float(found[1]) if found else 0.0
 
 
 def test_helm_test_passes_where_all_is_well(egress: Egress) -> None:
@@ -205,6 +233,7 @@ def test_an_app_calls_through_its_sidecar(variant: str, upstream: str, tmp_path:
     gateway, app = pod["spec"]["containers"]
     settings = {one["name"]: one["value"] for one in gateway["env"]}
     settings |= {"PRODUCTLANE_GATEWAY_UPSTREAM_URL": upstream, "PRODUCTLANE_GATEWAY_ADMIN": f"127.0.0.1:{admin}"}
+    settings["PRODUCTLANE_GATEWAY_DRAIN_DELAY"] = "0s"
     if variant == "loopback":
         settings["PRODUCTLANE_GATEWAY_LISTEN"] = f"127.0.0.1:{traffic}"
     gateway["env"] = [{"name": key, "value": value} for key, value in settings.items()]

@@ -13,6 +13,7 @@ from typing import Any
 from tests.deploy.tools import ROOT, eventually
 
 KEY = "pl_v2_key-of-the-deploy-tests"
+NEXT_KEY = "pl_v2_key-that-comes-after-it"
 SCOPES = "threads:read,threads:write,companies:read,contacts:read"
 
 
@@ -27,10 +28,11 @@ def free_ports(count: int) -> list[int]:
 
 @contextlib.contextmanager
 def productlane() -> Iterator[str]:
-    """The URL of a simulator in a process of its own, which knows `KEY`."""
+    """The URL of a simulator in a process of its own, which knows `KEY` and `NEXT_KEY`."""
     port, control = free_ports(2)
     command = [sys.executable, "-m", "gateway", "simulate", "--port", str(port), "--control-port", str(control)]
-    process = subprocess.Popen([*command, "--key", f"{KEY}={SCOPES}"], cwd=ROOT, stdout=subprocess.DEVNULL)
+    command += [f"--key={key}={SCOPES}" for key in (KEY, NEXT_KEY)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
         url = f"http://127.0.0.1:{port}/api/v2"
         eventually(20, lambda: ask(f"{url}/me", KEY)[0] == 200)

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,16 @@ from tests.proxy.sink import Flow, Sink, narrow
 
 Start = Callable[..., Any]
 MIB = 1 << 20
+
+
+@pytest.fixture
+async def sink() -> AsyncIterator[Sink]:
+    """An upstream that reads a body only when its tap is open."""
+    started = Sink()
+    await started.start()
+    yield started
+    started.open_tap.set()
+    await started.stop()
 
 
 async def test_a_large_upload_arrives_whole(run: Running) -> None:
@@ -26,10 +36,8 @@ async def test_a_large_upload_arrives_whole(run: Running) -> None:
     assert [len(body)] == [line["bytes_in"] for line in await run.lines()]
 
 
-async def test_an_upload_waits_for_an_upstream_that_does_not_read(tmp_path: Path) -> None:
+async def test_an_upload_waits_for_an_upstream_that_does_not_read(tmp_path: Path, sink: Sink) -> None:
     """The gateway holds little of a body: a slow upstream slows its caller down, and then gets every byte."""
-    sink = Sink()
-    await sink.start()
     size, piece, flow = 96 * MIB, bytes(range(256)) * 256, Flow()
     async with running(tmp_path, sink, limits={"body": {"write": "100MiB"}}) as run:
         caller = await narrow(run)
@@ -52,7 +60,6 @@ async def test_an_upload_waits_for_an_upstream_that_does_not_read(tmp_path: Path
         assert 16 * MIB > held
         assert 201 == response.status
         assert (size, hashlib.sha256(piece * (size // len(piece))).digest()) == (sink.taken, sink.digest.digest())
-    await sink.stop()
 
 
 @pytest.mark.parametrize(("target", "limit"), [("/api/v2/threads", 200_000), ("/api/v2/files", 100_000)])
@@ -115,10 +122,8 @@ async def test_a_caller_that_falls_silent_in_its_body_is_told(start: Start, fram
     assert [] == [arrival for arrival in run.upstream.arrivals if arrival.complete]
 
 
-async def test_an_upstream_that_stops_taking_a_body_is_a_504(tmp_path: Path) -> None:
+async def test_an_upstream_that_stops_taking_a_body_is_a_504(tmp_path: Path, sink: Sink) -> None:
     """A stalled upstream is given up after `idle_timeout` even while the caller would go on sending."""
-    sink = Sink()
-    await sink.start()
     settings: dict[str, Any] = {"upstream": {"idle_timeout": "300ms"}, "limits": {"body": {"write": "100MiB"}}}
     async with running(tmp_path, sink, **settings) as run:
         caller = await narrow(run)
@@ -136,8 +141,6 @@ async def test_an_upstream_that_stops_taking_a_body_is_a_504(tmp_path: Path) -> 
 
         assert (504, "upstream_timeout") == (response.status, response.code)
         assert "error=connection_write_timeout" in str(response.get("proxy-status"))
-    sink.open_tap.set()
-    await sink.stop()
 
 
 async def test_a_cut_short_upload_never_looks_complete(run: Running) -> None:

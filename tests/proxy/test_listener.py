@@ -101,7 +101,7 @@ async def test_connections_are_limited(start: Start, limit: str) -> None:
     await callers[0].close()
 
     async def served() -> bool:
-        return (await run.raw(head())).status == 200
+        return bool((await run.raw(head())).status == 200)
 
     await eventually(served)
 

@@ -16,7 +16,7 @@ from gateway.core.refusal import Code, Refused
 from gateway.core.secret import Secret
 from gateway.keys.keyring import Chosen
 from gateway.proxy.pacing import Lease, Pacer
-from tests.kit import DEADLINE, KEY, TOKEN, Arrival, Running, answer, eventually, head, policy
+from tests.kit import KEY, TOKEN, Arrival, Running, answer, eventually, head, policy
 
 Start = Callable[..., Any]
 CHOSEN = Chosen("main", "1", Secret(KEY))
@@ -186,7 +186,11 @@ async def test_shares_are_as_the_weights() -> None:
     await waits(pacer, 80)
     for lease in held[:40]:
         lease.unused()
-    await waits(pacer, 40)
+
+    async def served() -> bool:
+        return 40 == got.total()
+
+    await eventually(served)
     for task in tasks:
         task.cancel()
 
@@ -253,6 +257,11 @@ def limited(left: int, seconds: float, limit: int = 60, status: int = 200, *fiel
     return answer(status, fields=("Content-Type: application/json", *told, *fields))
 
 
+async def queue_is(run: Running, length: int) -> bool:
+    """Whether so many writes wait for budget."""
+    return length == int(await run.metric("pacing_queue_length", key="main", lane="write"))
+
+
 async def write(run: Running, **parts: Any) -> Any:
     return await run.ask("POST", "/api/v2/threads", body=b"{}", **parts)
 
@@ -289,23 +298,17 @@ async def test_a_request_waits_for_the_reset_and_goes(start: Start) -> None:
 
 
 async def test_a_caller_that_waits_holds_nothing(start: Start) -> None:
-    """While it waits no connection to the upstream is taken and its body is not asked for; gone, it leaves the queue."""
+    """While it waits no connection upstream is taken and its body is not asked for; gone, it leaves the queue."""
     run = await start(pacing={"max_wait": "30s"}, upstream={"max_connections": 1})
     run.upstream.reply = limited(0, 20)
     await write(run)
     caller = await run.connect()
     await caller.send(head("POST", "/api/v2/threads", "Content-Length: 4", "Expect: 100-continue"))
 
-    async def queued() -> bool:
-        return 1.0 == await run.metric("pacing_queue_length", key="main", lane="write")
-
-    async def empty() -> bool:
-        return 0.0 == await run.metric("pacing_queue_length", key="main", lane="write")
-
-    await eventually(queued)
+    await eventually(lambda: queue_is(run, 1))
     read = await run.ask()
     await caller.close()
-    await eventually(empty)
+    await eventually(lambda: queue_is(run, 0))
 
     assert 200 == read.status
     assert ["POST", "GET"] == [arrival.method for arrival in run.upstream.arrivals]
@@ -352,8 +355,7 @@ async def test_an_upstream_that_cannot_be_reached_costs_no_budget(start: Start) 
     run.upstream.reply = limited(1, 20)
     await write(run)
     await run.upstream.stop()
-    while run.upstream.open:
-        await asyncio.sleep(0)
+    await run.upstream.until(lambda: run.upstream.open == 0)
     down = [(await write(run)).code for _ in range(3)]
 
     assert "rate_limited" not in down[1:]
@@ -364,41 +366,22 @@ async def test_callers_share_by_weight(start: Start) -> None:
     run = await start(
         policies=[policy("heavy", TOKEN, weight=3), policy("light", OTHER_TOKEN)], pacing={"max_wait": "20s"}
     )
-    go_on = asyncio.Event()
-    tokens: list[str] = []
+    went: list[bytes] = []
 
-    async def held(arrival: Arrival, writer: asyncio.StreamWriter) -> None:
-        tokens.append(arrival.body.decode())
-        await go_on.wait()
-        writer.write(limited(0, 50))
+    async def keep_waiting(arrival: Arrival, _: asyncio.StreamWriter) -> None:
+        went.append(arrival.body)
+        await asyncio.Event().wait()
 
-    run.upstream.reply = limited(8, 50, 8)
-    await run.ask("POST", "/api/v2/threads", body=b"first")
-    run.upstream.reply = held
-    first = [asyncio.create_task(run.ask("POST", "/api/v2/threads", body=b"before")) for _ in range(8)]
-    await run.upstream.until(lambda: len(tokens) == 8)
-    tasks = [
-        asyncio.create_task(run.ask("POST", "/api/v2/threads", body=name, token=token))
-        for _ in range(8)
-        for name, token in ((b"heavy", TOKEN), (b"light", OTHER_TOKEN))
-    ]
-
-    async def all_wait() -> bool:
-        return 16.0 == await run.metric("pacing_queue_length", key="main", lane="write")
-
-    await eventually(all_wait)
-    tokens.clear()
-    run.upstream.reply = limited(16, 50, 16)
-    pool = run.gateway._pacer._pools[Secret(KEY).fingerprint][Lane.WRITE]
-    for purse in pool.account._purses[Lane.WRITE]:
-        purse._remaining = 16
-    run.upstream.reply = held
-    pool.serve()
-    await run.upstream.until(lambda: len(tokens) == 8)
-    go_on.set()
-    async with asyncio.timeout(DEADLINE):
-        await asyncio.gather(*first)
+    run.upstream.reply = limited(0, 3, 8)
+    await write(run)
+    run.upstream.reply = keep_waiting
+    both = [(b"heavy", TOKEN), (b"light", OTHER_TOKEN)] * 8
+    tasks = [asyncio.create_task(run.ask("POST", "/api/v2/threads", body=name, token=token)) for name, token in both]
+    await eventually(lambda: queue_is(run, 16))
+    await run.upstream.until(lambda: len(went) == 8)
+    still_waiting = await run.metric("pacing_queue_length", key="main", lane="write")
     for task in tasks:
         task.cancel()
 
-    assert {"heavy": 6, "light": 2} == Counter(tokens)
+    assert {b"heavy": 6, b"light": 2} == Counter(went)
+    assert 8.0 == still_waiting

@@ -60,10 +60,7 @@ class StartFault(Exception): ...
 def plant() -> None:
     """Put every fault in its place."""
     _in_front(Handler, "_identify", "fault-caller", lambda request, *_: CallerFault(f"{request.headers!r}"))
-    _in_front(Handler, "refuse", "fault-refuse", lambda request, *_: CallerFault(f"{request.headers!r}"))
-    _in_front(
-        Forwarder, "forward", "fault-forward", lambda _r, _s, _t, _l, chosen, *_: ForwardFault(chosen.secret.reveal())
-    )
+    _in_front(Forwarder, "forward", "fault-forward", lambda *_: ForwardFault(KEY))
     _in_front(Handler, "_judge", "fault-judge", lambda *_: JudgeFault(KEY))
     _in_front(Connection, "data_received", "fault-answer", lambda data: AnswerFault(repr(data)))
     _in_front(Reply, "prepare", "fault-reply", lambda request: ReplyFault(f"{request.headers!r} {KEY}"))

@@ -1,0 +1,245 @@
+"""`gateway.callers.caps`: a caller's own limits, counted here or over all replicas."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.callers.caps import Caps
+from gateway.config.origin import Origin
+from gateway.core.catalog import Lane
+from gateway.core.policy import Policy
+from gateway.core.refusal import Code, Reason, Refused
+from gateway.server import Gateway
+from gateway.telemetry.log import Log
+from tests.kit import DEADLINE, KEY, Upstream, policy, running
+
+Start = Callable[..., Any]
+APP = Policy("app", reads=3, writes=2)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@contextlib.asynccontextmanager
+async def counting(store: str = "memory", **settings: Any) -> AsyncIterator[Caps]:
+    caps = Caps(store, **settings)
+    caps.prepare()
+    try:
+        yield caps
+    finally:
+        await caps.close()
+
+
+async def allowed(caps: Caps, policy: Policy, lane: Lane, tries: int) -> int:
+    """How many of so many requests are let through."""
+    count = 0
+    for _ in range(tries):
+        with contextlib.suppress(Refused):
+            await caps.spend(policy, lane)
+            count += 1
+    return count
+
+
+async def test_a_cap_is_over_any_minute() -> None:
+    """No sixty seconds hold more than the cap, wherever they begin, and room comes back request by request."""
+    clock = Clock()
+    async with counting(wall=clock) as caps:
+        granted = []
+        for now in (0.0, 50.0, 55.0, 59.9, 60.1, 60.2, 110.1):
+            clock.now = 1_800_000_000.0 + now
+            granted.append(await allowed(caps, APP, Lane.READ, 1))
+
+    assert [1, 1, 1, 0, 1, 0, 1] == granted
+
+
+async def test_a_refusal_says_exactly_when_to_come_back() -> None:
+    """Retry-After is the whole second from which on there is room, and the note names the limit of the policy."""
+    clock = Clock()
+    async with counting(wall=clock) as caps:
+        await allowed(caps, APP, Lane.WRITE, 2)
+        clock.now += 12.3
+        with pytest.raises(Refused) as caught:
+            await caps.spend(APP, Lane.WRITE)
+        clock.now += 48
+        back = await allowed(caps, APP, Lane.WRITE, 1)
+
+    refused = caught.value
+    assert (Code.RATE_LIMITED, Reason.LIMIT) == (refused.code, refused.reason)
+    assert (("Retry-After", "48"),) == refused.headers
+    assert {"limit": 2, "window": "1m"} == refused.details
+    assert "policy app: `limits.writes_per_minute: 2`" in refused.note
+    assert 1 == back
+
+
+async def test_lanes_and_callers_are_counted_apart() -> None:
+    """Writes do not use up reads, uploads are writes, and one caller's requests are not another's."""
+    async with counting(wall=Clock()) as caps:
+        reads = await allowed(caps, APP, Lane.READ, 5)
+        uploads = await allowed(caps, APP, Lane.UPLOAD, 1)
+        writes = await allowed(caps, APP, Lane.WRITE, 5)
+        others = await allowed(caps, Policy("other", reads=1), Lane.READ, 5)
+        free = await allowed(caps, Policy("free"), Lane.READ, 50)
+
+    assert (3, 1, 1, 1, 50) == (reads, uploads, writes, others, free)
+
+
+async def test_callers_that_are_silent_are_forgotten() -> None:
+    """Memory is for those who sent something in the last minute, however many have come and gone."""
+    clock = Clock()
+    async with counting(wall=clock) as caps:
+        for number in range(3000):
+            await caps.spend(Policy(f"c{number}", reads=1), Lane.READ)
+        clock.now += 61
+        for number in range(3000, 6000):
+            await caps.spend(Policy(f"c{number}", reads=1), Lane.READ)
+        storage: Any = caps._here._limiter.storage  # type: ignore[union-attr]
+
+    assert len(storage._moments) <= 3000
+
+
+async def test_a_caller_past_its_cap_is_told(start: Start) -> None:
+    """Through a whole gateway: Productlane's envelope, Retry-After, a denial in the log, and no call upstream."""
+    run = await start(policies=[policy(limits={"reads_per_minute": 2})])
+    served = [(await run.ask()).status for _ in range(2)]
+    refused, written = await run.ask(), await run.ask("POST", "/api/v2/threads", body=b"{}")
+    line = (await run.lines(3))[2]
+
+    assert [200, 200] == served
+    assert (429, "rate_limited", 200) == (refused.status, refused.code, written.status)
+    assert 59 <= int(refused.get("retry-after")) <= 60
+    assert ("deny", "limit", "app") == (line["decision"], line["reason"], line["caller"])
+    assert 3 == len(run.upstream.arrivals)
+
+
+async def test_me_counts_as_a_read(start: Start) -> None:
+    """`GET /me` is answered without Productlane, and is a request of the caller all the same."""
+    run = await start(policies=[policy(limits={"reads_per_minute": 1})])
+
+    assert [200, 429] == [(await run.ask("GET", "/api/v2/me")).status for _ in range(2)]
+
+
+# Shared over replicas, in a real Redis.
+
+needs_redis = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A Redis on a free port of loopback: its URL and its process."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
+    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL) as process:
+        try:
+            _until_open(port)
+            yield f"redis://127.0.0.1:{port}/0", process
+        finally:
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+
+
+def _until_open(port: int) -> None:
+    for _ in range(1000):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.1) as connection:
+            connection.sendall(b"PING\r\n")
+            if connection.recv(7) == b"+PONG\r\n":
+                return
+    raise AssertionError("redis-server does not come up")
+
+
+@needs_redis
+async def test_replicas_count_together(redis_server: tuple[str, Any], tmp_path: Path, upstream: Upstream) -> None:
+    """Two gateways before one Redis let through together what the policy grants, and say exactly when there is more."""
+    url, _ = redis_server
+    async with two_gateways(url, tmp_path, upstream) as ask:
+        answers = [await ask(number) for number in (0, 1, 0, 1, 1, 0)]
+
+    assert [200, 200, 200, 200, 429, 429] == [status for status, _ in answers]
+    assert all(58 <= int(retry) <= 60 for status, retry in answers if status == 429)
+
+
+@contextlib.asynccontextmanager
+async def two_gateways(url: str, folder: Path, upstream: Upstream) -> AsyncIterator[Callable[[int], Any]]:
+    """Two gateways of one configuration, in which the caller may read four times a minute."""
+    async with running(folder / "files", upstream, policies=[policy(limits={"reads_per_minute": 4})]) as run:
+        origin = Origin(folder / "files" / "gateway.yaml", {"MAIN_KEY": KEY})
+        fd = os.open(folder / "log", os.O_CREAT | os.O_WRONLY)
+        log = Log(fd)
+        gateways = [Gateway(replace(origin.load(), store=url), config="files", log=log) for _ in range(2)]
+        own = run.gateway
+        try:
+            for gateway in gateways:
+                await gateway.start()
+
+            async def ask(number: int) -> tuple[int, str | None]:
+                run.gateway = gateways[number]
+                response = await run.ask()
+                return response.status, response.get("retry-after")
+
+            yield ask
+        finally:
+            run.gateway = own
+            for gateway in gateways:
+                await gateway.stop()
+            log.close()
+            os.close(fd)
+
+
+@needs_redis
+async def test_a_redis_that_is_gone_costs_no_request(redis_server: tuple[str, Any]) -> None:
+    """Without its Redis a replica goes on with its own count, which knows what it let through before."""
+    url, process = redis_server
+    faults: list[str] = []
+    async with counting(url, on_fault=faults.append) as caps:
+        before = await allowed(caps, APP, Lane.READ, 2)
+        process.kill()
+        process.wait()
+        after = await allowed(caps, APP, Lane.READ, 3)
+
+    assert (2, 1) == (before, after)
+    assert 1 == len(faults)
+
+
+@needs_redis
+async def test_a_redis_that_hangs_costs_its_patience_once(redis_server: tuple[str, Any]) -> None:
+    """A Redis that accepts and says nothing is waited for once, then left alone for a while, and then asked again."""
+    url, process = redis_server
+    clock, faults, loop = Clock(), list[str](), asyncio.get_running_loop()
+    async with counting(url, clock=clock, on_fault=faults.append) as caps:
+        await caps.spend(APP, Lane.READ)
+        process.send_signal(signal.SIGSTOP)
+        async with asyncio.timeout(DEADLINE):
+            began = loop.time()
+            hung = await allowed(caps, APP, Lane.READ, 5)
+            took = loop.time() - began
+        process.send_signal(signal.SIGCONT)
+        while_resting = await allowed(caps, APP, Lane.WRITE, 1)
+        clock.now += 5
+        again = await allowed(caps, APP, Lane.WRITE, 5)
+
+    assert (2, 1, 1) == (hung, len(faults), while_resting)
+    # The write that was let through meanwhile is not known to Redis.
+    assert 2 == again
+    assert took < DEADLINE / 2
+
+
+async def test_no_redis_from_the_start_costs_no_request() -> None:
+    """A gateway whose Redis is not up yet serves, by its own count."""
+    async with counting("redis://127.0.0.1:9/0") as caps:
+        assert 3 == await allowed(caps, APP, Lane.READ, 5)
