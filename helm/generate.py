@@ -67,7 +67,10 @@ def notes(text: str) -> Iterator[tuple[str, Note]]:
         if found := re.match(r"( *)([A-Za-z]+):", line):
             path = [*(step for step in path if step[0] < len(found[1])), (len(found[1]), found[2])]
             parts = [yaml.safe_load(part) for part in schema]
-            yield ".".join(name for _, name in path), Note(" ".join(words), {k: v for one in parts for k, v in one.items()})
+            yield (
+                ".".join(name for _, name in path),
+                Note(" ".join(words), {k: v for one in parts for k, v in one.items()}),
+            )
         words, schema = [], []
 
 
@@ -161,7 +164,9 @@ def rows(value: Mapping[str, Any], known: Mapping[str, Note], above: str = "") -
 
 def table(text: str) -> str:
     """The table of values in Markdown."""
-    lines = [f"| `{path}` | {default} | {text} |" for path, default, text in rows(yaml.safe_load(text), dict(notes(text)))]
+    lines = [
+        f"| `{path}` | {default} | {text} |" for path, default, text in rows(yaml.safe_load(text), dict(notes(text)))
+    ]
     return "\n".join(["| value | default | what it is for |", "|---|---|---|", *lines]) + "\n"
 
 

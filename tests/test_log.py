@@ -14,7 +14,19 @@ from gateway.telemetry.record import Record
 
 FIELDS = [
     *("time", "level", "request_id", "upstream_request_id", "caller", "endpoint", "method", "status", "code", "source"),
-    *("decision", "reason", "note", "key", "slot", "lane", "wait_ms", "upstream_ms", "duration_ms", "bytes_in", "bytes_out"),
+    *(
+        "decision",
+        "reason",
+        "note",
+        "key",
+        "slot",
+        "lane",
+        "wait_ms",
+        "upstream_ms",
+        "duration_ms",
+        "bytes_in",
+        "bytes_out",
+    ),
     "trace_id",
 ]
 NOON = 1_790_000_000.25

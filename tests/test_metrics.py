@@ -38,6 +38,8 @@ LABELS = {
     "key_scopes_excess": {"key"},
     "budget_remaining": {"key", "lane"},
     "budget_limit": {"key", "lane"},
+    "pacing_wait_seconds": {"lane"},
+    "pacing_queue_length": {"key", "lane"},
     "upstream_retries_total": {"reason"},
     "caller_supplied_keys_total": {"caller", "version"},
     "config_reloads_total": {"outcome"},
@@ -80,6 +82,7 @@ def busy(metrics: Metrics) -> Metrics:
     """Metrics in which everything has happened once."""
     metrics.watch_keys(facts)
     metrics.watch_log(lambda: 7)
+    metrics.watch_queues(lambda: [("main", "write", 4), ("gone", "write", 1)])
     metrics.config_loaded(ok=True, now=1700000000.0)
     metrics.identity_lookup("main", "hit")
     metrics.upstream_retry("closed")
@@ -98,6 +101,7 @@ def busy(metrics: Metrics) -> Metrics:
             key="main",
             slot="1",
             lane="read",
+            wait_ms=120.0,
             upstream_ms=80.0,
             duration_ms=81.0,
         )

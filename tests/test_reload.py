@@ -266,7 +266,9 @@ async def test_hundreds_of_changes_under_load_lose_no_request(start: Start) -> N
         assert failed
         assert not reloads.facts.problems
         response = await run.ask()
-        assert (200, {"odd": b"odd!", "even": b"even"}[name]) == (response.status, response.body), response.head + response.body
+        assert (200, {"odd": b"odd!", "even": b"even"}[name]) == (response.status, response.body), (
+            response.head + response.body
+        )
     done.set()
     await asyncio.gather(*loads)
 

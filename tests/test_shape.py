@@ -15,7 +15,18 @@ SOURCE = Path(gateway.__file__).parent
 TESTS = Path(__file__).parent
 
 # Rooms from the top floor down. An import goes to a lower floor or stays in its room, and never crosses a floor.
-FLOORS = {"cli": 6, "server": 5, "reload": 4, "legs": 4, "proxy": 3, "admin": 3, "callers": 2, "keys": 2, "config": 1, "simulator": 1}
+FLOORS = {
+    "cli": 6,
+    "server": 5,
+    "reload": 4,
+    "legs": 4,
+    "proxy": 3,
+    "admin": 3,
+    "callers": 2,
+    "keys": 2,
+    "config": 1,
+    "simulator": 1,
+}
 GROUND = {"core": 0, "telemetry": 0, "process": 0}
 RANK = {"__main__": 7} | FLOORS | GROUND
 
@@ -29,6 +40,7 @@ PURE = {
     "functools",
     "hashlib",
     "heapq",
+    "math",
     "hmac",
     "ipaddress",
     "itertools",

@@ -39,3 +39,31 @@ def test_memory_is_bounded_whatever_names_come(pairs: list[tuple[str, str]]) -> 
 
     assert len(uses) <= 6
     assert len(pairs) == sum(use.allowed for use in uses)
+
+
+def test_what_a_removed_caller_used_can_be_seen_for_a_week() -> None:
+    """A policy that was removed by mistake can be written anew from what its caller used; then it is forgotten."""
+    now = 0.0
+    usage = Usage(clock=lambda: now)
+    for caller in ("billing", "gone", "-", "other"):
+        usage.count(Record(caller=caller, endpoint="GET /companies", decision="allow"))
+    now = 7 * 86_400.0
+    usage.prune({"billing"})
+    within = usage.callers
+    now += 1
+    usage.prune({"billing"})
+
+    assert ("billing", "gone", "-", "other") == within
+    assert ("billing", "-", "other") == usage.callers
+
+
+def test_what_is_forgotten_makes_room() -> None:
+    """Callers that come and go do not use up what there is room for."""
+    now = 0.0
+    usage = Usage(clock=lambda: now, bound=1)
+    usage.count(Record(caller="gone", endpoint="GET /companies", decision="allow"))
+    now = 8 * 86_400.0
+    usage.prune({"new"})
+    usage.count(Record(caller="new", endpoint="GET /companies", decision="allow"))
+
+    assert ("new",) == usage.callers

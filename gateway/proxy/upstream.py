@@ -213,7 +213,7 @@ class Upstream:
             if not pump.done():
                 pump.cancel()
             await asyncio.gather(pump, return_exceptions=True)
-            if answer.done() and not answer.cancelled():
+            if not answer.cancel() and not answer.cancelled():
                 answer.exception()  # Seen, so that the loop does not report it as lost.
             if not connection.complete:
                 # The pump may have taken the deadline away after the answer had begun.

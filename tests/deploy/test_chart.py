@@ -169,7 +169,12 @@ def test_what_can_change_is_mounted_as_a_folder(shape: str) -> None:
 def test_a_change_of_configuration_restarts_nothing() -> None:
     """Another policy gives another ConfigMap and the same Deployment, so pods stay and read it anew."""
     other = template(
-        "4", CHART / "ci" / "minimal-values.yaml", "--set", "policies.billing.mode=audit", "--set", "config.log.level=debug"
+        "4",
+        CHART / "ci" / "minimal-values.yaml",
+        "--set",
+        "policies.billing.mode=audit",
+        "--set",
+        "config.log.level=debug",
     )
     changed, before = manifests(other.stdout), rendered("4", "minimal")
 
@@ -228,7 +233,11 @@ def test_the_service_leads_to_traffic_alone() -> None:
 
 @pytest.mark.parametrize(
     ("shape", "ports"),
-    [("minimal", [[53, 53], [443]]), ("central", [[53, 53], [443], [6380], [443, 6443]]), ("tls", [[53, 53], [443], [6379]])],
+    [
+        ("minimal", [[53, 53], [443]]),
+        ("central", [[53, 53], [443], [6380], [443, 6443]]),
+        ("tls", [[53, 53], [443], [6379]]),
+    ],
 )
 def test_the_gateway_reaches_what_it_needs_and_nothing_else(shape: str, ports: list[list[int]]) -> None:
     """Out go DNS and Productlane; Redis where there is one; the API server where Kubernetes callers are on."""

@@ -73,7 +73,9 @@ def test_only_what_is_copied_gets_into_the_build() -> None:
 def test_the_image_is_as_its_description_says(tar: Path) -> None:
     """User, entry point, ports and labels are those that deployments count on."""
     check = tool("deploy", "bin", "container-structure-test")
-    done = run(check, "test", "--driver", "tar", "--image", tar, "--config", "deploy/image/structure.yaml", "--output", "json")
+    done = run(
+        check, "test", "--driver", "tar", "--image", tar, "--config", "deploy/image/structure.yaml", "--output", "json"
+    )
     result = json.loads(done.stdout)
 
     assert (0, result["Total"]) == (result["Fail"], result["Pass"])
@@ -85,7 +87,9 @@ def test_no_tool_to_build_is_left(tar: Path) -> None:
     with tarfile.open(tar) as outer:
         layers = [one for one in outer.getnames() if one.endswith(".tar")]
         names = {name for layer in layers for name in _names(outer, layer)}
-    left = re.compile(r"(^|/)(pip3?|ensurepip|setuptools|hatchling|wheel)(/|-[0-9]|$)|^(src|dist|build)/|bin/(gcc|cc|ld|strip|make)$")
+    left = re.compile(
+        r"(^|/)(pip3?|ensurepip|setuptools|hatchling|wheel)(/|-[0-9]|$)|^(src|dist|build)/|bin/(gcc|cc|ld|strip|make)$"
+    )
 
     assert "opt/gateway/bin/productlane-gateway" in names
     assert [] == sorted(name for name in names if left.search(name))
@@ -159,7 +163,9 @@ def test_the_health_check_sees_a_gateway_that_answers() -> None:
     script = command["Test"][4]
     healthy = ["-I", "-c", f"{SERVER}\n{script}"]
 
-    assert 0 == podman("run", "--rm", "--network=none", "--entrypoint", command["Test"][1], image(), *healthy).returncode
+    assert (
+        0 == podman("run", "--rm", "--network=none", "--entrypoint", command["Test"][1], image(), *healthy).returncode
+    )
     assert 1 == podman(
         "run", "--rm", "--network=none", "--entrypoint", command["Test"][1], image(), "-I", "-c", script, check=False
     ).returncode  # fmt: skip

@@ -164,7 +164,9 @@ def uses(egress: Egress, slot: int) -> float:
     """When the secret in a place of the key was last used, after one more call; 0 for never."""
     ask(f"{egress.url}/threads", TOKEN)
     text = ask(f"{egress.admin_url}/metrics")[1]
-    found = re.search(rf'^productlane_gateway_key_last_used_timestamp_seconds{{key="main",slot="{slot}"}} (\S+)$', text, re.M)
+    found = re.search(
+        rf'^productlane_gateway_key_last_used_timestamp_seconds{{key="main",slot="{slot}"}} (\S+)$', text, re.M
+    )
     return float(found[1]) if found else 0.0
 
 
@@ -241,7 +243,9 @@ def test_an_app_calls_through_its_sidecar(variant: str, upstream: str, tmp_path:
     app["env"] += [{"name": "TRAFFIC", "value": str(traffic)}, {"name": "ADMIN", "value": str(admin)}]
     app["securityContext"]["runAsGroup"] = GROUP
     with played(name, pod):
-        eventually(30, lambda: podman("inspect", "--format={{.State.Status}}", f"{name}-app").stdout.strip() == "exited")
+        eventually(
+            30, lambda: podman("inspect", "--format={{.State.Status}}", f"{name}-app").stdout.strip() == "exited"
+        )
         told = podman("logs", f"{name}-app").stdout
 
     assert "200 403 no key" == told.strip()

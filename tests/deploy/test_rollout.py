@@ -70,7 +70,10 @@ class Generation:
     async def status(self) -> int:
         """What /readyz answers; 0 where nobody does."""
         try:
-            async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{self.admin}/readyz") as answer:
+            async with (
+                aiohttp.ClientSession() as session,
+                session.get(f"http://127.0.0.1:{self.admin}/readyz") as answer,
+            ):
                 return answer.status
         except aiohttp.ClientError:
             return 0
@@ -99,7 +102,9 @@ async def generation(folder: Path, upstream: str) -> AsyncIterator[Generation]:
     (place / "policies" / "app.yaml").write_text(yaml.safe_dump(policy))
     command = ["-m", "gateway", "serve", "--config", str(place / "gateway.yaml"), "--log-level", "warning"]
     environ = {**os.environ, "MAIN_KEY": SECRET}
-    process = await asyncio.create_subprocess_exec(sys.executable, *command, cwd=ROOT, env=environ, stdout=PIPE, stderr=PIPE)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *command, cwd=ROOT, env=environ, stdout=PIPE, stderr=PIPE
+    )
     made = Generation(traffic, admin, process)
     try:
         async with asyncio.timeout(DEADLINE):

@@ -154,7 +154,9 @@ def test_the_example_cluster_fits_together() -> None:
     service = only(objects, "Service", "productlane-gateway")
     url = f"http://{service['metadata']['name']}.{service['metadata']['namespace']}.svc/api/v2"
     callers = [only(objects, "Deployment", name) for name in ("billing", "support-bot")]
-    allowed = only(objects, "NetworkPolicy", "productlane-gateway")["spec"]["ingress"][0]["from"][0]["namespaceSelector"]
+    allowed = only(objects, "NetworkPolicy", "productlane-gateway")["spec"]["ingress"][0]["from"][0][
+        "namespaceSelector"
+    ]
     namespaces = {one["metadata"]["name"]: one["metadata"]["labels"] for one in objects if one["kind"] == "Namespace"}
     policy = only(objects, "ConfigMap", "productlane-gateway-policies")["data"]["billing.yaml"]
 

@@ -1,6 +1,7 @@
 """`gateway.proxy.body`: uploads are bounded, in size and in silence, and never piled up."""
 
 import asyncio
+import gc
 import hashlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -107,6 +108,24 @@ async def test_an_upload_that_grows_too_large_never_looks_complete(start: Start)
     assert (413, "payload_too_large") == (response.status, response.code)
     assert b"\r\n0\r\n\r\n" not in run.upstream.received
     assert [] == [arrival for arrival in run.upstream.arrivals if arrival.complete]
+
+
+async def test_a_refused_upload_leaves_no_loose_end(start: Start) -> None:
+    """An answer that nobody waits for any more is not reported as an error that was overlooked."""
+    reported: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["message"]))
+    run = await start(limits={"body": {"write": 100_000}})
+    caller = await run.connect()
+    await caller.send(head("POST", "/api/v2/threads", "Transfer-Encoding: chunked") + b"5\r\nhello\r\n")
+    await run.upstream.until(lambda: b"hello" in run.upstream.received)
+    await caller.send(b"%x\r\n%b\r\n" % (200_000, b"x" * 200_000))
+    response = await caller.response()
+    await run.upstream.until(lambda: run.upstream.open == 0)
+    await caller.close()
+    gc.collect()
+
+    assert 413 == response.status
+    assert [] == [message for message in reported if "never retrieved" in message]
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 1000", "Content-Length: 1000000", "Transfer-Encoding: chunked"])

@@ -1,0 +1,24 @@
+"""The command follows its files: a policy that is put there counts, and SIGHUP ends nothing."""
+
+import signal
+from pathlib import Path
+
+import yaml
+
+from tests.kit import Upstream, policy
+from tests.served import serving
+
+
+async def test_the_command_follows_its_files(tmp_path: Path, upstream: Upstream) -> None:
+    """`serve` takes a changed policy up by itself, and answers `kill -HUP` in its log where nothing has changed."""
+    async with serving(tmp_path, upstream) as served:
+        before = await served.ask()
+        served.process.send_signal(signal.SIGHUP)
+        await served.until_said(b'"outcome":"unchanged"')
+        (tmp_path / "policies" / ".new").write_text(yaml.safe_dump(policy(scopes=["contacts:read"])))
+        (tmp_path / "policies" / ".new").replace(next((tmp_path / "policies").glob("*.yaml")))
+        await served.until_said(b'"event":"policy_change"')
+        after = await served.ask()
+        status = await served.end()
+
+    assert (200, 403, 0) == (before.status, after.status, status)
