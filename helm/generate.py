@@ -104,7 +104,7 @@ def own_schema(kind: str, prefix: str) -> dict[str, Any]:
 def _with_plain_patterns(schema: Any) -> Any:
     """A schema without lookahead, which Go's expressions (RE2) have not.
 
-    One that opens a pattern becomes a ``not`` beside it. Deeper ones go: the gateway refuses at its start what they say.
+    One that opens a pattern becomes a ``not`` beside it. Deeper ones go: the gateway itself refuses what they say.
     """
     if isinstance(schema, list):
         return [_with_plain_patterns(entry) for entry in schema]

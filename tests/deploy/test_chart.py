@@ -194,7 +194,7 @@ def test_the_gateway_takes_the_configuration_that_the_chart_writes(shape: str, t
             (folder / name).write_text(text)
     text = (tmp_path / "gateway.yaml").read_text().replace("/etc/gateway-policies", str(tmp_path / "policies"))
     folder = tmp_path / "keys"
-    for path in re.findall(r"file:/run/secrets/(\S+)", text) + ["tls.crt", "tls.key", "ca.crt"]:
+    for path in [*re.findall(r"file:/run/secrets/(\S+)", text), "tls.crt", "tls.key", "ca.crt"]:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(f"pl_v2_{len(path):0>20}")
         (folder / path).chmod(0o600)

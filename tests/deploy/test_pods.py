@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from tests.deploy.kubelet import GROUP, playable, stream, write_volume
-from tests.deploy.tools import ROOT, Manifest, eventually, image, manifests, only, podman, pod_specs, template
+from tests.deploy.tools import ROOT, Manifest, eventually, image, manifests, only, pod_specs, podman, template
 from tests.deploy.upstream import KEY, NEXT_KEY, ask, free_ports, productlane
 
 TOKEN = "plgw_for-the-deploy-tests"
@@ -165,7 +165,7 @@ def uses(egress: Egress, slot: int) -> float:
     ask(f"{egress.url}/threads", TOKEN)
     text = ask(f"{egress.admin_url}/metrics")[1]
     found = re.search(
-        rf'^productlane_gateway_key_last_used_timestamp_seconds{{key="main",slot="{slot}"}} (\S+)$', text, re.M
+        rf'^productlane_gateway_key_last_used_timestamp_seconds{{key="main",slot="{slot}"}} (\S+)$', text, re.MULTILINE
     )
     return float(found[1]) if found else 0.0
 

@@ -10,6 +10,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import yaml
@@ -137,7 +138,7 @@ class Load:
 
     async def _call(self, session: aiohttp.ClientSession, *, write: bool) -> None:
         url = f"http://127.0.0.1:{self.port}/api/v2/threads"
-        body = {"json": {"contact_email": "a@example.com", "title": "t", "text": "x" * 2000}} if write else {}
+        body: Any = {"json": {"contact_email": "a@example.com", "title": "t", "text": "x" * 2000}} if write else {}
         try:
             async with session.request("POST" if write else "GET", url, **body) as answer:
                 text = await answer.text()

@@ -1,4 +1,7 @@
-"""What `helm test` asks the gateway, through its Service. Environment: GATEWAY, ALLOWED, DENIED; TOKEN_FILE, CA_FILE, ANONYMOUS."""
+"""What `helm test` asks the gateway, through its Service.
+
+Environment: GATEWAY, ALLOWED, DENIED; TOKEN_FILE, CA_FILE, ANONYMOUS.
+"""
 
 import json
 import os
