@@ -48,7 +48,7 @@ class AccessLog:
 
 
 def read_access_log(lines: Iterable[bytes], into: AccessLog | None = None) -> AccessLog:
-    """Count the lines of a log in JSON. What stands before the first ``{``, as `kubectl logs --prefix` puts it, is cut."""
+    """Count the lines of a log in JSON. What stands before the first ``{`` is cut."""
     log = into or AccessLog()
     decode = msgspec.json.Decoder(_Line).decode
     for text in lines:
