@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.config.snapshot import Key, Slot
+from gateway.config.snapshot import IdentitySettings, Key, Slot
 from gateway.core.promotion import Read
 from gateway.core.refusal import Code, Refused
 from gateway.core.secret import Secret
@@ -203,6 +203,21 @@ async def test_an_outage_of_me_delays_a_promotion_and_no_more(
     assert {"1": "active", "replaced": "standby"} == states(keyring)
 
 
+async def test_a_question_on_its_way_is_not_put_twice(productlane: Productlane, clock: Clock) -> None:
+    """While `/me` is slow, what happens to a key meanwhile starts no second look-up of the same secret."""
+    looked: list[str] = []
+    async with asking(productlane.url, clock, on_lookup=lambda name, _: looked.append(name)) as identities:
+        keyring = Keyring({"support": key("support", A)}, identities, clock=clock, prefetch=True)
+        productlane.gate.clear()
+        first = asyncio.create_task(keyring.keeper.verify())
+        await productlane.reached(1)
+        await keyring.keeper.verify()
+        productlane.gate.set()
+        await first
+
+    assert ["support"] == looked
+
+
 async def test_a_question_on_its_way_is_not_asked_twice(keyring: Keyring, productlane: Productlane, told: Told) -> None:
     """While `/me` is slow, one question about a secret is on its way, and no second one."""
     productlane.gate.clear()
@@ -215,6 +230,46 @@ async def test_a_question_on_its_way_is_not_asked_twice(keyring: Keyring, produc
         await told.until(lambda: bool(told.changes))
 
     assert 1 == len(productlane.asked)
+
+
+async def test_a_recheck_asks_productlane_and_no_memory(productlane: Productlane, clock: Clock) -> None:
+    """However long identities are remembered, a revoked secret that stands by is found out within minutes."""
+    settings = IdentitySettings(ttl=86_400.0, refused_ttl=10.0, stale_if_error=0.0, prefetch=False)
+    async with asking(productlane.url, clock, settings=settings) as identities:
+        keyring = Keyring({"support": key("support", A, B)}, identities, clock=clock)
+        await keyring.prefetch()
+        productlane.statuses[B.reveal()] = 401
+        clock.now += 361
+        await keyring.keeper.verify()
+
+        assert {"1": "active", "2": "rejected"} == states(keyring)
+
+
+async def test_a_recheck_that_fails_is_tried_again_soon(
+    keyring: Keyring, productlane: Productlane, clock: Clock
+) -> None:
+    """A fault of `/me` says nothing of a good secret: it serves on, and is asked about again within seconds."""
+    await keyring.keeper.verify()
+    productlane.status = 503
+    clock.now += 361
+    await keyring.keeper.verify()
+    productlane.statuses[A.reveal()] = 401
+    serving = states(keyring)
+    clock.now += 2
+    await keyring.keeper.verify()
+
+    assert ({"1": "active"}, {"1": "rejected"}) == (serving, states(keyring))
+
+
+async def test_use_of_what_is_gone_is_forgotten(keyring: Keyring) -> None:
+    """However often a key rotates, nothing piles up in memory."""
+    for secret in (A, B, C, A, B, C):
+        write(keyring, secret)
+        await keyring.keeper.verify()
+        keyring.used(await keyring.choose(ROUTE, permit()))
+    (held,) = keyring.keeper.held
+
+    assert (2, 2) == (len(held._uses), len(held.rotation.known))
 
 
 async def test_a_slow_question_does_not_hold_up_another(

@@ -78,9 +78,17 @@ def _targets(target: _Target) -> Iterator[_Target]:
     except OSError as error:
         yield _Target(target.host, target.port, fault=f"the name does not resolve: {error.strerror}")
         return
-    kinds = {family for family, *_ in found}
-    kind = socket.AF_INET if socket.AF_INET in kinds else socket.AF_INET6
-    yield from dict.fromkeys(_Target(str(place[0]), target.port) for family, _, _, _, place in found if family == kind)
+    addresses = one_kind((family, str(place[0])) for family, _, _, _, place in found)
+    yield from (_Target(address, target.port) for address in addresses)
+
+
+def one_kind(found: Iterable[tuple[int, str]]) -> list[str]:
+    """Of pairs of address family and address the addresses that stand for a replica each: IPv4, or else all others."""
+    found = list(found)
+    kinds = {kind for kind, _ in found}
+    return list(
+        dict.fromkeys(address for kind, address in found if kind == socket.AF_INET or socket.AF_INET not in kinds)
+    )
 
 
 def _ask(target: _Target) -> Answered:

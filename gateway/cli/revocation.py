@@ -15,7 +15,7 @@ _OF_NO_USE: Final = frozenset({"rejected", "unsupported", "wrong_workspace"})
 class Sighting:
     """One place of a key at one replica. Times are Unix seconds by that replica's clock; ``now`` is when it answered.
 
-    ``started`` is when the replica started: of what was before, it knows nothing.
+    ``since`` is when the replica first held the value: of what was before, it knows nothing.
     """
 
     replica: str
@@ -32,13 +32,12 @@ class Sighting:
     since: float
     last_used: float | None
     requests: int
-    started: float
     now: float
 
     @property
     def idle_for(self) -> float:
         """For how many seconds at least it was not used, as far as this replica can know."""
-        return self.now - (self.last_used if self.last_used is not None else max(self.started, self.since))
+        return self.now - (self.since if self.last_used is None else self.last_used)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ class Secret:
 
 def sightings(replica: str, status: Mapping[str, Any]) -> list[Sighting]:
     """What one replica's ``/status.json`` says. Raises KeyError, TypeError or ValueError where it is not one."""
-    started, now = _moment(status["started"]), _moment(status["now"])
+    now = _moment(status["now"])
     return [
         Sighting(
             replica=replica,
@@ -103,10 +102,9 @@ def sightings(replica: str, status: Mapping[str, Any]) -> list[Sighting]:
             scopes=tuple(slot["scopes"] or ()),
             note=slot["note"] or "",
             fault=slot["fault"] or "",
-            since=started if slot["since"] is None else _moment(slot["since"]),
+            since=now if slot["since"] is None else _moment(slot["since"]),
             last_used=None if slot["last_used"] is None else _moment(slot["last_used"]),
             requests=slot["requests_last_hour"],
-            started=started,
             now=now,
         )
         for key in status["keys"]

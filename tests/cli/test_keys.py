@@ -1,12 +1,13 @@
 """`keys`: the secrets of running gateways, by the real command over real admin listeners."""
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from gateway.cli.replicas import BadAddress, ask_all
+from gateway.cli.replicas import BadAddress, ask_all, one_kind
 from tests.cli.command import run
 from tests.kit import KEY, OTHER_KEY, Running, Upstream
 
@@ -112,5 +113,7 @@ def test_a_name_stands_for_its_addresses() -> None:
     """A name is resolved, and one of both kinds of address counts once."""
     assert ["127.0.0.1:1"] == [answer.replica for answer in ask_all(["http://localhost:1"])]
     assert ["127.0.0.1:9090", "[::1]:2"] == [answer.replica for answer in ask_all(["127.0.0.1", "[::1]:2"])]
+    both = [(socket.AF_INET6, "fd00::1"), (socket.AF_INET, "10.0.0.1"), (socket.AF_INET, "10.0.0.1")]
+    assert (["10.0.0.1"], ["fd00::1"]) == (one_kind(both), one_kind(both[:1]))
     with pytest.raises(BadAddress):
         ask_all(["ftp://localhost"])

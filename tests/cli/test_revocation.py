@@ -23,7 +23,6 @@ CURRENT = Sighting(
     since=NOW - 5 * HOUR,
     last_used=NOW - 1,
     requests=120,
-    started=NOW - 90 * HOUR,
     now=NOW,
 )
 PREVIOUS = replace(
@@ -109,7 +108,7 @@ def test_a_replica_that_does_not_answer_counts_as_using_it() -> None:
 
 def test_a_replica_that_has_just_started_knows_nothing_of_before() -> None:
     """A replica that never used a secret vouches only for the time that it has been running."""
-    young = replace(PREVIOUS, last_used=None, since=NOW - 600, started=NOW - 600)
+    young = replace(PREVIOUS, last_used=None, since=NOW - 600)
     old = replace(PREVIOUS, last_used=None)
 
     assert not advice(CURRENT, young)["oldo"][0]

@@ -228,6 +228,37 @@ def test_of_replaced_values_the_one_that_serves_stays() -> None:
     )
 
 
+def test_a_good_standby_that_was_displaced_stays() -> None:
+    """A good secret in the second place stays in memory as well when another one is written over it."""
+    both = told(told(key(A, B), A, GOOD), B, GOOD)
+
+    assert {"1": "active", "2": "unverified", REPLACED: "standby"} == states(written(both, A, C))
+
+
+def test_of_two_that_are_displaced_the_one_that_serves_stays() -> None:
+    """When both files are written at once, the secret that serves goes on, even where another carries as much."""
+    other = Finding(None, "wks_1", frozenset({"threads:write"}))
+    both = told(told(doubt(key(A, B), A, 0), B, NARROW), A, other, now=1)
+    after = written(both, C, D)
+
+    assert B == both.current == after.current
+
+
+def test_a_new_first_secret_does_not_bring_the_second_to_serve() -> None:
+    """While a new first secret is verified, the old first one goes on before the second."""
+    both = told(told(key(A, B), A, GOOD), B, GOOD)
+    rewritten = written(both, C, B)
+
+    assert (A, (A, B, C)) == (rewritten.current, candidates(rewritten))
+
+
+def test_a_secret_of_another_workspace_is_no_measure() -> None:
+    """What a foreign secret carries holds none back."""
+    rotation = told(told(key(A, B), A, NARROW), B, FOREIGN)
+
+    assert SUFFICES == rank_of(rotation, A)
+
+
 def test_a_value_that_moves_keeps_what_is_known_of_it() -> None:
     """Copying the old secret to the second file, as operators do, asks nothing anew and holds it once."""
     rotated = told(written(told(key(A, D), A, GOOD), B, D), B, GOOD)
@@ -262,6 +293,7 @@ def test_a_pin_decides_about_the_workspace() -> None:
 
     assert ({"1": "wrong_workspace", "2": "active"}, B) == (states(pinned), pinned.current)
     assert ({"1": "active", "2": "wrong_workspace"}, A) == (states(moved), moved.current)
+    assert A == arrange(pinned, reads(A, B), 0, pin=None, needed=NEEDED).current
 
 
 def test_without_a_pin_the_workspace_stays_what_it_was() -> None:
