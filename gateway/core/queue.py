@@ -42,7 +42,6 @@ class FairQueue(Generic[T]):
     def __init__(self) -> None:
         self._flows: Final[dict[str, _Flow[T]]] = {}
         self._order: Final[list[tuple[int, int, str]]] = []
-        self._ahead: Final[dict[str, int]] = {}
         self._lengths: Final = dict.fromkeys(Lane, 0)
         self._total = 0
         self._at = 0
@@ -60,7 +59,7 @@ class FairQueue(Generic[T]):
         self._arrivals += 1
         flow = self._flows.get(caller)
         if flow is None:
-            flow = self._flows[caller] = _Flow(max(self._at, self._ahead.pop(caller, 0)))
+            flow = self._flows[caller] = _Flow(self._at)
             heapq.heappush(self._order, (flow.at, self._arrivals, caller))
         flow.stride = _STRIDE // weight
         flow.waiting.setdefault(lane, OrderedDict())[item] = self._arrivals
@@ -84,7 +83,8 @@ class FairQueue(Generic[T]):
             elif any(flow.waiting.values()):
                 passed.append(entry)
             else:
-                self._leave(entry[2])
+                # It has nothing waiting, and its turn has come: it is no further than those who come anew.
+                del self._flows[entry[2]]
         for entry in passed:
             heapq.heappush(self._order, entry)
         self._forget_if_empty()
@@ -102,15 +102,9 @@ class FairQueue(Generic[T]):
         self._lengths[lane] -= 1
         self._total -= 1
 
-    def _leave(self, caller: str) -> None:
-        flow = self._flows.pop(caller)
-        if flow.at > self._at:
-            self._ahead[caller] = flow.at
-
     def _forget_if_empty(self) -> None:
         """With nobody waiting there is no contention left to be fair about, and memory is given back."""
         if not self._total:
             self._flows.clear()
             self._order.clear()
-            self._ahead.clear()
             self._at = 0
