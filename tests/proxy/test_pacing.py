@@ -285,7 +285,7 @@ async def test_a_spent_key_is_told_with_its_reset(start: Start) -> None:
 async def test_a_request_waits_for_the_reset_and_goes(start: Start) -> None:
     """A caller does not notice more of a spent minute than that its answer takes longer; log and metrics tell."""
     run = await start()
-    run.upstream.reply = limited(0, 0.0)
+    run.upstream.reply = limited(0, 1.0)
     await write(run)
     run.upstream.reply = limited(59, 60.0)
     response = await write(run)
