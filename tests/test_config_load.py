@@ -373,3 +373,37 @@ def test_keys_without_any_secret_are_a_problem_and_with_one_are_not(folder: Path
         f"{folder}/gateway.yaml:3: keys.support.secrets[0]: the file {folder}/none does not exist",
         f"{folder}/gateway.yaml:3: keys.support.secrets[1]: the variable SUPPORT is not set",
     ] == problems
+
+
+def test_offline_needs_nothing_but_policies_and_catalog(folder: Path) -> None:
+    """A reviewer without keys and certificates gets the same policies, routes and catalog, and no secret."""
+    (folder / "gateway.yaml").write_text(WHOLE)
+    whole = load(folder / "gateway.yaml", environ=ENVIRON)
+    offline = load(folder / "gateway.yaml", environ=ENVIRON, offline=True)
+    for name in ("ca.pem", "tls.crt", "tls.key"):
+        (folder / name).unlink(missing_ok=True)
+    bare = load(folder / "gateway.yaml", environ={}, offline=True)
+
+    assert not any(slot.secret for snapshot in (offline, bare) for key in snapshot.keys.values() for slot in key.slots)
+    for name in ("policies", "callers", "upstream", "identity", "limits"):
+        assert getattr(whole, name) == getattr(bare, name)
+    assert whole.routes.all == bare.routes.all
+    assert {name: len(key.slots) for name, key in whole.keys.items()} == {
+        name: len(key.slots) for name, key in bare.keys.items()
+    }
+
+
+def test_offline_hides_no_other_problem(folder: Path) -> None:
+    """What is wrong with the text of the files is told offline too."""
+    (folder / "gateway.yaml").write_text(f"{WHOLE}\nnonsense: 1\n")
+
+    with pytest.raises(ConfigError) as raised:
+        load(folder / "gateway.yaml", environ={}, offline=True)
+    assert ["nonsense"] == [problem.where for problem in raised.value.problems]
+
+
+def test_a_sidecar_can_be_explained_without_its_key() -> None:
+    """Its scopes are enough."""
+    snapshot = load(None, environ={"PRODUCTLANE_SCOPES": "threads:read"}, offline=True)
+
+    assert frozenset({"threads:read"}) == snapshot.policies["sidecar"].scopes

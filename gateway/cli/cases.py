@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.settings import REFUSED, unusable
+from gateway.cli.settings import REFUSED, json_option, print_json, unusable
 from gateway.cli.table import table
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Take the folder and the catalog's extra endpoints from this gateway.yaml; its secrets are not read.",
 )
-def test(folder: Path | None, config: Path | None) -> None:
+@json_option
+def test(folder: Path | None, config: Path | None, as_json: bool) -> None:
     """Hold policies against their truth tables.
 
     Beside a policy `billing.yaml`, the file `billing.cases.yaml` says what requests must come to:
@@ -52,10 +53,13 @@ def test(folder: Path | None, config: Path | None) -> None:
     catalog, sets = policy_sets(folder, config, problems)
     tables = [table for files in sets for table in _tables(files, problems)]
     if problems:
-        unusable(problems)
+        unusable(problems, as_json=as_json)
     today = datetime.now(UTC).date()
     reports = [_report(file, cases, catalog, today) for file, cases in tables]
-    click.echo(_told(reports))
+    if as_json:
+        print_json(_facts(reports))
+    else:
+        click.echo(_told(reports))
     if any(report.failures for report in reports):
         raise SystemExit(REFUSED)
 
@@ -128,6 +132,32 @@ def _report(file: "PolicyFile", cases: "tuple[Case, ...] | None", catalog: "Cata
     if cases is None:
         return Report(file, None, ())
     return Report(file, len(cases), tuple(failures(cases, file.policy, catalog, today)))
+
+
+def _facts(reports: Iterable[Report]) -> dict[str, object]:
+    reports = list(reports)
+    return {
+        "ok": not any(report.failures for report in reports),
+        "policies": [
+            {
+                "file": str(report.file.file),
+                "caller": report.file.policy.caller,
+                "rows": report.rows,
+                "failures": [
+                    {
+                        "file": str(report.file.cases),
+                        "line": failure.case.line,
+                        "request": f"{failure.case.method} {failure.case.path}",
+                        "expected": failure.case.verdict,
+                        "found": failure.found,
+                        "why": failure.why,
+                    }
+                    for failure in report.failures
+                ],
+            }
+            for report in reports
+        ],
+    }
 
 
 def _told(reports: Iterable[Report]) -> str:

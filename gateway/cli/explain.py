@@ -1,5 +1,7 @@
 """The command that says what the gateway would answer to a request, and why, without sending it."""
 
+from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -10,6 +12,7 @@ from gateway.cli.settings import REFUSED, config_option, fail, json_option, load
 from gateway.cli.table import listed, table
 
 if TYPE_CHECKING:
+    from gateway.cli.online import KeyReport
     from gateway.config.snapshot import Snapshot
     from gateway.core.policy import Policy
     from gateway.core.refusal import Refused
@@ -23,32 +26,37 @@ Facts: TypeAlias = dict[str, Any]
 @click.argument("method")
 @click.argument("path")
 @config_option
+@click.option("--online", is_flag=True, help="Ask Productlane's /me which scopes each key carries now.")
 @json_option
-def explain(caller: str, method: str, path: str, config: Path | None, as_json: bool) -> None:
+def explain(caller: str, method: str, path: str, config: Path | None, online: bool, as_json: bool) -> None:
     """Say what a caller's request would come to, and why.
 
     PATH is the API's, with /api/v2 before it or without; a query may follow. Decided by the very functions that serve
-    requests, in their order, from the files alone: nothing is sent.
+    requests, in their order. The request itself is never sent. Without --online the files alone are read and no secret
+    is needed; with it, each key's scopes are asked for as `serve` asks, so that the key is the one that would serve.
 
     \b
         productlane-gateway explain --caller billing POST /companies/c_1/merge
+        productlane-gateway explain --caller billing GET /companies --online --json
 
-    Told are the verdict, the status and code of a refusal and what would change it, what in the policy decided, the
-    endpoint with its scopes, the route and its keys.
+    Told are the verdict, the status and code of a refusal and what would change it, every rule up to the one that
+    decided, and the routes and keys that might have served it, each with why it does or why not. What `mode: audit`
+    alone lets through counts as allowed, and is told as would_deny.
 
     Exit status: 0 where the request is allowed, 1 where it is refused, 2 where the configuration has problems or
     there is no such caller.
     """
     if not (method.isascii() and method.isalpha() and method.isupper()):
         raise click.BadParameter("methods are written in capitals, as GET", param_hint="METHOD")
-    snapshot = loaded(config, as_json=as_json)
+    snapshot = loaded(config, as_json=as_json, offline=not online)
     policy = snapshot.policies.get(caller)
     if policy is None:
         from gateway.config.problem import did_you_mean, shown
 
         known = f"; there are {', '.join(sorted(snapshot.policies))}"
         fail(f"no policy is of caller {shown(caller)}{did_you_mean(caller, snapshot.policies) or known}")
-    facts = explained(snapshot, policy, method, path, datetime.now(UTC).date())
+    reports = _ask(snapshot) if online else None
+    facts = explained(snapshot, policy, method, path, datetime.now(UTC).date(), reports)
     if as_json:
         print_json(facts)
     else:
@@ -57,8 +65,28 @@ def explain(caller: str, method: str, path: str, config: Path | None, as_json: b
         raise SystemExit(REFUSED)
 
 
-def explained(snapshot: "Snapshot", policy: "Policy", method: str, path: str, today: date) -> Facts:
-    """Everything that can be said of a request before it is sent. ``today`` is in UTC."""
+def _ask(snapshot: "Snapshot") -> "list[KeyReport]":
+    import asyncio
+
+    from gateway.cli.online import ask
+
+    return asyncio.run(ask(snapshot))
+
+
+def explained(
+    snapshot: "Snapshot",
+    policy: "Policy",
+    method: str,
+    path: str,
+    today: date,
+    reports: "Iterable[KeyReport] | None" = None,
+) -> Facts:
+    """Everything that can be said of a request before it is sent. ``today`` is in UTC.
+
+    ``reports`` are what Productlane says of the keys; without them their scopes are not known.
+    """
+    from gateway.cli.key_choice import Choice, choose
+    from gateway.cli.rules import candidates, rules
     from gateway.core.refusal import Refused
     from gateway.core.target import BASE, read_target
     from gateway.core.verdict import Verdict, judge
@@ -68,8 +96,10 @@ def explained(snapshot: "Snapshot", policy: "Policy", method: str, path: str, to
         verdict = judge(read_target(method, raw), policy, snapshot.catalog, snapshot.routes, today)
     except Refused as unreadable:
         verdict = Verdict(refused=unreadable)
-    keys, by_keys = _keys(snapshot, verdict)
-    refused = verdict.refused or by_keys
+    choice = Choice()
+    if verdict.route is not None and verdict.permit is not None:
+        choice = choose(verdict.route, verdict.permit, reports)
+    refused = verdict.refused or choice.refused
     return {
         "verdict": "refuse" if refused else "allow",
         **_outcome(verdict, refused),
@@ -78,7 +108,13 @@ def explained(snapshot: "Snapshot", policy: "Policy", method: str, path: str, to
         "endpoint": _endpoint(verdict),
         "route": _route(verdict),
         "decided_by": _decided_by(verdict, refused, policy),
-        **keys,
+        "key": choice.key,
+        "key_choice": choice.why or None,
+        "rules": [asdict(rule) for rule in rules(verdict, refused, policy, choice.why)],
+        "routes": [
+            asdict(route) for route in candidates(snapshot.routes, verdict.route, verdict.endpoint, policy.caller)
+        ],
+        "keys": [asdict(key) for key in choice.candidates],
     }
 
 
@@ -143,57 +179,17 @@ def _decided_by(verdict: "Verdict", refused: "Refused | None", policy: "Policy")
     return words.get(reason, lacking) if reason else lacking
 
 
-def _keys(snapshot: "Snapshot", verdict: "Verdict") -> tuple[Facts, "Refused | None"]:
-    """Which key would serve, as far as files can tell: no identity is known, as when Productlane cannot be asked."""
-    from gateway.core.refusal import Refused
-    from gateway.core.routing import Standing, choose_key
-
-    route, permit = verdict.route, verdict.permit
-    if route is None or permit is None:
-        return {"key": None, "key_choice": None}, None
-    standings = {
-        name: Standing() if any(slot.secret for slot in snapshot.keys[name].slots) else Standing(refused="missing")
-        for name in route.keys
-    }
-    try:
-        key = choose_key(route, permit, standings)
-    except Refused as refused:
-        return {"key": None, "key_choice": None}, refused
-    needed = listed(permit.endpoint.scopes)
-    if permit.endpoint.name == "GET /me":
-        choice = "answered by the gateway from what is known of the key with the fewest scopes, cut to this caller's"
-    elif len(route.keys) == 1:
-        choice = "the route's only key"
-    elif permit.endpoint.scopes:
-        choice = f"the first of the route; once scopes are known, the one with the fewest that carries {needed}"
-    else:
-        choice = "the first of the route; once scopes are known, the one with the fewest"
-    return {"key": key, "key_choice": choice}, None
-
-
 def _in_words(facts: Facts) -> str:
-    verdict = "allowed"
-    if facts["verdict"] != "allow":
-        verdict = f"refused with {facts['status']} {facts['code']}"
-    elif facts["would_deny"]:
-        verdict = "allowed, by `mode: audit` alone"
     endpoint, route = facts["endpoint"], facts["route"]
-    scopes = "needs no scope"
-    if endpoint is not None and endpoint["scopes"]:
-        scopes = f"needs {listed(endpoint['scopes'])}"
     rows = [
-        ("verdict", verdict),
+        ("verdict", _verdict(facts)),
         ("reason", facts["reason"]),
         ("decided by", facts["decided_by"]),
         ("message", facts["message"]),
         ("to change it", facts["fix"]),
         ("caller", facts["caller"]),
         ("request", facts["request"]),
-        (
-            "endpoint",
-            endpoint
-            and f"{endpoint['name']}  ({scopes}; lane {endpoint['lane']}{'; guarded' if endpoint['guarded'] else ''})",
-        ),
+        ("endpoint", endpoint and _endpoint_in_words(endpoint)),
         (
             "route",
             route and route["path"] + (f"  (for {', '.join(route['callers'])})" if route["callers"] else ""),
@@ -201,4 +197,29 @@ def _in_words(facts: Facts) -> str:
         ("keys", route and ", ".join(route["keys"])),
         ("key", facts["key"] and f"{facts['key']}: {facts['key_choice']}"),
     ]
-    return table([(name, text) for name, text in rows if text])
+    parts = [table([(name, text) for name, text in rows if text])]
+    parts.append(table([("rule", "outcome", "why"), *((r["rule"], r["outcome"], r["why"]) for r in facts["rules"])]))
+    if len(facts["routes"]) > 1:
+        paths = [(_mark(route) + route["path"], route["why"]) for route in facts["routes"]]
+        parts.append(table([("  route", "why"), *paths]))
+    if len(facts["keys"]) > 1:
+        carried = [("?" if key["scopes"] is None else listed(key["scopes"])) for key in facts["keys"]]
+        names = [_mark(key) + key["key"] for key in facts["keys"]]
+        whys = [key["why"] for key in facts["keys"]]
+        parts.append(table([("  key", "scopes", "why"), *zip(names, carried, whys, strict=True)]))
+    return "\n\n".join(parts)
+
+
+def _verdict(facts: Facts) -> str:
+    if facts["verdict"] != "allow":
+        return f"refused with {facts['status']} {facts['code']}"
+    return "allowed, by `mode: audit` alone (would_deny)" if facts["would_deny"] else "allowed"
+
+
+def _endpoint_in_words(endpoint: Facts) -> str:
+    scopes = f"needs {listed(endpoint['scopes'])}" if endpoint["scopes"] else "needs no scope"
+    return f"{endpoint['name']}  ({scopes}; lane {endpoint['lane']}{'; guarded' if endpoint['guarded'] else ''})"
+
+
+def _mark(candidate: Facts) -> str:
+    return "→ " if candidate["chosen"] else "  "

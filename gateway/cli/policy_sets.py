@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gateway.config import gateway_file
 from gateway.config.catalog import read_catalog
-from gateway.config.policies import PolicyFile, read_policies
+from gateway.config.policies import PolicyFile, check_policies, read_policies
 from gateway.config.problem import Problem
 from gateway.config.reader import record_of
 from gateway.config.settings import overlaid
@@ -23,16 +23,28 @@ def policy_sets(
 
     A folder is one set: its policies are checked against each other. What is wrong goes to ``problems``.
     """
-    named, overlays = _settings(config, problems) if config is not None else (_FOLDER, [])
+    named, catalog = place_and_catalog(config, problems)
     folder = folder or named
-    catalog = read_catalog(overlays, problems)
     sets = []
     for place in _folders(folder):
-        files, found = read_policies(place, catalog)
-        problems.extend(found)
+        sets.append(policies_at(place, catalog, problems))
         problems.extend(_orphans(place))
-        sets.append(files)
     return catalog, sets
+
+
+def place_and_catalog(config: Path | None, problems: list[Problem]) -> tuple[Path, Catalog]:
+    """The folder of policies and the catalog that a ``gateway.yaml`` says; without one, the usual ones."""
+    named, overlays = _settings(config, problems) if config is not None else (_FOLDER, [])
+    return named, read_catalog(overlays, problems)
+
+
+def policies_at(place: Path, catalog: Catalog, problems: list[Problem]) -> tuple[PolicyFile, ...]:
+    """The policies of a folder, or the one of a file. One with a problem is left out."""
+    if place.is_file():
+        return check_policies([(place, open_document(place, problems))], catalog).files
+    files, found = read_policies(place, catalog)
+    problems.extend(found)
+    return files
 
 
 def _settings(config: Path, problems: list[Problem]) -> tuple[Path, list[Path]]:

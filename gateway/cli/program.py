@@ -14,6 +14,8 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "keys": "gateway.cli.keys",
     "explain": "gateway.cli.explain",
     "test": "gateway.cli.cases",
+    "policy": "gateway.cli.policy",
+    "report": "gateway.cli.report",
     "token": "gateway.cli.facts",
     "schema": "gateway.cli.facts",
     "simulate": "gateway.cli.simulate",

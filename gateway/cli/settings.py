@@ -33,15 +33,20 @@ def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
 
 
-def loaded(config: Path | None, flags: Mapping[str, str] | None = None, *, as_json: bool = False) -> "Snapshot":
-    """The checked configuration. Where it has problems, tells all of them and exits with status 2."""
+def loaded(
+    config: Path | None, flags: Mapping[str, str] | None = None, *, as_json: bool = False, offline: bool = False
+) -> "Snapshot":
+    """The checked configuration. Where it has problems, tells all of them and exits with status 2.
+
+    ``offline`` is as for `gateway.config.load.load`.
+    """
     import os
 
     from gateway.config.load import load
     from gateway.config.problem import ConfigError
 
     try:
-        return load(config, environ=os.environ, flags=flags)
+        return load(config, environ=os.environ, flags=flags, offline=offline)
     except ConfigError as error:
         unusable(error.problems, as_json=as_json)
 

@@ -31,10 +31,11 @@ T = TypeVar("T")
 class Assembly:
     """The work of one load. Problems go to the document's list; whether there are any is for the caller to see."""
 
-    def __init__(self, document: Document, folder: Path, environ: Mapping[str, str]) -> None:
+    def __init__(self, document: Document, folder: Path, environ: Mapping[str, str], *, offline: bool = False) -> None:
         self._document: Final = document
         self._folder: Final = folder
         self._environ: Final = environ
+        self._offline: Final = offline
         root = document.root
         values = {} if root is None else record_of(gateway_file.Gateway).values(root, (), document)
         self._file: Final = gateway_file.Gateway(**{"keys": {}, "routes": (), **values})
@@ -45,8 +46,8 @@ class Assembly:
         catalog = read_catalog([self._folder / name for name in file.catalog], document.problems)
         listen, admin = self._listeners()
         trust_domain = read_trust_domain(file, document)
-        tls = read_tls(file, document, self._base)
-        issuer = read_issuer(file, document, self._base)
+        tls = read_tls(file, document, self._base, look=not self._offline)
+        issuer = read_issuer(file, document, self._base, look=not self._offline)
         policies = self._policies(policy, catalog, means(file, document, listen))
         self._check_anonymous(listen, policies.anonymous)
         keys = {name: self._key(name, key) for name, key in file.keys.items()}
@@ -113,6 +114,9 @@ class Assembly:
 
     def _key(self, name: str, entry: gateway_file.Key) -> Key:
         check_once(self._document, ("keys", name, "secrets"), entry.secrets)
+        workspace = None if entry.workspace is UNSET else entry.workspace
+        if self._offline:
+            return Key(name, tuple(Slot(n, source, None) for n, source in enumerate(entry.secrets, 1)), workspace)
         slots: list[Slot] = []
         missing: list[tuple[Steps, str]] = []
         places = zip(self._document.places("keys", name, "secrets"), entry.secrets, strict=False)
@@ -131,7 +135,7 @@ class Assembly:
         if len(missing) == len(slots):
             for path, message in missing:
                 self._document.report(path, message)
-        return Key(name, tuple(slots), None if entry.workspace is UNSET else entry.workspace)
+        return Key(name, tuple(slots), workspace)
 
     def _listeners(self) -> tuple[Address, Address]:
         file, nowhere = self._file, Address()
@@ -158,7 +162,7 @@ class Assembly:
     def _upstream(self) -> Upstream:
         file = self._file.upstream
         ca = None if file.ca is UNSET else self._base("upstream", "ca") / file.ca
-        if ca is not None:
+        if ca is not None and not self._offline:
             self._check_certificates(ca)
         return Upstream(
             url=self._checked(("upstream", "url"), lambda: base_url(file.url), ""),

@@ -1,5 +1,6 @@
 """The truth table beside a policy, ``<policy>.cases.yaml``: what a request must come to."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,8 @@ VERDICTS: Final = (
     Code.INVALID_REQUEST.value,
     Code.UNSUPPORTED_API_VERSION.value,
 )
+# A method and a path, as in a row.
+REQUEST: Final = r"^[A-Z]+ /"
 _EXPECTED: Final = "expected [METHOD /path, verdict], as in [GET /companies, allow]"
 
 
@@ -58,7 +61,7 @@ def _case(row: Node, place: int, document: Document) -> Case | None:
         return None
     request, verdict = (_text(item) for item in row.items)
     method, _, path = request.partition(" ") if request else ("", "", "")
-    if not (method.isascii() and method.isalpha() and method.isupper()) or not path.startswith("/"):
+    if request is None or not re.match(REQUEST, request):
         document.report((place, 0), f"{_EXPECTED}; the method and the path are not as such")
         return None
     if verdict not in VERDICTS:

@@ -10,20 +10,29 @@ from gateway.config.snapshot import Snapshot
 from gateway.config.source import open_document
 
 
-def load(path: Path | None, *, environ: Mapping[str, str], flags: Mapping[str, str] | None = None) -> Snapshot:
+def load(
+    path: Path | None,
+    *,
+    environ: Mapping[str, str],
+    flags: Mapping[str, str] | None = None,
+    offline: bool = False,
+) -> Snapshot:
     """The checked configuration of ``gateway.yaml``; without a path, of ``PRODUCTLANE_GATEWAY_CONFIG`` or of a sidecar.
 
     ``flags`` are single settings by dotted path, as ``{"upstream.url": …}``. Relative paths in a file are relative to
-    its folder, those in flags and variables to the working directory. Raises `ConfigError` with every problem there is.
+    its folder, those in flags and variables to the working directory. ``offline`` reads policies and catalog files
+    alone: no secret, certificate or key set has to be there, and the snapshot holds no secret.
+
+    Raises `ConfigError` with every problem there is.
     """
     problems: list[Problem] = []
     settings.check_variables(environ, problems)
     if path is None and environ.get(settings.CONFIG):
         path = Path(environ[settings.CONFIG])
     if path is not None:
-        snapshot = _from_file(path, environ, flags or {}, problems)
+        snapshot = _from_file(path, environ, flags or {}, problems, offline)
     elif settings.KEY in environ or settings.SCOPES in environ:
-        snapshot = _from_environment(environ, flags or {}, problems)
+        snapshot = _from_environment(environ, flags or {}, problems, offline)
     else:
         raise ConfigError([*problems, Problem(settings.ENVIRONMENT, 0, "", settings.NOTHING)])
     if problems or snapshot is None:
@@ -38,15 +47,19 @@ def _in_order(problems: list[Problem]) -> list[Problem]:
 
 
 def _from_file(
-    path: Path, environ: Mapping[str, str], flags: Mapping[str, str], problems: list[Problem]
+    path: Path, environ: Mapping[str, str], flags: Mapping[str, str], problems: list[Problem], offline: bool
 ) -> Snapshot | None:
     if settings.SCOPES in environ:
         message = f"is for a sidecar without files, and {path} is in use; put the scopes into a policy"
         problems.append(Problem(settings.ENVIRONMENT, 0, settings.SCOPES, message))
     document = settings.overlaid(open_document(path, problems), environ, flags)
-    return None if document.root is None else Assembly(document, path.parent, environ).snapshot(None)
+    if document.root is None:
+        return None
+    return Assembly(document, path.parent, environ, offline=offline).snapshot(None)
 
 
-def _from_environment(environ: Mapping[str, str], flags: Mapping[str, str], problems: list[Problem]) -> Snapshot:
+def _from_environment(
+    environ: Mapping[str, str], flags: Mapping[str, str], problems: list[Problem], offline: bool
+) -> Snapshot:
     document, policy = settings.sidecar(environ, problems)
-    return Assembly(settings.overlaid(document, environ, flags), Path(), environ).snapshot(policy)
+    return Assembly(settings.overlaid(document, environ, flags), Path(), environ, offline=offline).snapshot(policy)

@@ -25,8 +25,8 @@ MAX_JWKS: Final = 256 * 1024
 Base = Callable[..., Path]
 
 
-def read_tls(file: gateway_file.Gateway, document: Document, base: Base) -> Tls | None:
-    """The listener's TLS, tried once; None where there is none."""
+def read_tls(file: gateway_file.Gateway, document: Document, base: Base, *, look: bool = True) -> Tls | None:
+    """The listener's TLS, tried once; None where there is none. Where not to ``look``, its files are not opened."""
     if file.tls is UNSET:
         return None
     entry = file.tls
@@ -35,9 +35,9 @@ def read_tls(file: gateway_file.Gateway, document: Document, base: Base) -> Tls 
         private_key=base("tls", "private_key") / entry.private_key,
         client_ca=None if entry.client_ca is UNSET else base("tls", "client_ca") / entry.client_ca,
     )
-    problems = unreadable(tls)
+    problems = unreadable(tls) if look else []
     try:
-        if not problems:
+        if look and not problems:
             listener_context(tls)
     except BadTls as fault:
         problems = [fault]
@@ -72,15 +72,15 @@ def read_trust_domain(file: gateway_file.Gateway, document: Document) -> str | N
     return file.callers.trusted_spiffe_domain
 
 
-def read_issuer(file: gateway_file.Gateway, document: Document, base: Base) -> Issuer | None:
-    """Whose Kubernetes tokens are believed; None where nobody's are."""
+def read_issuer(file: gateway_file.Gateway, document: Document, base: Base, *, look: bool = True) -> Issuer | None:
+    """Whose Kubernetes tokens are believed; None where nobody's are. Where not to ``look``, no file is opened."""
     if file.callers.kubernetes is UNSET:
         return None
     entry, here = file.callers.kubernetes, ("callers", "kubernetes")
     ca = None if entry.ca is UNSET else base(*here, "ca") / entry.ca
     if entry.jwks is not UNSET:
         jwks = base(*here, "jwks") / entry.jwks.removeprefix("file:")
-        if why := _fault_of_jwks(jwks):
+        if look and (why := _fault_of_jwks(jwks)):
             document.report((*here, "jwks"), f"{shown(str(jwks))} {why}")
         if ca is not None:
             document.report((*here, "ca"), "is for an issuer that is asked, and `jwks` is a file")
@@ -91,7 +91,7 @@ def read_issuer(file: gateway_file.Gateway, document: Document, base: Base) -> I
     except ValueError:
         document.report((*here, "issuer"), "the URL's host or port cannot be read")
         host = ""
-    if ca is not None and (why := _fault_of_certificates(ca)):
+    if ca is not None and look and (why := _fault_of_certificates(ca)):
         document.report((*here, "ca"), f"{shown(str(ca))} {why}")
     if not _is_api_server(host):
         return Issuer(entry.issuer, entry.audience, ca=ca)

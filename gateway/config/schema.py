@@ -1,12 +1,18 @@
 """JSON Schemas of the files, for editors and reviewers: made from the structs that the reader uses."""
 
+import re
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
 
 from gateway.config import gateway_file, policy_file, settings
+from gateway.config.cases import REQUEST, VERDICTS
+from gateway.config.catalog import load_catalog
+from gateway.core.catalog import Catalog
 
 _DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
+_PLACEHOLDER: Final = re.compile(r"\{[^{}]*\}")
 
 
 def config_schema() -> dict[str, Any]:
@@ -17,9 +23,42 @@ def config_schema() -> dict[str, Any]:
     return schema
 
 
-def policy_schema() -> dict[str, Any]:
-    """The schema of a policy file."""
-    return _schema(policy_file.Policy, "productlane-gateway policy")
+def policy_schema(catalog: Catalog | None = None) -> dict[str, Any]:
+    """The schema of a policy file, which knows the scopes and endpoints of a catalog, Productlane's own by default."""
+    catalog = load_catalog() if catalog is None else catalog
+    schema = _schema(policy_file.Policy, "productlane-gateway policy")
+    schema["properties"]["scopes"]["items"]["enum"] = sorted(catalog.scopes)
+    names = sorted((endpoint.template, endpoint.method, endpoint.name) for endpoint in catalog.endpoints)
+    for key in ("endpoints", "deny"):
+        # Placeholders may be called as one likes, so the names are a pattern; the examples are what editors complete.
+        items = {"type": "string", "pattern": _any_of(name for _, _, name in names)}
+        schema["properties"][key]["items"] = items | {"examples": [name for _, _, name in names]}
+    for place in (schema, schema["$defs"]["Authenticate"]):
+        for field in place["properties"].values():
+            if field.get("type") == "array":
+                field["uniqueItems"] = True
+    return schema
+
+
+def cases_schema() -> dict[str, Any]:
+    """The schema of a policy's truth table."""
+    request = {"type": "string", "pattern": REQUEST, "description": "A method in capitals, and a path of the API."}
+    verdict = {"enum": [*VERDICTS], "description": "`allow`, or the code of the refusal."}
+    row = {"type": "array", "prefixItems": [request, verdict], "items": False, "minItems": 2}
+    return {
+        "$schema": _DRAFT,
+        "title": "productlane-gateway truth table of a policy",
+        "description": "What requests of the caller must come to: rows of [METHOD /path, verdict].",
+        "type": "array",
+        "minItems": 1,
+        "items": row,
+    }
+
+
+def _any_of(names: Iterable[str]) -> str:
+    """A pattern, of ECMA 262 too, for any of these endpoints, however their placeholders are called."""
+    patterns = (_PLACEHOLDER.sub(r"\\{[^{}]*\\}", name.replace(".", r"\.")) for name in names)
+    return f"^(?:{'|'.join(patterns)})$"
 
 
 def _schema(cls: type[msgspec.Struct], title: str) -> dict[str, Any]:

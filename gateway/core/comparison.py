@@ -101,9 +101,10 @@ def _turns(
     caller: str, old: Policy | None, new: Policy | None, endpoints: Iterable[Endpoint], today: date
 ) -> Iterable[Turn]:
     for endpoint in endpoints:
-        before, after = verdict(old, endpoint, today), verdict(new, endpoint, today)
-        if before != after:
-            yield Turn(caller, endpoint, before, after)
+        turn = Turn(caller, endpoint, verdict(old, endpoint, today), verdict(new, endpoint, today))
+        # Whoever has no policy is refused before any endpoint is looked at, which is no other verdict than a refusal.
+        if turn.before != turn.after and (NO_POLICY not in (turn.before, turn.after) or turn.lost or turn.gained):
+            yield turn
 
 
 _SETS: Final[Mapping[str, Callable[[Policy], Iterable[str]]]] = {

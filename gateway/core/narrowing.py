@@ -17,12 +17,11 @@ def narrowed(
     only ``mode: audit`` let through, to be granted from now on. With ``exact``, single endpoints are named in place of
     scopes. A guarded endpoint is named if it was before, and never otherwise.
     """
-    named = {endpoint for endpoint in used if endpoint in policy.endpoints}
+    named = {endpoint for endpoint in used if endpoint in policy.endpoints and endpoint not in policy.deny}
     by_scope = {endpoint for endpoint in used if _is_by_scope(endpoint, policy) and endpoint.scopes <= policy.scopes}
     by_scope |= {endpoint for endpoint in audited if _is_by_scope(endpoint, policy)}
     if exact:
-        named |= {endpoint for endpoint in by_scope if endpoint.scopes}
-        return replace(policy, scopes=frozenset(), endpoints=frozenset(named))
+        named, by_scope = named | by_scope, set()
     scopes = frozenset[str]().union(*(endpoint.scopes for endpoint in by_scope))
     alone = {endpoint for endpoint in named if endpoint.guarded or not endpoint.scopes <= scopes}
     return replace(policy, scopes=scopes, endpoints=frozenset(alone))

@@ -77,14 +77,19 @@ def decide(policy: Policy, endpoint: Endpoint, today: date) -> Permit:
         return Permit(caller, endpoint, Reason.SCOPE_HELD if endpoint.scopes else Reason.ANY_KEY)
     if policy.audit:
         return Permit(caller, endpoint, Reason.SCOPE_NOT_GRANTED, would_deny=Reason.SCOPE_NOT_GRANTED)
-    missing = ", ".join(sorted(endpoint.scopes - policy.scopes))
     raise Refused(
         Code.SCOPE_REQUIRED,
         Reason.SCOPE_NOT_GRANTED,
         required_scopes(endpoint),
-        note=f"policy {caller}: does not grant {missing}; add it under `scopes`",
+        note=not_granted(policy, endpoint),
         details={"required": sorted(endpoint.scopes), "granted": sorted(policy.scopes)},
     )
+
+
+def not_granted(policy: Policy, endpoint: Endpoint) -> str:
+    """What the policy lacks for an endpoint, and what would change it, for the log and ``Proxy-Status``."""
+    missing = ", ".join(sorted(endpoint.scopes - policy.scopes))
+    return f"policy {policy.caller}: does not grant {missing}; add it under `scopes`"
 
 
 def required_scopes(endpoint: Endpoint) -> str:

@@ -20,7 +20,7 @@ from gateway.callers.credentials import identify, supplied_key
 from gateway.callers.peers import HasPeer
 from gateway.config.snapshot import Snapshot
 from gateway.core.catalog import Endpoint, Lane
-from gateway.core.policy import Permit, Policy
+from gateway.core.policy import Permit, Policy, not_granted
 from gateway.core.refusal import Code, Reason, Refused, envelope, proxy_status
 from gateway.core.routing import Route
 from gateway.core.target import Target, read_target
@@ -176,6 +176,8 @@ class Handler:
         if permit is not None:
             record.decision = "would_deny" if permit.would_deny else "allow"
             record.reason = permit.reason
+            if permit.would_deny:
+                record.note = not_granted(policy, permit.endpoint)
         if endpoint is None or permit is None or route is None:
             assert verdict.refused is not None  # noqa: S101 - what is missing was refused
             raise verdict.refused

@@ -63,6 +63,24 @@ async def test_a_row_that_does_not_hold_is_shown_with_its_place(tmp_path: Path) 
     assert "3 rows of 1 policies: 2 failed" in done.out
 
 
+async def test_as_json(tmp_path: Path) -> None:
+    """A program gets each failing row with place, request, expectation and what it is; problems come as JSON too."""
+    write(tmp_path, "app", "- [GET /threads, allow]\n- [POST /threads, allow]\n", scopes=["threads:read"])
+    write(tmp_path / "below", "bare", None)
+    done = await run("test", tmp_path, "--json")
+    (tmp_path / "app.cases.yaml").write_text("- [GET /threads, alow]\n")
+    broken = await run("test", tmp_path, "--json")
+
+    app, bare = done.json["policies"]
+    (failure,) = app["failures"]
+    assert (1, "", False) == (done.status, done.err, done.json["ok"])
+    assert (2, None) == (app["rows"], bare["rows"])
+    assert (f"{tmp_path}/app.cases.yaml", 2, "POST /threads", "allow", "scope_required") == tuple(
+        failure[name] for name in ("file", "line", "request", "expected", "found")
+    )
+    assert (2, 1) == (broken.status, broken.json["problems"][0]["line"])
+
+
 async def test_a_policy_without_a_table_is_told_and_not_failed(tmp_path: Path) -> None:
     """A policy that nobody has written cases for is seen in the output; it is no failure."""
     write(tmp_path, "app", None)

@@ -27,7 +27,7 @@ async def test_an_allowed_request_is_explained(tmp_path: Path) -> None:
     path = write(tmp_path, NOWHERE, policy(**APP), keys=keys, routes=routes)
     done = await run("explain", "--caller", "app", "GET", "/threads/t_1", "--config", path, environ=SECRETS)
 
-    told = dict(line.split("  ", 1) for line in done.out.splitlines())
+    told = dict(line.split("  ", 1) for line in done.out.partition("\n\n")[0].splitlines())
     told = {name: text.strip() for name, text in told.items()}
     assert (0, "") == (done.status, done.err)
     assert "allowed" == told["verdict"]
@@ -100,6 +100,175 @@ async def test_audit_is_told_from_a_grant(tmp_path: Path) -> None:
     assert 0 == done.status
     assert "allowed, by `mode: audit` alone" in done.out
     assert "policy app, mode: audit" in done.out
+
+
+TWO_KEYS: dict[str, Any] = {
+    "keys": {"main": {"secrets": ["env:MAIN_KEY"]}, "second": {"secrets": ["env:SECOND_KEY"]}},
+    "routes": [
+        {"path": "/**", "keys": ["main", "second"]},
+        {"path": "/threads/**", "keys": ["second", "main"]},
+        {"path": "/**", "callers": ["app"], "keys": ["main", "second"]},
+        {"path": "/threads", "callers": ["other"], "keys": ["main"]},
+    ],
+}
+OTHER = policy("other", "plgw_other")
+
+
+def outcomes(facts: dict[str, Any]) -> dict[str, str]:
+    """The outcome of each rule."""
+    return {rule["rule"]: rule["outcome"] for rule in facts["rules"]}
+
+
+async def test_without_secrets(tmp_path: Path) -> None:
+    """A reviewer needs no key, no certificate and no key set: the files of the policies are enough."""
+    callers = {"kubernetes": {"issuer": "https://a.test", "audience": "b", "jwks": "file:none.json"}}
+    tls = {"certificate": "none.crt", "private_key": "none.key"}
+    path = write(tmp_path, NOWHERE, policy(**APP), callers=callers, tls=tls)
+    path.write_text(path.read_text().replace("upstream:", "upstream:\n  ca: none.pem"))
+    done = await run("explain", "--caller", "app", "GET", "/threads", "--config", path)
+
+    assert (0, "") == (done.status, done.err)
+
+
+async def test_every_rule_is_told_up_to_the_one_that_decided(tmp_path: Path) -> None:
+    """Each rule says whether it let pass, allowed, refused or was not asked, and why; the refusing one is the last."""
+    path = write(tmp_path, NOWHERE, policy(**APP))
+
+    async def asked(method: str, target: str) -> dict[str, Any]:
+        words = ("--caller", "app", method, target, "--config", path, "--json")
+        return dict((await run("explain", *words, environ=SECRETS)).json)
+
+    before = {"target": "passes", "catalog": "passes", "expires": "passes"}
+    unasked = dict.fromkeys(("endpoints", "guarded", "scopes", "mode", "routes", "keys"), "not asked")
+    assert before | {"deny": "refuses"} | unasked == outcomes(await asked("DELETE", "/threads/t_1"))
+    allowed = await asked("POST", "/webhooks")
+    assert before | {
+        "deny": "passes",
+        "endpoints": "allows",
+        "guarded": "not asked",
+        "scopes": "not asked",
+        "mode": "not asked",
+        "routes": "passes",
+        "keys": "passes",
+    } == outcomes(allowed)
+    assert {"rule": "deny", "outcome": "passes", "why": "names 1, and not this one"} in allowed["rules"]
+    guarded = await asked("POST", "/changelogs/c_1/broadcast")
+    assert {"deny": "passes", "endpoints": "passes", "guarded": "refuses"}.items() <= outcomes(guarded).items()
+    refused = await asked("GET", "/companies")
+    assert {"guarded": "passes", "scopes": "refuses", "mode": "not asked"}.items() <= outcomes(refused).items()
+    assert {"target": "refuses"}.items() <= outcomes(await asked("GET", "/threads/../me")).items()
+
+
+async def test_the_trial_decides_last(tmp_path: Path) -> None:
+    """Under audit the scopes refuse and the mode lets through; what that is called in logs and metrics is told."""
+    path = write(tmp_path, NOWHERE, policy(scopes=["threads:read"], mode="audit"))
+    words = ("--caller", "app", "GET", "/companies", "--config", path)
+    done = await run("explain", *words, "--json", environ=SECRETS)
+
+    assert ("allow", "scope_not_granted") == (done.json["verdict"], done.json["would_deny"])
+    assert {"scopes": "refuses", "mode": "allows", "keys": "passes"}.items() <= outcomes(done.json).items()
+
+
+async def test_routes_and_why_not_the_others(tmp_path: Path) -> None:
+    """Of the routes that cover the endpoint, the one that serves it comes first and the others say what they lack."""
+    path = write(tmp_path, NOWHERE, policy(**APP), OTHER, **TWO_KEYS)
+    words = ("GET", "/threads/t_1", "--config", path, "--json")
+    app = await run("explain", "--caller", "app", *words, environ=SECRETS)
+    other = await run("explain", "--caller", "other", *words, environ=SECRETS)
+
+    assert [
+        ("/**", ["app"], "names app"),
+        ("/**", [], "names no caller, and /** names app"),
+        ("/threads/**", [], "names no caller, and /** names app"),
+    ] == [(route["path"], route["callers"], route["why"]) for route in app.json["routes"]]
+    assert [
+        ("/threads/**", True, "the longest path of those that cover it"),
+        ("/**", False, "/threads/** is the longer path"),
+    ] == [(route["path"], route["chosen"], route["why"]) for route in other.json["routes"]]
+
+
+@pytest.mark.parametrize(
+    ("request_line", "scopes", "expected"),
+    [
+        (
+            "GET /companies",
+            {KEY: ("companies:read", "tags:read"), OTHER_KEY: ("companies:read",)},
+            {
+                "main": (False, "would do, with 2 scopes instead of 1"),
+                "second": (
+                    True,
+                    "of those whose scopes are known, the one with the fewest that carries companies:read",
+                ),
+            },
+        ),
+        (
+            "GET /companies",
+            {KEY: ("companies:read",), OTHER_KEY: ("companies:read",)},
+            {
+                "main": (True, "of those whose scopes are known, the one with the fewest that carries companies:read"),
+                "second": (False, "would do, with as many scopes as main, which comes first"),
+            },
+        ),
+        (
+            "GET /companies",
+            {KEY: ("companies:read",), OTHER_KEY: ("tags:read",)},
+            {
+                "main": (True, "of those whose scopes are known, the one with the fewest that carries companies:read"),
+                "second": (False, "lacks companies:read"),
+            },
+        ),
+        (
+            "GET /companies",
+            {KEY: (), OTHER_KEY: ("tags:read",)},
+            {"main": (False, "lacks companies:read"), "second": (False, "lacks companies:read")},
+        ),
+        (
+            "GET /companies",
+            {OTHER_KEY: ("companies:read",)},
+            {
+                "main": (False, "Productlane answers 401"),
+                "second": (
+                    True,
+                    "of those whose scopes are known, the one with the fewest that carries companies:read",
+                ),
+            },
+        ),
+    ],
+)
+async def test_the_key_that_would_serve_now(
+    tmp_path: Path, upstream: Upstream, request_line: str, scopes: dict[str, tuple[str, ...]], expected: dict[str, Any]
+) -> None:
+    """With --online each key is told with its scopes of now and why it serves or not, as the gateway chooses."""
+    upstream.scopes = scopes
+    app = policy(scopes=["companies:read"])
+    path = write(tmp_path, upstream.url, app, keys=TWO_KEYS["keys"], routes=TWO_KEYS["routes"][:1])
+    words: list[str | Path] = ["explain", "--caller", "app", *request_line.split(), "--config", path, "--online"]
+    done = await run(*words, "--json", environ=SECRETS)
+    text = await run(*words, environ=SECRETS)
+    async with running(
+        tmp_path / "gateway", upstream, policies=[app], keys=TWO_KEYS["keys"], routes=TWO_KEYS["routes"][:1]
+    ) as gateway:
+        real = await gateway.ask(target="/api/v2/companies")
+
+    assert expected == {key["key"]: (key["chosen"], key["why"]) for key in done.json["keys"]}
+    serving = next((key for key, (chosen, _) in expected.items() if chosen), None)
+    assert (serving, 0 if serving else 1) == (done.json["key"], done.status)
+    assert all(why in text.out for _, why in expected.values())
+    if serving is None:
+        assert (real.status, real.code) == (done.json["status"], done.json["code"]) == (403, "scope_required")
+    else:
+        assert {"main": KEY, "second": OTHER_KEY}[serving] == upstream.arrivals[-1].bearer
+
+
+async def test_productlane_that_cannot_be_asked(tmp_path: Path) -> None:
+    """Where /me does not answer, the key is the first of the route, as for the gateway, and so it says."""
+    path = write(tmp_path, NOWHERE, policy(**APP), keys=TWO_KEYS["keys"], routes=TWO_KEYS["routes"][:1])
+    words = ("--caller", "app", "GET", "/threads", "--config", path, "--online", "--json")
+    done = await run("explain", *words, environ=SECRETS)
+
+    assert (0, "main") == (done.status, done.json["key"])
+    assert [None, None] == [key["scopes"] for key in done.json["keys"]]
+    assert "nothing is known of its scopes" == done.json["keys"][1]["why"]
 
 
 REQUESTS = [

@@ -1,6 +1,7 @@
 """`gateway.cli.facts`: tokens and schemas."""
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,10 +40,36 @@ async def test_a_schema_is_json_that_an_editor_can_use(which: str, required: lis
     assert schema["additionalProperties"] is False
 
 
-async def test_there_are_two_schemas() -> None:
-    """Another word than config or policy is a usage error that names both."""
+async def test_a_token_as_json() -> None:
+    """A program that makes tokens gets both by name, and nothing else."""
+    done = await run("token", "--json")
+
+    assert (0, "") == (done.status, done.err)
+    assert f"sha256:{hashlib.sha256(done.json['token'].encode()).hexdigest()}" == done.json["digest"]
+
+
+async def test_a_schema_knows_what_a_team_has_added(tmp_path: Path) -> None:
+    """With --config, endpoints and scopes of the catalog's overlays are offered like Productlane's own."""
+    (tmp_path / "extra.yaml").write_text(
+        "scopes: {'reports:read': Reports.}\nendpoints: [{method: GET, path: /reports, scopes: ['reports:read']}]\n"
+    )
+    (tmp_path / "gateway.yaml").write_text(
+        "catalog: [extra.yaml]\nkeys: {a: {secrets: [env:A]}}\nroutes: [{path: /**, keys: [a]}]\n"
+    )
+    done = await run("schema", "policy", "--config", tmp_path / "gateway.yaml")
+    wrong = await run("schema", "policy", "--config", tmp_path / "none.yaml")
+
+    properties = done.json["properties"]
+    assert "reports:read" in properties["scopes"]["items"]["enum"]
+    assert "GET /reports" in properties["deny"]["items"]["examples"]
+    assert (2, "") == (wrong.status, wrong.out)
+
+
+async def test_there_are_three_schemas() -> None:
+    """Another word than config, policy or cases is a usage error that names them."""
     done = await run("schema", "gateway")
 
     assert 2 == done.status
     assert "config" in done.err
     assert "policy" in done.err
+    assert "cases" in done.err

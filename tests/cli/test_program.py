@@ -8,7 +8,8 @@ import pytest
 from gateway import __version__
 from tests.cli.command import ROOT, run
 
-COMMANDS = ["serve", "demo", "check", "keys", "explain", "test", "token", "schema", "simulate", "version"]
+COMMANDS = ["serve", "demo", "check", "keys", "explain", "test", "policy", "report"]
+COMMANDS += ["token", "schema", "simulate", "version"]
 
 
 async def test_help_lists_every_command_in_the_order_of_use() -> None:

@@ -1,0 +1,119 @@
+"""`gateway.core.comparison`: what a change of policies changes, against the slow and plain way."""
+
+from dataclasses import replace
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.catalog import Catalog, Endpoint, Lane
+from gateway.core.comparison import NO_POLICY, Setting, Turn, compare, verdict
+from gateway.core.policy import Policy
+from tests.core.policies import TODAY, endpoints, policies
+
+READ = Endpoint("GET", "/threads", frozenset({"threads:read"}), Lane.READ)
+WRITE = Endpoint("POST", "/threads", frozenset({"threads:write"}), Lane.WRITE)
+MERGE = Endpoint("POST", "/companies/{id}/merge", frozenset({"companies:write"}), Lane.WRITE, guarded=True)
+ME = Endpoint("GET", "/me", frozenset(), Lane.READ)
+ALL = (READ, WRITE, MERGE, ME)
+
+BASE = Policy("app", frozenset({"threads:read"}))
+TABLE = [
+    (
+        replace(BASE, scopes=frozenset()),
+        Setting("scopes", removed=("threads:read",)),
+        [(READ, "allow", "scope_required")],
+    ),
+    (
+        replace(BASE, scopes=BASE.scopes | {"threads:write"}),
+        Setting("scopes", added=("threads:write",)),
+        [(WRITE, "scope_required", "allow")],
+    ),
+    (
+        replace(BASE, endpoints=frozenset({MERGE})),
+        Setting("endpoints", added=("POST /companies/{id}/merge",)),
+        [(MERGE, "forbidden", "allow")],
+    ),
+    (replace(BASE, deny=frozenset({READ})), Setting("deny", added=("GET /threads",)), [(READ, "allow", "forbidden")]),
+    (
+        replace(BASE, audit=True),
+        Setting("mode", removed=("enforce",), added=("audit",)),
+        [(WRITE, "scope_required", "would_deny")],
+    ),
+    (
+        replace(BASE, expires=TODAY),
+        Setting("expires", added=("2026-11-24",)),
+        [(READ, "allow", "forbidden"), (WRITE, "scope_required", "forbidden"), (ME, "allow", "forbidden")],
+    ),
+    (replace(BASE, expires=date(2027, 1, 1)), Setting("expires", added=("2027-01-01",)), []),
+    (replace(BASE, reads=5), Setting("limits.reads_per_minute", added=("5",)), []),
+    (replace(BASE, writes=5), Setting("limits.writes_per_minute", added=("5",)), []),
+    (replace(BASE, weight=5), Setting("weight", removed=("1",), added=("5",)), []),
+]
+
+
+@pytest.mark.parametrize(("after", "setting", "turns"), TABLE, ids=[setting.name for _, setting, _ in TABLE])
+def test_a_setting_and_what_it_turns(after: Policy, setting: Setting, turns: list[tuple[Endpoint, str, str]]) -> None:
+    """Each field of a policy that changes is named, with what it changes for which endpoint and for no other."""
+    (found,) = compare({"app": BASE}, {"app": after}, ALL, TODAY)
+
+    assert (setting,) == found.settings
+    assert {Turn("app", *turn) for turn in turns} == {*found.turns}
+
+
+def test_a_caller_that_comes_or_goes() -> None:
+    """What a new caller may do is gained, what a removed one could do is lost; what it could not is no change."""
+    (added,) = compare({}, {"app": BASE}, ALL, TODAY)
+    (removed,) = compare({"app": BASE}, {}, ALL, TODAY)
+
+    assert (None, BASE, None) == (added.before, added.after, removed.after)
+    assert [(READ, True), (ME, True)] == sorted(
+        ((turn.endpoint, turn.gained) for turn in added.turns), key=lambda pair: pair[0].name, reverse=True
+    )
+    assert {(READ, "allow", NO_POLICY), (ME, "allow", NO_POLICY)} == {
+        (turn.endpoint, turn.before, turn.after) for turn in removed.turns
+    }
+    assert all(turn.lost for turn in removed.turns)
+
+
+@given(data=st.data())
+def test_nothing_changes_between_a_set_and_itself(catalog: Catalog, data: st.DataObject) -> None:
+    """A set of policies does not differ from itself."""
+    some = {name: data.draw(policies(catalog, name)) for name in ("a", "b")}
+
+    assert () == compare(some, dict(some), catalog.endpoints, TODAY)
+
+
+@given(data=st.data())
+def test_turns_are_all_there_are(catalog: Catalog, data: st.DataObject) -> None:
+    """An endpoint is told exactly where the verdicts of the two policies differ, whatever the policies."""
+    old, new = data.draw(policies(catalog)), data.draw(policies(catalog))
+    found = [turn for one in compare({"app": old}, {"app": new}, endpoints(catalog), TODAY) for turn in one.turns]
+    slow = {(endpoint, verdict(old, endpoint, TODAY), verdict(new, endpoint, TODAY)) for endpoint in endpoints(catalog)}
+
+    assert {row for row in slow if row[1] != row[2]} == {(turn.endpoint, turn.before, turn.after) for turn in found}
+
+
+@given(data=st.data())
+def test_the_settings_are_what_leads_from_one_to_the_other(catalog: Catalog, data: st.DataObject) -> None:
+    """What was removed taken from the old policy, and what was added put to it, is the new one; backwards as well."""
+    old, new = data.draw(policies(catalog)), data.draw(policies(catalog))
+    there = {
+        setting.name: setting for one in compare({"app": old}, {"app": new}, (), TODAY) for setting in one.settings
+    }
+    back = {setting.name: setting for one in compare({"app": new}, {"app": old}, (), TODAY) for setting in one.settings}
+
+    def changed(name: str, before: frozenset[str]) -> frozenset[str]:
+        setting = there.get(name, Setting(name))
+        assert frozenset(setting.removed) <= before
+        return before - frozenset(setting.removed) | frozenset(setting.added)
+
+    assert new.scopes == changed("scopes", old.scopes)
+    for name in ("endpoints", "deny"):
+        before, after = (frozenset(endpoint.name for endpoint in getattr(one, name)) for one in (old, new))
+        assert after == changed(name, before)
+    assert ("mode" in there) == (old.audit != new.audit)
+    assert {name: (one.added, one.removed) for name, one in there.items()} == {
+        name: (one.removed, one.added) for name, one in back.items()
+    }
