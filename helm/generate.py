@@ -85,7 +85,7 @@ def schema_of(value: object, known: Mapping[str, Note], path: str = "") -> dict[
     if isinstance(value, dict) and value and _is_section(value, known, path):
         below = {name: schema_of(child, known, f"{path}.{name}".lstrip(".")) for name, child in value.items()}
         made |= {"properties": below, "additionalProperties": False}
-    return made | note.schema
+    return {**made, **note.schema}
 
 
 def _is_section(value: Mapping[str, Any], known: Mapping[str, Note], path: str) -> bool:

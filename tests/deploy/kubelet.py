@@ -1,13 +1,12 @@
 """What a kubelet does and podman's `play kube` does not, done to a manifest before it is played.
 
-- A Secret is mounted as the kubelet writes it: files of the pod's `fsGroup` behind a ``..data`` symlink. Podman's own are
-  volumes without that, and the gateway takes neither for a key that only it can read.
+- Secrets and ConfigMaps are mounted as the kubelet writes them: files of the pod's `fsGroup` behind a ``..data`` symlink.
+  Podman's are volumes without that, shared by name between pods, and the gateway takes no key from them.
 - A native sidecar runs beside the app: podman would wait for the end of an init container.
 - Probes go: podman turns them into `curl` in the container, and this image has none. The tests ask the same paths.
 - ``hostNetwork``, so that loopback is that of the simulator, where `http://` is allowed; then podman takes no ports.
 """
 
-import json
 import os
 import secrets
 from collections.abc import Mapping
@@ -55,8 +54,3 @@ def playable(pod: Manifest, image: str, name: str, volumes: Mapping[str, Path]) 
                 volume.pop(kind, None)
     spec["restartPolicy"] = "Never"
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
-
-
-def stream(*objects: Manifest) -> str:
-    """Objects as YAML of the plainest kind, JSON: podman reads each and writes it anew, and stumbles over folded strings."""
-    return "\n---\n".join(map(json.dumps, objects)) + "\n"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy.kubelet import GROUP, playable, stream, write_volume
+from tests.deploy.kubelet import GROUP, playable, write_volume
 from tests.deploy.tools import ROOT, Manifest, eventually, image, manifests, only, pod_specs, podman, template
 from tests.deploy.upstream import KEY, NEXT_KEY, ask, free_ports, productlane
 
@@ -29,10 +29,11 @@ def upstream() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def played(name: str, *objects: Manifest) -> Iterator[None]:
-    """Objects that run under podman, of which one is a pod of this name."""
+def played(name: str, pod: Manifest) -> Iterator[None]:
+    """A pod of this name that runs under podman."""
     try:
-        podman("play", "kube", "--log-driver=k8s-file", "-", input=stream(*objects))
+        # JSON, which is YAML too: podman reads it and writes it anew, and stumbles over folded strings.
+        podman("play", "kube", "--log-driver=k8s-file", "-", input=json.dumps(pod))
         yield
     finally:
         podman("pod", "rm", "--force", "--time", "5", name, check=False)
@@ -59,9 +60,10 @@ class Egress:
         values.write_text(yaml.safe_dump(self._values(upstream)))
         self.objects = manifests(template("4", values).stdout)
         self.maps = [one for one in self.objects if one["kind"] == "ConfigMap"]
-        self.volumes = {"key-main": folder / "key", "token": folder / "token", "policies": folder / "policies"}
+        self.volumes = {"key-main": folder / "key"} | {name: folder / name for name in ("config", "policies", "token")}
         self.keys(previous=KEY)
         write_volume(folder / "token", {"token": TOKEN})
+        write_volume(folder / "config", only(self.maps, "ConfigMap", NAME)["data"], 0o644)
         self.policy()
 
     def _values(self, upstream: str) -> dict[str, Any]:
@@ -113,7 +115,7 @@ def egress(upstream: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """The central egress, running."""
     made = Egress(tmp_path_factory.mktemp("egress"), upstream)
     name = f"egress-{made.traffic}"
-    with played(name, *made.maps, made.pod(0, name)):
+    with played(name, made.pod(0, name)):
         eventually(30, lambda: ask(f"{made.admin_url}/readyz")[0] == 200)
         yield made
 
@@ -174,7 +176,7 @@ def test_helm_test_passes_where_all_is_well(egress: Egress) -> None:
     """The pod of `helm test` shows the keys to Productlane and makes its three calls."""
     name = f"test-{egress.traffic}"
     pod = egress.pod(1, name, GATEWAY=f"http://127.0.0.1:{egress.traffic}")
-    with played(name, *egress.maps, pod):
+    with played(name, pod):
         ended = exits(name)
         told = podman("logs", f"{name}-calls").stdout
 
@@ -186,7 +188,7 @@ def test_helm_test_fails_where_a_caller_may_too_much(egress: Egress) -> None:
     """A call that should be denied and is not turns `helm test` red."""
     name = f"test-red-{egress.traffic}"
     pod = egress.pod(1, name, GATEWAY=f"http://127.0.0.1:{egress.traffic}", DENIED="GET /threads")
-    with played(name, *egress.maps, pod):
+    with played(name, pod):
         ended = exits(name)
         told = podman("logs", f"{name}-calls").stdout
 

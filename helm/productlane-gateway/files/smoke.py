@@ -18,7 +18,7 @@ file = os.environ.get("TOKEN_FILE")
 token = pathlib.Path(file).read_text().strip() if file else None
 
 
-def ask(call, credential):
+def ask(call: str, credential: str | None) -> tuple[int, str]:
     """Status of the answer and, where it is a refusal, its code."""
     method, path = call.split(" ", 1)
     headers = {"Authorization": "Bearer " + credential} if credential else {}
@@ -30,7 +30,7 @@ def ask(call, credential):
         return answer.code, json.loads(answer.read())["error"]["code"]
 
 
-def tell(what, call, answer, right):
+def tell(what: str, call: str, answer: tuple[int, str], right: bool) -> bool:
     """One line for a call; whether it was answered as it should be."""
     print("ok  " if right else "FAIL", what, call, *answer, flush=True)
     return right

@@ -72,7 +72,7 @@
 
 {{/* "true" where the API server is asked for the keys that sign service-account tokens. */}}
 {{- define "productlane-gateway.asksAPIServer" -}}
-{{- with (default dict .Values.config.callers).kubernetes }}{{ not (hasPrefix "file:" (default "" .jwks)) }}{{ end }}
+{{- with (default dict .Values.config.callers).kubernetes }}{{ not .jwks }}{{ end }}
 {{- end }}
 
 {{- define "productlane-gateway.usesRedis" -}}
