@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gateway.config.snapshot import Snapshot
+from gateway.config.store import Store
 from gateway.config.tls import upstream_context
 from gateway.keys.held import OnChange
 from gateway.keys.identity import Identities
-from gateway.keys.keeper import Needs
+from gateway.keys.keeper import Needs, Outage
 from gateway.keys.keyring import Keyring
-from gateway.keys.storage import MemoryStorage
+from gateway.keys.opening import kind_of, storage_of
+from gateway.keys.storage import Patient
 from gateway.proxy.serving import Serving
 from gateway.proxy.upstream import Upstream
-from gateway.telemetry.log import Log
+from gateway.telemetry.facts import StoreFacts
+from gateway.telemetry.log import Fields, Log
 from gateway.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -30,17 +33,32 @@ if TYPE_CHECKING:
 _LOOK: Final = 1.0
 # What is asked of the old ones was asked before the change; a question takes no longer than its time-out and a bit.
 _GRACE: Final = 1.0
+# How long the first questions after a start wait for the store; no request does.
+_OPENING: Final = 1.0
 
 
 class Legs:
     """Makes a `Serving` of a configuration, and closes what is replaced once nobody uses it. ``clock`` is Unix time."""
 
-    def __init__(self, *, metrics: Metrics, log: Log, clock: Callable[[], float], on_key_change: OnChange) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        metrics: Metrics,
+        log: Log,
+        clock: Callable[[], float],
+        on_key_change: OnChange,
+    ) -> None:
         self._metrics: Final = metrics
         self._log: Final = log
         self._clock: Final = clock
         self._on_key_change: Final = on_key_change
-        self._storage = MemoryStorage()
+        self._store: Final = store
+        self._storage: Final = Patient(
+            storage_of(store, wall=clock, on_aside=self._moved_aside),
+            on_fault=self._store_failed,
+            on_back=lambda use: log.event("info", "store_back", store=kind_of(store), use=use),
+        )
         self._serving: Serving | None = None
         self._leaving: Final[set[asyncio.Task[None]]] = set()
 
@@ -54,6 +72,7 @@ class Legs:
             prefetch=snapshot.identity.prefetch,
             wall=self._clock,
             on_change=self._on_key_change,
+            on_outage=self._tell_outage,
         )
         self._serving = Serving(snapshot, keyring, self._upstream(snapshot, tls), self._accounts(snapshot))
         return self._serving
@@ -75,9 +94,6 @@ class Legs:
             upstream = self._upstream(snapshot, tls)
         if other_identities:
             self._leave(_later(identities.close, before.snapshot.upstream.connect_timeout + _GRACE))
-            if snapshot.upstream.url != before.snapshot.upstream.url:
-                # Another server's word on a secret is another word.
-                self._storage = MemoryStorage()
             identities = self._identities(snapshot, tls)
         if snapshot.callers.issuer != before.snapshot.callers.issuer:
             if accounts is not None:
@@ -105,6 +121,37 @@ class Legs:
             if self._serving.accounts is not None:
                 await self._serving.accounts.close()
             await self._serving.keyring.keeper.identities.close()
+        await self._storage.close()
+
+    async def open_store(self) -> None:
+        """Make the store ready, so that the first questions after a start find what is in it."""
+        await self._storage.open(_OPENING)
+
+    @property
+    def store(self) -> StoreFacts:
+        """What there is to tell of the store."""
+        place = "" if self._store is None else str(self._store)
+        return StoreFacts(kind_of(self._store), place, dict(self._storage.faults))
+
+    def _store_failed(self, use: str, why: str, first: bool) -> None:
+        self._metrics.store_fault(use)
+        if first:
+            self._log.event("warning", "store_fault", store=kind_of(self._store), use=use, reason=why)
+
+    def _tell_outage(self, outage: Outage) -> None:
+        fields: Fields = {"key": outage.key, "slot": outage.slot, "preview": outage.preview}
+        if not outage.fault:
+            self._log.event("info", "identity_back", **fields)
+            return
+        fields["reason"] = outage.fault
+        if outage.age is None:
+            self._log.event("warning", "identity_unknown", **fields)
+        else:
+            fields["seconds"] = round(outage.age, 1)
+            self._log.event("warning", "identity_stale", **fields)
+
+    def _moved_aside(self, path: Path) -> None:
+        self._log.event("warning", "store_damaged", store=kind_of(self._store), path=str(path))
 
     def _identities(self, snapshot: Snapshot, tls: ssl.SSLContext | None) -> Identities:
         return Identities(
@@ -114,6 +161,7 @@ class Legs:
             ssl=tls,
             on_lookup=self._metrics.identity_lookup,
             storage=self._storage,
+            stamp=None if self._store is None else self._clock,
         )
 
     def _upstream(self, snapshot: Snapshot, tls: ssl.SSLContext | None) -> Upstream:

@@ -24,6 +24,7 @@ from gateway.config.snapshot import Address, Snapshot, Tls
 from gateway.config.tls import BadTls
 from gateway.config.watch import Contents
 from gateway.keys.held import Change
+from gateway.keys.keeper import Keeper
 from gateway.keys.sources import Sources
 from gateway.legs import Legs
 from gateway.proxy import footing
@@ -103,7 +104,9 @@ class Gateway:
             snapshot.store,
             on_fault=lambda error: log.event("warning", "limits_store_fault", error=error),
         )
-        self._legs: Final = Legs(metrics=self._metrics, log=log, clock=clock, on_key_change=self._key_changed)
+        self._legs: Final = Legs(
+            snapshot.store, metrics=self._metrics, log=log, clock=clock, on_key_change=self._key_changed
+        )
         self._stack: Final = contextlib.AsyncExitStack()
         self.traffic: Address = snapshot.listen
         self.admin: Address = snapshot.admin
@@ -117,7 +120,7 @@ class Gateway:
         self._watch()
         self._know(snapshot)
         self._metrics.config_loaded(ok=True, now=self._clock())
-        self._current = Current(self._legs.first(snapshot, self._needs))
+        self._current = Current(self._legs.first(snapshot, self._needs.endpoints))
         self._stack.push_async_callback(self._legs.close)
         self._stack.push_async_callback(self._caps.close)
         await self._prepare_caps(snapshot)
@@ -138,7 +141,7 @@ class Gateway:
         self._health.mark("listener_open", True)
         keeper = self._current.serving.keyring.keeper
         self._sources = Sources(snapshot.keys, keeper)
-        self._in_background(keeper.run())
+        self._in_background(self._keep_keys(keeper))
         self._follow_secrets()
         self._follow_config()
         self._log.event(
@@ -161,6 +164,10 @@ class Gateway:
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (failure := task.exception()) is not None:
             self._log.event("error", "background_failed", error=type(failure).__name__)
+
+    async def _keep_keys(self, keeper: Keeper) -> None:
+        await self._legs.open_store()
+        await keeper.run()
 
     def _key_changed(self, change: Change) -> None:
         level: Level = "warning" if change.alarming else "info"
@@ -206,7 +213,7 @@ class Gateway:
         await self._prepare_caps(snapshot)
         if self.tls is not None and snapshot.tls is not None and not _files(snapshot.tls).isdisjoint(changed):
             await asyncio.to_thread(self.tls.reload)
-        self._current.serving = await self._legs.follow(snapshot, loaded.needs, changed, number)
+        self._current.serving = await self._legs.follow(snapshot, loaded.needs.endpoints, changed, number)
         self._snapshot, self._needs = snapshot, loaded.needs
         self._know(snapshot)
         self._listener.limits = snapshot.limits
@@ -217,6 +224,7 @@ class Gateway:
 
     def _watch(self) -> None:
         self._metrics.watch_keys(self._key_facts)
+        self._metrics.watch_store(lambda: self._legs.store)
         self._metrics.watch_log(lambda: self._log.dropped)
         self._metrics.watch_queues(self._pacer.waiting)
 
@@ -301,7 +309,7 @@ class Gateway:
         return datetime.fromtimestamp(self._clock(), UTC).date()
 
     def _key_facts(self) -> list[KeyFacts]:
-        return key_facts(self._current.serving.keyring.states(), self._needs)
+        return key_facts(self._current.serving.keyring.states(), self._needs, self._snapshot.catalog.scopes)
 
     def _status(self) -> Status:
         return build(
@@ -316,6 +324,7 @@ class Gateway:
             budgets=self._metrics.budgets,
             usage=self._usage,
             reload=ReloadFacts() if self.reloads is None else self.reloads.facts,
+            store=self._legs.store,
         )
 
 

@@ -19,7 +19,7 @@ from gateway.admin.page import page
 from gateway.admin.status import Status, build, moment
 from gateway.core.catalog import Endpoint, Lane
 from gateway.core.policy import Policy
-from gateway.telemetry.facts import BudgetFacts, KeyFacts, ReloadFacts, SlotFacts
+from gateway.telemetry.facts import BudgetFacts, KeyFacts, ReloadFacts, SlotFacts, StoreFacts
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.record import Record
 from gateway.telemetry.usage import Usage
@@ -55,6 +55,7 @@ def status() -> Status:
         source="file:/run/secrets/main/current",
         since=NOON - 60,
         last_hour=7,
+        identity_fault="no connection",
     )
     absent = SlotFacts("2", "missing", fault="the file x does not exist")
     return build(
@@ -65,10 +66,21 @@ def status() -> Status:
         started=NOON - 60,
         now=NOON,
         policies={"billing": policy},
-        keys=[KeyFacts("main", (main, absent), frozenset({"companies:write"}), frozenset())],
+        keys=[
+            KeyFacts(
+                "main",
+                (main, absent),
+                missing=frozenset({"companies:write"}),
+                excess=frozenset(),
+                unknown=frozenset({"loyalty:read"}),
+                wide=True,
+                advice=("take <loyalty:read> from it",),
+            )
+        ],
         budgets={("main", "read"): BudgetFacts(1000, 998, int(NOON)), ("other", "read"): BudgetFacts(1, 1, 1)},
         usage=usage,
         reload=ReloadFacts(("policies/a.yaml:1: scopes: <wrong>",), NOON - 30, ("listen",)),
+        store=StoreFacts("redis", "redis://<r>:6379/0", {"read": "ConnectionError"}),
     )
 
 
@@ -164,6 +176,7 @@ async def test_the_status_tells_everything_but_the_secret(admin: TestClient[Any,
             "failing_since": "2026-09-21T14:12:50Z",
             "restart_needed": ["listen"],
         },
+        "store": {"kind": "redis", "place": "redis://<r>:6379/0", "faults": {"read": "ConnectionError"}},
         "keys": [
             {
                 "key": "main",
@@ -182,13 +195,17 @@ async def test_the_status_tells_everything_but_the_secret(admin: TestClient[Any,
                         "requests_last_hour": 7,
                         "note": None,
                         "fault": None,
+                        "identity_fault": "no connection",
                     },
                     {"slot": "2", "state": "missing", "requests_last_hour": 0, "fault": "the file x does not exist"}
                     | dict.fromkeys(("preview", "workspace", "api_key_id", "scopes", "identity_age", "last_used"))
-                    | dict.fromkeys(("source", "since", "note")),
+                    | dict.fromkeys(("source", "since", "note", "identity_fault")),
                 ],
                 "missing": ["companies:write"],
                 "excess": [],
+                "unknown": ["loyalty:read"],
+                "wide": True,
+                "advice": ["take <loyalty:read> from it"],
                 "budgets": {"read": {"limit": 1000, "remaining": 998, "reset": "2026-09-21T14:13:20Z"}},
             }
         ],
@@ -243,6 +260,8 @@ async def test_the_page_shows_the_same_facts_and_runs_nothing(admin: TestClient[
     shape = Shape(await answer.text())
     style = base64.b64encode(hashlib.sha256(shape.style.encode()).digest()).decode()
     shown = ["ready", "pl_v2_abcd…", "wks_1", "read 998/1000", "companies:write", "GET /companies", "billing", "audit"]
+    shown += ["redis://<r>:6379/0", "read: ConnectionError", "main: take <loyalty:read> from it"]
+    shown += ["/me cannot be asked (no connection); enforced is what it said 3 s ago"]
     policy = answer.headers["Content-Security-Policy"]
 
     assert [] == shape.open

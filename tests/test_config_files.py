@@ -18,6 +18,8 @@ DIGEST = "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7a
 ENVIRON = {
     "SUPPORT": "pl_v2_supportsupport",
     "BILLING": "pl_v2_billingbilling",
+    "REDIS": "open-sesame",
+    "EMPTY": "",
     "V1": "pl_v1_oldoldoldoldold",
 }
 TOKENED = "caller: {}\nauthenticate: {{tokens: [sha256:{:064x}]}}\n"
@@ -132,7 +134,7 @@ def test_no_problem_holds_a_secret(path: Path) -> None:
     """A key that was put into a file or a variable by mistake is not copied into the log."""
     text = "\n".join(str(problem) for problem in READERS[path.parent.name](path))
 
-    for secret in ("thisoneisinthefile", "abcdefghijklmnop", "oldoldold", "a-token-in-clear", "password", ":pw"):
+    for secret in ("thisoneisinthefile", "abcdefghijklmnop", "oldoldold", "a-token-in-clear", "sesame", ":pw"):
         assert secret not in text.replace("user name or password", "")
 
 

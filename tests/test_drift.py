@@ -23,6 +23,12 @@ def of(policy: Policy, routes: Routes = ONE, **held: frozenset[str] | None) -> d
     return drift(needs([policy], routes, ENDPOINTS, TODAY), held)
 
 
+def of_many(policies: list[Policy], routes: Routes = ONE, **held: frozenset[str] | None) -> dict[str, Drift]:
+    """The same for several callers, with the catalog's scopes known."""
+    catalog = frozenset[str]().union(*(endpoint.scopes for endpoint in ENDPOINTS))
+    return drift(needs(policies, routes, ENDPOINTS, TODAY), held, catalog)
+
+
 def scopes(*names: str) -> frozenset[str]:
     return frozenset(names)
 
@@ -83,3 +89,54 @@ def test_only_what_is_granted_is_needed() -> None:
     assert unused == of(Policy("a", endpoints=frozenset({MERGE}), expires=TODAY), main=carried)["main"]
     assert unused == of(named, only_threads, main=carried)["main"]
     assert used == of(named, main=carried)["main"]
+
+
+def test_a_scope_that_no_endpoint_asks_for_is_unknown() -> None:
+    """What Productlane has made since this version, or somebody has mistyped, is told apart from what is unused."""
+    policy = Policy("billing", scopes("threads:read"))
+    main = of_many([policy], main=scopes("threads:read", "threads:write", "loyalty:read"))["main"]
+
+    assert (scopes("loyalty:read"), scopes("threads:write", "loyalty:read")) == (main.unknown, main.excess)
+    assert scopes() == of(policy, main=scopes("loyalty:read"))["main"].unknown
+
+
+READER = Policy("reader", scopes("threads:read"))
+WRITER = Policy("writer", scopes("threads:write"))
+BOTH_OF_THEM = Policy("both", scopes("threads:read", "threads:write"))
+
+
+def test_a_key_is_wide_where_no_caller_needs_all_that_is_used_of_it() -> None:
+    """Two callers that share a key without sharing its scopes could each do with a narrower one."""
+    held = scopes("threads:read", "threads:write")
+
+    assert of_many([READER, WRITER], main=held)["main"].wide
+    assert not of_many([READER, WRITER, BOTH_OF_THEM], main=held)["main"].wide
+    assert not of_many([READER, READER], main=held)["main"].wide
+    assert not of_many([READER, WRITER], main=scopes("threads:read"))["main"].wide
+    assert not of_many([], main=held)["main"].wide
+
+
+def test_what_a_caller_needs_of_another_key_widens_none() -> None:
+    """Only requests that a route sends to a key count for it."""
+    routes = Routes(
+        [Route("/**", ("main",)), Route("/**", ("spare",), callers=frozenset({"writer"}))],
+        ENDPOINTS,
+    )
+    found = of_many([READER, WRITER], routes, main=scopes("threads:read"), spare=scopes("threads:write"))
+
+    assert [False, False] == [found[key].wide for key in ("main", "spare")]
+
+
+def test_each_kind_of_drift_says_what_would_mend_it() -> None:
+    """Whoever reads it knows which scopes to add or take, and where; a key that fits gets no advice."""
+    worst = Drift(scopes("a:read"), scopes("b:read", "c:read"), scopes("c:read"), wide=True)
+
+    assert [
+        "add a:read to it in Productlane, or take the grant out of the policies",
+        "take b:read from it in Productlane; no policy uses that",
+        "take c:read from it in Productlane, or name the endpoints that ask for that in a file of `catalog`; this "
+        "version knows none",
+        "give its callers keys of their own, by routes with `callers`; it carries more than any of them needs",
+    ] == worst.advice
+    assert [] == Drift(scopes(), scopes()).advice
+    assert 1 == len(Drift(scopes(), scopes("c:read"), scopes("c:read")).advice)

@@ -1,6 +1,7 @@
 """What is remembered of secrets, for how long, and how many questions that costs."""
 
 import asyncio
+import contextlib
 import gc
 import json
 from collections.abc import AsyncIterator
@@ -11,9 +12,11 @@ from typing import Any
 import aiohttp_client_cache.cache_control as library
 import pytest
 from aiohttp.test_utils import unused_port
+from yarl import URL
 
 from gateway.keys.identity import Identities, Known
 from gateway.keys.storage import MemoryStorage
+from gateway.keys.store import key_of
 from tests.me_upstream import SETTINGS, A, B, C, Clock, Productlane, asking, productlane_serving, ready_have_run
 
 
@@ -465,3 +468,77 @@ async def test_a_text_of_a_fault_holds_no_secret(productlane: Productlane, clock
 
     assert "status 500" == known.fault
     assert A.reveal() not in repr(known)
+
+
+class Shared(MemoryStorage):
+    """A storage that several processes share: a claim of one holds for all."""
+
+    async def claim(self, key: str, seconds: float) -> bool:
+        if self.entries.get(key) is not None:
+            return False
+        self.entries.put(key, b"1")
+        return True
+
+
+@contextlib.asynccontextmanager
+async def replicas(url: str, count: int, storage: Shared, clock: Clock) -> AsyncIterator[list[Identities]]:
+    """Processes that share a storage and agree on the time."""
+    async with contextlib.AsyncExitStack() as stack:
+        one = {"storage": storage, "stamp": lambda: clock() + 1e9}
+        yield [await stack.enter_async_context(asking(url, clock, **one)) for _ in range(count)]
+
+
+async def test_of_those_that_share_a_storage_one_asks(productlane: Productlane, clock: Clock) -> None:
+    """However many replicas want the same identity at the same time, Productlane is asked once, and all have it."""
+    productlane.gate.clear()
+    async with asyncio.timeout(5), replicas(productlane.url, 4, Shared(), clock) as identities:
+        waiting = [asyncio.create_task(one.lookup("k", A)) for one in identities]
+        await productlane.reached(1)
+        await asyncio.sleep(0.1)  # as long as others look a few times
+        productlane.gate.set()
+        known = await asyncio.gather(*waiting)
+        clock.now += 59
+        young = [one.peek(A) is not None for one in identities]
+        clock.now += 1
+        again = await asyncio.gather(*(one.lookup("k", A) for one in identities))
+
+    assert ["hit", "hit", "hit", "miss"] == sorted(one.result for one in known)
+    assert ["hit", "hit", "hit", "miss"] == sorted(one.result for one in again)
+    assert ([True] * 4, 2) == (young, len(productlane.asked))
+
+
+async def test_a_refusal_is_waited_for_by_all_and_shared_by_none(productlane: Productlane, clock: Clock) -> None:
+    """Where the one that asks is refused, the others ask for themselves, all at once."""
+    productlane.status = 401
+    productlane.gate.clear()
+    storage = Shared()
+    async with asyncio.timeout(5), replicas(productlane.url, 4, storage, clock) as identities:
+        waiting = [asyncio.create_task(one.lookup("k", A)) for one in identities]
+        await productlane.reached(1)
+        productlane.gate.set()
+        known = await asyncio.gather(*waiting)
+
+    assert (["refused"] * 4, 4) == ([one.result for one in known], len(productlane.asked))
+    assert 0 == len(storage.entries)
+
+
+async def test_one_that_died_while_it_asked_holds_the_others_up_for_a_second(
+    productlane: Productlane, clock: Clock
+) -> None:
+    """A claim that nobody gives up ends the waiting, not the request."""
+    storage = Shared()
+    storage.entries.put(f"{key_of(A, URL(f'{productlane.url}/me'))}:asked", b"1")
+    async with asyncio.timeout(5), replicas(productlane.url, 1, storage, clock) as (identities,):
+        known = await identities.lookup("k", A)
+
+    assert ("miss", 1) == (known.result, len(productlane.asked))
+
+
+async def test_who_insists_does_not_wait_for_another(productlane: Productlane, clock: Clock) -> None:
+    """A forced look-up asks Productlane itself, whoever else is asking."""
+    storage = Shared()
+    storage.entries.put(f"{key_of(A, URL(f'{productlane.url}/me'))}:asked", b"1")
+    async with replicas(productlane.url, 1, storage, clock) as (identities,):
+        known = await identities.lookup("k", A, fresh=True)
+
+    assert ("miss", 1) == (known.result, len(productlane.asked))

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.core.catalog import Lane
 from gateway.core.refusal import ANSWERS, Reason
 from gateway.telemetry import labels
-from gateway.telemetry.facts import KeyFacts, SlotFacts
+from gateway.telemetry.facts import KeyFacts, SlotFacts, StoreFacts
 from gateway.telemetry.metrics import DURATIONS, Metrics
 from gateway.telemetry.record import Record
 
@@ -46,6 +46,11 @@ LABELS = {
     "config_last_reload_successful": set(),
     "config_last_reload_success_timestamp_seconds": set(),
     "log_lines_dropped_total": set(),
+    "catalog_misses_total": {"endpoint"},
+    "store_faults_total": {"use"},
+    "store_up": {"kind", "use"},
+    "key_scopes_unknown": {"key"},
+    "key_wide": {"key"},
     "build_info": {"version", "python", "aiohttp"},
 }
 
@@ -61,6 +66,8 @@ def facts() -> tuple[KeyFacts, ...]:
             ),
             missing=frozenset(),
             excess=frozenset({"admin", "docs:read"}),
+            unknown=frozenset({"admin"}),
+            wide=True,
         ),
     )
 
@@ -86,6 +93,9 @@ def busy(metrics: Metrics) -> Metrics:
     metrics.config_loaded(ok=True, now=1700000000.0)
     metrics.identity_lookup("main", "hit")
     metrics.upstream_retry("closed")
+    metrics.catalog_miss("GET /threads/{id}")
+    metrics.store_fault("read")
+    metrics.watch_store(lambda: StoreFacts("redis", "redis://r:6379/0", {"write": "OutOfMemoryError"}))
     metrics.caller_supplied_key("billing", "v1")
     metrics.budget("main", "read", limit=1000, remaining=998, reset=1700000060)
     metrics.in_flight += 2
@@ -208,6 +218,7 @@ def test_the_state_of_each_secret_is_shown(busy: Metrics) -> None:
     assert None is value(busy, "key_last_used_timestamp_seconds", key="main", slot="2")
     assert 0 == value(busy, "key_scopes_missing", key="main")
     assert 2 == value(busy, "key_scopes_excess", key="main")
+    assert (1, 1) == (value(busy, "key_scopes_unknown", key="main"), value(busy, "key_wide", key="main"))
 
 
 def test_drift_is_not_claimed_while_scopes_are_unknown(metrics: Metrics) -> None:
@@ -215,7 +226,9 @@ def test_drift_is_not_claimed_while_scopes_are_unknown(metrics: Metrics) -> None
     metrics.watch_keys(lambda: (KeyFacts("main", (SlotFacts("1", "unverified", "abcd"),)),))
     metrics.refresh()
 
-    assert not {"key_scopes_missing", "key_scopes_excess"} & {name for name, _ in series(metrics)}
+    drift = {"key_scopes_missing", "key_scopes_excess", "key_scopes_unknown", "key_wide"}
+
+    assert not drift & {name for name, _ in series(metrics)}
 
 
 def test_a_failed_reload_shows_and_keeps_the_time_of_the_last_good_one(metrics: Metrics) -> None:
@@ -317,6 +330,8 @@ def test_hostile_input_adds_no_label_values(junk: list[Record], pairs: list[tupl
         metrics.identity_lookup(one, two)
         metrics.caller_supplied_key(one, two)
         metrics.upstream_retry(one)
+        metrics.catalog_miss(one)
+        metrics.store_fault(two)
         metrics.budget(one, two, limit=1, remaining=1, reset=1)
     allowed = {
         "caller": {*CALLERS, "-", "other"},
@@ -331,6 +346,8 @@ def test_hostile_input_adds_no_label_values(junk: list[Record], pairs: list[tupl
         "version": labels.KEY_VERSIONS | {"other"},
         "lane": {*labels.LANES, "other"},
         "outcome": {"success", "failure"},
+        "kind": {"memory"},
+        "use": {*labels.STORE_USES, "other"},
     }
     strange = {
         (label, text)

@@ -24,6 +24,16 @@ class Broken:
         self.asked += 1
         raise OSError(28, "No space left on device")
 
+    async def claim(self, key: str, seconds: float) -> bool:
+        self.asked += 1
+        raise ConnectionError("down")
+
+    async def open(self) -> None:
+        await self.get("")
+
+    async def close(self) -> None:
+        pass
+
     async def delete(self, key: str) -> None:
         self.asked += 1
         raise ConnectionError("down")
@@ -51,6 +61,16 @@ class Silent:
 
     async def set(self, key: str, value: bytes, seconds: float) -> None:
         await self._hang()
+
+    async def claim(self, key: str, seconds: float) -> bool:
+        await self._hang()
+        return False
+
+    async def open(self) -> None:
+        await self.get("")
+
+    async def close(self) -> None:
+        pass
 
     async def delete(self, key: str) -> None:
         await self._hang()
@@ -108,17 +128,77 @@ async def test_an_error_is_a_miss(call: str) -> None:
 
 
 async def test_a_storage_that_fails_is_left_alone_for_a_while() -> None:
-    """A dead storage costs one request its patience and not every request; later it is tried again."""
+    """A dead storage costs one request its patience and not every request; ten seconds later it is tried again."""
     clock, broken = Clock(), Broken()
-    patient = Patient(broken, rest=5.0, clock=clock)
-    await patient.get("a")
-    await patient.get("a")
-    await patient.set("a", b"1", 60)
+    patient = Patient(broken, clock=clock)
+    for _ in range(3):
+        await patient.get("a")
     after_failing = broken.asked
-    clock.now += 5
+    clock.now += 9.9
+    await patient.get("a")
+    shortly_before = broken.asked
+    clock.now += 0.1
     await patient.get("a")
 
-    assert (1, 2) == (after_failing, broken.asked)
+    assert (1, 1, 2) == (after_failing, shortly_before, broken.asked)
+
+
+async def test_a_storage_that_takes_no_writes_is_read() -> None:
+    """A full storage, or a replica that may not be written to, still gives what it has."""
+
+    class Full(MemoryStorage):
+        async def set(self, key: str, value: bytes, seconds: float) -> None:
+            raise OSError(28, "No space left on device")
+
+    clock, full = Clock(), Full()
+    full.entries.put("a", b"1")
+    patient = Patient(full, clock=clock)
+    await patient.set("b", b"2", 60)
+
+    assert ({"write": "OSError"}, b"1") == (patient.faults, await patient.get("a"))
+
+
+async def test_silence_rests_reading_and_writing() -> None:
+    """What does not answer a question is not asked another one in the same breath: a request waits once."""
+    silent = Silent()
+    patient = Patient(silent, patience=0.01, clock=Clock())
+    async with asyncio.timeout(5):
+        await patient.get("a")
+        await patient.set("a", b"1", 60)
+        claimed = await patient.claim("b", 1)
+        calls = len(patient._calls)
+        silent.released.set()
+        await asyncio.wait(patient._calls)
+
+    assert (True, 1) == (claimed, calls)
+
+
+async def test_what_fails_is_told_and_that_it_works_again() -> None:
+    """Whoever listens learns of each fault, whether it is the first in a row, and when it is over."""
+    told: list[Any] = []
+    storage, clock = MemoryStorage(), Clock()
+    broken: Any = Broken()
+    patient = Patient(broken, clock=clock, on_fault=lambda *fault: told.append(fault), on_back=told.append)
+    await patient.get("a")
+    clock.now += 10
+    await patient.get("a")
+    await patient.set("a", b"1", 60)
+    patient._storage = storage  # type: ignore[misc]
+    clock.now += 10
+    await patient.get("a")
+    await patient.get("a")
+
+    assert [("read", "ConnectionError", True), ("read", "ConnectionError", False), ("write", "OSError", True)] == told[
+        :3
+    ]
+    assert (["read"], {"write": "OSError"}) == (told[3:], patient.faults)
+
+
+async def test_a_claim_that_cannot_be_made_is_ours() -> None:
+    """Where the storage cannot say who asks, everybody does."""
+    patient = Patient(Broken(), clock=Clock())
+
+    assert [True, True] == [await patient.claim("a", 1) for _ in range(2)]
 
 
 async def test_deletions_are_tried_even_while_it_rests() -> None:

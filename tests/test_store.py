@@ -3,16 +3,18 @@
 import asyncio
 import json
 import pickle
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp_client_cache.session import CachedSession
 from yarl import URL
 
+from gateway.keys.answers import Answer, Answers, AnswerText, Entry
+from gateway.keys.library import CachedSession
 from gateway.keys.storage import MemoryStorage
-from gateway.keys.store import Answer, Answers, AnswerText, MeCache, key_of
+from gateway.keys.store import MeCache, key_of
 from tests.me_upstream import A, B, Clock, Productlane, asking, productlane_serving
 
 ME = URL("https://productlane.test/api/v2/me")
@@ -33,15 +35,14 @@ def kept(storage: MemoryStorage) -> dict[str, bytes]:
 
 
 def cache(url: URL = ME, storage: MemoryStorage | None = None) -> MeCache:
-    clock = Clock()
-    return MeCache(url, Answers(storage or MemoryStorage(), ttl=60, stale_if_error=0, clock=clock), clock)
+    return MeCache(url, Answers(storage or MemoryStorage(), ttl=60, stale_if_error=0, clock=Clock()))
 
 
 async def test_the_key_is_the_secret_that_asks() -> None:
     """Two secrets never share an entry."""
     keys = [cache().create_key("GET", ME, headers=bearer(secret)) for secret in (A, B)]
 
-    assert [key_of(A), key_of(B)] == keys
+    assert [key_of(A, ME), key_of(B, ME)] == keys
     assert keys[0] != keys[1]
 
 
@@ -54,8 +55,13 @@ async def test_nothing_else_is_in_the_key() -> None:
 
 async def test_the_key_does_not_tell_the_secret() -> None:
     """The name of an entry holds no part of the secret."""
-    assert A.reveal() not in key_of(A)
-    assert A.preview not in key_of(A)
+    assert A.reveal() not in key_of(A, ME)
+    assert A.preview not in key_of(A, ME)
+
+
+def test_another_server_is_another_entry() -> None:
+    """What a test server says of a secret is never taken for Productlane's word on it."""
+    assert key_of(A, ME) != key_of(A, URL("https://other.test/api/v2/me"))
 
 
 @pytest.mark.parametrize(
@@ -88,10 +94,14 @@ async def test_nothing_secret_is_stored(productlane: Productlane) -> None:
         await identities.lookup("support", A)
         await identities.lookup("support", B)
     values = kept(storage)
+    me = URL(f"{productlane.url}/me")
 
-    assert {key_of(A), key_of(B)} == set(values)
+    assert {key_of(A, me), key_of(B, me)} == set(values)
     for key, value in values.items():
-        assert {"status", "content_type", "body", "fetched_at"} == set(json.loads(value))
+        seal, _, text = value.partition(b" ")
+
+        assert re.fullmatch(rb"[0-9a-f]{64}", seal)
+        assert {"status", "content_type", "body", "fetched_at"} == set(json.loads(text))
         for needle in (A.reveal(), B.reveal(), "Authorization", "Bearer", "for-one-only", "req_0123456789abcdef"):
             assert needle not in value.decode()
             assert needle not in key
@@ -112,16 +122,20 @@ async def test_an_answer_that_repeats_the_key_is_not_kept(productlane: Productla
 
 
 async def test_a_stored_pickle_is_never_loaded(productlane: Productlane) -> None:
-    """Whoever can write to the storage cannot run code here: a pickle is a miss."""
+    """Whoever can write to the storage cannot run code here: a pickle is a miss, even behind a true seal."""
     ran: list[str] = []
+    _Evil.ran = ran
     storage = MemoryStorage()
     evil = pickle.dumps(_Evil())
-    await storage.set(key_of(A), evil, 60)
-    _Evil.ran = ran
+    await put(storage, productlane, evil)
+    async with asking(productlane.url, Clock(), storage=storage) as identities:
+        sealed = await identities.lookup("support", A)
+    await storage.set(entry(productlane), evil, 60)
+    productlane.asked.clear()
     async with asking(productlane.url, Clock(), storage=storage) as identities:
         known = await identities.lookup("support", A)
 
-    assert ([], "miss", 1) == (ran, known.result, len(productlane.asked))
+    assert ([], "miss", "miss", 1) == (ran, sealed.result, known.result, len(productlane.asked))
 
 
 class _Evil:
@@ -133,6 +147,16 @@ class _Evil:
 
 def _run() -> None:
     _Evil.ran.append("code")
+
+
+def entry(productlane: Productlane, secret: Any = A) -> Entry:
+    """The name of a secret's entry for this server."""
+    return key_of(secret, URL(f"{productlane.url}/me"))
+
+
+async def put(storage: MemoryStorage, productlane: Productlane, text: bytes) -> None:
+    """Store a text as if this gateway had: behind a true seal."""
+    await storage.set(entry(productlane), entry(productlane).seal(text), 60)
 
 
 GOOD = {
@@ -167,14 +191,17 @@ GOOD = {
         json.dumps(GOOD | {"fetched_at": float("nan")}).encode(),
         json.dumps(GOOD | {"fetched_at": float("inf")}).encode(),
         json.dumps(GOOD | {"fetched_at": 10**400}).encode(),
-        json.dumps(GOOD | {"fetched_at": 1001.0}).encode(),
+        json.dumps(GOOD | {"fetched_at": 1002.0}).encode(),
         json.dumps(GOOD | {"fetched_at": 940.0}).encode(),
     ],
 )
 async def test_what_is_not_a_kept_answer_is_a_miss(value: bytes, productlane: Productlane) -> None:
-    """Garbage, a wrong shape, another status, a time in the future or too old: Productlane is asked."""
+    """Garbage, a wrong shape, another status, a time in the future or too old: Productlane is asked.
+
+    Each stands behind a true seal, so it is not the seal that keeps it out.
+    """
     storage = MemoryStorage()
-    await storage.set(key_of(A), value, 60)
+    await put(storage, productlane, value)
     async with asking(productlane.url, Clock(), storage=storage) as identities:
         known = await identities.lookup("support", A)
 
@@ -183,10 +210,43 @@ async def test_what_is_not_a_kept_answer_is_a_miss(value: bytes, productlane: Pr
     assert "wks_1" == known.identity.workspace
 
 
+async def test_a_poisoned_answer_is_a_miss(productlane: Productlane) -> None:
+    """Without the secret nobody can make an answer that is believed: not by a seal of another, none, or a cut one."""
+    me, storage = entry(productlane), MemoryStorage()
+    wide = json.dumps(GOOD).encode()
+    true = me.seal(wide)
+    elsewhere = key_of(A, URL("https://other.test/api/v2/me")).seal(wide)
+    forged = [wide, b" " + wide, b"0" * 64 + b" " + wide, true[:64] + b" " + wide + b" ", true[1:], elsewhere, b"\xff "]
+    results = []
+    for value in forged:
+        await storage.set(me, value, 60)
+        async with asking(productlane.url, Clock(), storage=storage) as identities:
+            known = await identities.lookup("support", A)
+            results.append((known.result, known.identity and known.identity.workspace))
+
+    assert [("miss", "wks_1")] * len(forged) == results
+
+
+async def test_a_true_answer_under_another_name_is_a_miss(productlane: Productlane) -> None:
+    """Whoever swaps two entries gives neither secret the other's scopes."""
+    storage = MemoryStorage()
+    productlane.scopes = {A.reveal(): ["docs:read"], B.reveal(): ["admin"]}
+    async with asking(productlane.url, Clock(), storage=storage) as identities:
+        await identities.lookup("support", A)
+        await identities.lookup("support", B)
+    a, b = entry(productlane), entry(productlane, B)
+    await storage.set(a, kept(storage)[b], 60)
+    async with asking(productlane.url, Clock(), storage=storage) as identities:
+        known = await identities.lookup("support", A)
+
+    assert known.identity is not None
+    assert ("miss", ["docs:read"]) == (known.result, [*known.identity.scopes])
+
+
 async def test_a_kept_answer_is_used(productlane: Productlane) -> None:
     """What another process or an earlier configuration has stored is a hit, with its true age."""
     storage = MemoryStorage()
-    await storage.set(key_of(A), json.dumps(GOOD).encode(), 60)
+    await put(storage, productlane, json.dumps(GOOD).encode())
     clock = Clock()
     async with asking(productlane.url, clock, storage=storage) as identities:
         known = await identities.lookup("support", A)
@@ -212,20 +272,64 @@ async def test_an_answer_survives_its_text() -> None:
     assert (await answer.read(), dict(answer.headers)) == (await again.read(), dict(again.headers))
 
 
+def answer(body: bytes, fetched_at: float, asked_at: float) -> Answer:
+    """An answer that was asked for at these readings of the shared clock and of this process's."""
+    made = Answer.of("", body, fetched_at)
+    made.asked_at = asked_at
+    return made
+
+
 async def test_what_was_asked_for_before_a_drop_is_never_read_again() -> None:
     """An answer that a slow storage still holds, or that arrives late, does not outlive `drop`."""
-    clock, storage = Clock(), MemoryStorage()
+    clock, storage, key = Clock(), MemoryStorage(), key_of(A, ME)
     answers = Answers(storage, ttl=60, stale_if_error=60, clock=clock)
-    answers.drop("k")
+    answers.drop(key)
     clock.now += 1
-    await answers.write("k", Answer.of("", b"before", 1000.0))
-    before = (await answers.read("k"), await answers.stale("k"))
-    await answers.write("k", Answer.of("", b"after", 1001.0))
-    after = await answers.read("k")
+    await answers.write(key, answer(b"before", 1000.0, 1000.0))
+    before = (await answers.read(key), await answers.stale(key))
+    await answers.write(key, answer(b"after", 1001.0, 1001.0))
+    after = await answers.read(key)
 
     assert (None, None) == before
     assert after is not None
     assert b"after" == await after.read()
+
+
+@pytest.mark.parametrize("step", [-86_400.0, -3_600.0, -30.0, 0.5, 30.0, 3_600.0, 86_400.0])
+async def test_a_step_of_the_clock_does_not_change_how_old_an_answer_is(step: float) -> None:
+    """Whatever the host's clock is set to, an answer that this process has met lasts as long as it would have."""
+    clock, wall, key = Clock(), Clock(), key_of(A, ME)
+    storage = MemoryStorage()
+    ours = Answers(storage, ttl=60, stale_if_error=0, clock=clock, stamp=wall)
+    theirs = Answers(storage, ttl=60, stale_if_error=0, clock=clock, stamp=wall)
+    await ours.write(key, answer(b"{}", *ours.now()))
+    met = await theirs.read(key)
+    wall.now += step
+    clock.now += 59
+    wall.now += 59
+    young = [await answers.read(key) for answers in (ours, theirs)]
+    ages = [ours.age(one) for one in young if one is not None]
+    clock.now += 1
+    wall.now += 1
+    old = [await answers.read(key) for answers in (ours, theirs)]
+
+    assert met is not None
+    assert [59.0, 59.0] == ages
+    assert [None, None] == old
+
+
+async def test_clocks_of_replicas_may_differ_a_little() -> None:
+    """A replica whose clock is half a second ahead is believed; one that is minutes ahead or behind is not for long."""
+    clock, key, storage = Clock(), key_of(A, ME), MemoryStorage()
+    ages = []
+    for ahead in (0.5, 1.0, 300.0, -30.0, -300.0):
+        theirs = Answers(storage, ttl=60, stale_if_error=0, clock=clock, stamp=lambda by=ahead: clock() + by)  # type: ignore[misc]
+        await theirs.write(key, answer(b"{}", *theirs.now()))
+        ours = Answers(storage, ttl=60, stale_if_error=0, clock=clock, stamp=clock)
+        found = await ours.read(key)
+        ages.append(None if found is None else ours.age(found))
+
+    assert [0.0, None, None, 30.0, None] == ages
 
 
 async def test_a_storage_is_never_listed_or_emptied() -> None:
@@ -287,6 +391,9 @@ class _Failing(MemoryStorage):
     async def set(self, key: str, value: bytes, seconds: float) -> None:
         raise OSError(28, "No space left on device")
 
+    async def claim(self, key: str, seconds: float) -> bool:
+        raise ConnectionError("down")
+
     async def delete(self, key: str) -> None:
         raise ConnectionError("down")
 
@@ -298,6 +405,10 @@ class _Hanging(MemoryStorage):
 
     async def set(self, key: str, value: bytes, seconds: float) -> None:
         await asyncio.Event().wait()
+
+    async def claim(self, key: str, seconds: float) -> bool:
+        await asyncio.Event().wait()
+        return True
 
     async def delete(self, key: str) -> None:
         await asyncio.Event().wait()

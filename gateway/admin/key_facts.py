@@ -1,27 +1,26 @@
 """What is shown of the keys: how each secret stands, and the drift between keys and policies."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
-from gateway.admin.drift import Needs, drift
+from gateway.admin.drift import Drift, Needs, drift
 from gateway.keys.keyring import SlotState
 from gateway.telemetry.facts import KeyFacts, SlotFacts
 
 
-def key_facts(states: Iterable[SlotState], needs: Needs) -> list[KeyFacts]:
-    """The facts about every key that has a state, in the order in which they come."""
+def key_facts(states: Iterable[SlotState], needs: Needs, known: Collection[str] | None = None) -> list[KeyFacts]:
+    """The facts about every key that has a state, in the order in which they come. ``known`` is as for `drift`."""
     slots: dict[str, list[SlotState]] = {}
     for state in states:
         slots.setdefault(state.key, []).append(state)
-    drifts = drift(needs, {key: _scopes(states) for key, states in slots.items()})
-    return [
-        KeyFacts(
-            key,
-            tuple(_slot_facts(state) for state in states),
-            missing=drifts[key].missing if key in drifts else None,
-            excess=drifts[key].excess if key in drifts else None,
-        )
-        for key, states in slots.items()
-    ]
+    drifts = drift(needs, {key: _scopes(states) for key, states in slots.items()}, known)
+    return [_key_facts(key, own, drifts.get(key)) for key, own in slots.items()]
+
+
+def _key_facts(key: str, states: list[SlotState], found: Drift | None) -> KeyFacts:
+    slots = tuple(_slot_facts(state) for state in states)
+    if found is None:
+        return KeyFacts(key, slots)
+    return KeyFacts(key, slots, found.missing, found.excess, found.unknown, found.wide, tuple(found.advice))
 
 
 def _scopes(states: list[SlotState]) -> frozenset[str] | None:
@@ -46,4 +45,5 @@ def _slot_facts(state: SlotState) -> SlotFacts:
         last_hour=state.last_hour,
         note=state.note,
         fault=state.fault,
+        identity_fault=state.known.fault if state.known else "",
     )

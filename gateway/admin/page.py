@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import Final
 
-from gateway.admin.status import CallerStatus, KeyStatus, ReloadStatus, SlotStatus, Status, UseStatus
+from gateway.admin.status import CallerStatus, KeyStatus, ReloadStatus, SlotStatus, Status, StoreStatus, UseStatus
 
 # Callers beyond these are in status.json only: a page of thousands of rows helps nobody.
 _SHOWN: Final = 200
@@ -45,6 +45,7 @@ def page(status: Status) -> str:
         ("config", _code(status["config"])),
         ("upstream", _code(status["upstream"])),
         ("last change of config", _reload(status["reload"])),
+        ("store", _store(status["store"])),
         *((f"{name} listener", _code(address)) for name, address in status["listeners"].items()),
         ("started", _text(status["started"])),
         ("shown as of", _text(status["now"])),
@@ -70,7 +71,19 @@ def _reload(reload: ReloadStatus) -> str:
     return _look("bad", f"not usable since {reload['failing_since']}") + problems + restart
 
 
+def _store(store: StoreStatus) -> str:
+    faults = "; ".join(f"{use}: {why}" for use, why in store["faults"].items())
+    place = f" {_code(store['place'])}" if store["place"] else ""
+    return escape(store["kind"]) + place + (f' <span class="bad">{escape(faults)}</span>' if faults else "")
+
+
 def _keys(keys: Iterable[KeyStatus]) -> str:
+    keys = list(keys)
+    advice = "".join(f"<li>{escape(key['key'])}: {escape(said)}</li>" for key in keys for said in key["advice"])
+    return _keys_table(keys) + (f"<ul>{advice}</ul>" if advice else "")
+
+
+def _keys_table(keys: Iterable[KeyStatus]) -> str:
     heads = (
         "key",
         "slot",
@@ -100,12 +113,20 @@ def _slot(key: KeyStatus, slot: SlotStatus) -> list[str]:
         _code(slot["workspace"]),
         _text(slot["last_used"]),
         str(slot["requests_last_hour"]),
-        _text("; ".join(filter(None, (slot["note"], slot["fault"])))),
+        _text("; ".join(filter(None, (slot["note"], slot["fault"], _identity_fault(slot))))),
         _names(slot["scopes"]),
         f'<span class="bad">{_names(missing)}</span>' if missing else _NOTHING,
         _names(key["excess"]),
         escape(", ".join(left)) or _NOTHING,
     ]
+
+
+def _identity_fault(slot: SlotStatus) -> str:
+    if not slot["identity_fault"]:
+        return ""
+    age = slot["identity_age"]
+    known = "nothing is known of it" if age is None else f"enforced is what it said {age:.0f} s ago"
+    return f"/me cannot be asked ({slot['identity_fault']}); {known}"
 
 
 def _callers(callers: list[CallerStatus]) -> str:

@@ -6,15 +6,16 @@ from typing import TypedDict
 
 from gateway import __version__
 from gateway.core.policy import Policy
-from gateway.telemetry.facts import BudgetFacts, KeyFacts, ReloadFacts, SlotFacts
+from gateway.telemetry.facts import BudgetFacts, KeyFacts, ReloadFacts, SlotFacts, StoreFacts
 from gateway.telemetry.usage import Usage, Use
 
 
 class SlotStatus(TypedDict):
     """One secret of a key. ``identity_age`` is in seconds; what is not known is null.
 
-    ``since`` is when this process first held the value. ``note`` says why it does not serve, beyond the state, and
-    ``fault`` what is wrong with its file.
+    ``since`` is when this process first held the value. ``note`` says why it does not serve, beyond the state,
+    ``fault`` what is wrong with its file, and ``identity_fault`` why ``/me`` told nothing when it was last asked; what
+    is shown, and enforced, is then as old as ``identity_age``.
     """
 
     slot: str
@@ -30,6 +31,7 @@ class SlotStatus(TypedDict):
     requests_last_hour: int
     note: str | None
     fault: str | None
+    identity_fault: str | None
 
 
 class BudgetStatus(TypedDict):
@@ -41,12 +43,18 @@ class BudgetStatus(TypedDict):
 
 
 class KeyStatus(TypedDict):
-    """One key. ``missing`` and ``excess`` scopes are null while its scopes are not known; budgets are by lane."""
+    """One key. Its drift is null while its scopes are not known; budgets are by lane.
+
+    ``missing``, ``excess``, ``unknown`` and ``wide`` are as in `Drift`, and ``advice`` says what would mend them.
+    """
 
     key: str
     slots: list[SlotStatus]
     missing: list[str] | None
     excess: list[str] | None
+    unknown: list[str] | None
+    wide: bool | None
+    advice: list[str]
     budgets: dict[str, BudgetStatus]
 
 
@@ -69,6 +77,14 @@ class CallerStatus(TypedDict):
     endpoints: list[str]
     deny: list[str]
     used: dict[str, UseStatus]
+
+
+class StoreStatus(TypedDict):
+    """Where answers of ``/me`` are kept, and why it cannot be used now, by ``read`` and ``write``; mostly empty."""
+
+    kind: str
+    place: str | None
+    faults: dict[str, str]
 
 
 class ReloadStatus(TypedDict):
@@ -94,6 +110,7 @@ class Status(TypedDict):
     listeners: dict[str, str]
     not_ready: list[str]
     reload: ReloadStatus
+    store: StoreStatus
     keys: list[KeyStatus]
     callers: list[CallerStatus]
 
@@ -111,6 +128,7 @@ def build(
     budgets: Mapping[tuple[str, str], BudgetFacts],
     usage: Usage,
     reload: ReloadFacts,
+    store: StoreFacts,
 ) -> Status:
     """Put the status together. ``config`` says where the config is from; ``started`` and ``now`` are Unix times."""
     unruled = [caller for caller in usage.callers if caller not in policies]
@@ -128,6 +146,7 @@ def build(
             "failing_since": moment(reload.failing_since),
             "restart_needed": list(reload.restart_needed),
         },
+        "store": {"kind": store.kind, "place": store.place or None, "faults": dict(store.faults)},
         "keys": [_key(key, budgets) for key in keys],
         "callers": [_caller(name, policy, usage) for name, policy in sorted(policies.items())]
         + [_caller(name, None, usage) for name in sorted(unruled)],
@@ -150,6 +169,9 @@ def _key(key: KeyFacts, budgets: Mapping[tuple[str, str], BudgetFacts]) -> KeySt
         "slots": [_slot(slot) for slot in key.slots],
         "missing": None if key.missing is None else sorted(key.missing),
         "excess": None if key.excess is None else sorted(key.excess),
+        "unknown": None if key.unknown is None else sorted(key.unknown),
+        "wide": key.wide,
+        "advice": list(key.advice),
         "budgets": {
             lane: {"limit": facts.limit, "remaining": facts.remaining, "reset": moment(facts.reset)}
             for (name, lane), facts in sorted(budgets.items())
@@ -173,6 +195,7 @@ def _slot(slot: SlotFacts) -> SlotStatus:
         "requests_last_hour": slot.last_hour,
         "note": slot.note or None,
         "fault": slot.fault or None,
+        "identity_fault": slot.identity_fault or None,
     }
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from gateway.config.store import Redis, Store
 from gateway.core.catalog import Lane
 from gateway.core.policy import Policy
 from gateway.core.refusal import Code, Reason, Refused
@@ -26,7 +27,7 @@ class Caps:
 
     def __init__(
         self,
-        store: str = "memory",
+        store: Store = None,
         *,
         window: int = MINUTE,
         patience: float = 0.05,
@@ -35,7 +36,7 @@ class Caps:
         wall: Callable[[], float] = time.time,
         on_fault: Callable[[str], None] = lambda _error: None,
     ) -> None:
-        self._store: Final = store
+        self._redis: Final = store if isinstance(store, Redis) else None
         self._window: Final = window
         self._patience: Final = patience
         self._rest: Final = rest
@@ -50,7 +51,7 @@ class Caps:
     @property
     def is_shared(self) -> bool:
         """Whether replicas count together."""
-        return self._store.startswith(("redis://", "rediss://"))
+        return self._redis is not None
 
     def prepare(self) -> None:
         """Import what counting takes; it blocks. Without it, the first request of a caller with limits does."""
@@ -87,8 +88,8 @@ class Caps:
     def _open(self) -> "Windows":
         from gateway.callers.windows import Windows
 
-        if self.is_shared:
-            self._shared = Windows.shared(self._store, self._patience)
+        if self._redis is not None:
+            self._shared = Windows.shared(self._redis, self._patience)
         self._here = Windows.here(self._wall)
         return self._here
 

@@ -13,7 +13,8 @@ from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.aio.storage import MovingWindowSupport, Storage
 from limits.aio.strategies import MovingWindowRateLimiter
 
-_PREFIX: Final = "productlane-gateway:limits"
+from gateway.config.store import Redis
+
 # After so many requests, callers that sent nothing for a whole window are forgotten.
 _SWEEP: Final = 4096
 
@@ -104,19 +105,23 @@ class Windows:
         return cls(Memory(clock), clock)
 
     @classmethod
-    def shared(cls, uri: str, patience: float) -> "Windows":
-        """Those in the Redis at ``redis://…`` or ``rediss://…``; its socket is given up after ``patience`` seconds."""
+    def shared(cls, redis: Redis, patience: float) -> "Windows":
+        """Those in a Redis; its socket is given up after ``patience`` seconds."""
         from limits.aio.storage import RedisStorage
-        from redis.asyncio import ConnectionPool
+        from redis.asyncio import Connection, ConnectionPool, SSLConnection
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
 
         # The client's own ten repeats would be ten times the patience.
-        pool = ConnectionPool.from_url(
-            uri, socket_timeout=patience, socket_connect_timeout=patience, retry=Retry(NoBackoff(), 0)
+        pool = ConnectionPool(
+            connection_class=SSLConnection if redis.tls else Connection,
+            retry=Retry(NoBackoff(), 0),
+            **redis.connection_options(patience),
         )
         options: Any = {"connection_pool": pool}
-        storage = RedisStorage(f"async+{uri}", implementation="redispy", key_prefix=_PREFIX, **options)
+        prefix = f"{redis.prefix}:limits"
+        # Of the URI it takes only the kind of server where it is given a pool.
+        storage = RedisStorage("async+redis://", implementation="redispy", key_prefix=prefix, **options)
         return cls(storage, close=pool.aclose)
 
     async def spend(self, caller: str, kind: str, most: int, seconds: int) -> float:

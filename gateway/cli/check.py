@@ -22,7 +22,7 @@ def check(config: Path | None, online: bool, as_json: bool) -> None:
 
     Reads everything that `serve` would read and opens nothing. Every problem is told at once, each with file, line and
     key. With --online, each secret is shown to Productlane's GET /me, and told is whether it is taken, which scopes it
-    carries, which of those that the policies need are missing, and which are carried for nobody.
+    carries, which of those that the policies need are missing, which are carried for nobody, and what would mend it.
 
     \b
         productlane-gateway check --config gateway.yaml
@@ -111,4 +111,6 @@ def _keys_table(keys: "list[KeyReport]") -> str:
             missing, excess = (listed(key.missing), listed(key.excess)) if own else ("", "")
             rows.append((key.name, slot.slot, slot.preview, slot.state, slot.workspace or "?", missing, excess, scopes))
     faults = [f"{key.name}: {fault}" for key in keys for fault in key.faults]
-    return "\n".join([table(rows), *(["", *faults] if faults else [])])
+    advice = [f"{key.name}: {said}" for key in keys for said in key.advice]
+    told = [line for lines in (faults, advice) if lines for line in ("", *lines)]
+    return "\n".join([table(rows), *told])

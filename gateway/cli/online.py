@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from gateway.admin.drift import drift, needs
+from gateway.admin.drift import Drift, drift, needs
 from gateway.config.snapshot import Snapshot
 from gateway.config.tls import upstream_context
 from gateway.keys.identity import Identities
@@ -32,12 +32,15 @@ class SlotReport:
 
 @dataclass(frozen=True, slots=True)
 class KeyReport:
-    """One key with its secrets and the drift of the one in use; both are empty where no secret is in use."""
+    """One key with its secrets and the drift of the one in use, as in `Drift`; empty where no secret is in use."""
 
     name: str
     slots: tuple[SlotReport, ...]
-    missing: tuple[str, ...]
-    excess: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    excess: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    wide: bool = False
+    advice: tuple[str, ...] = ()
 
     @property
     def faults(self) -> list[str]:
@@ -74,16 +77,22 @@ def _reports(snapshot: Snapshot, states: Iterable[SlotState]) -> list[KeyReport]
     for state in states:
         slots[state.key].append(state)
     needed = needs(snapshot.policies.values(), snapshot.routes, snapshot.catalog.endpoints, datetime.now(UTC).date())
-    drifts = drift(needed, {name: _in_use(own) for name, own in slots.items()})
-    return [
-        KeyReport(
-            name,
-            tuple(map(_slot, own)),
-            tuple(sorted(drifts[name].missing)) if name in drifts else (),
-            tuple(sorted(drifts[name].excess)) if name in drifts else (),
-        )
-        for name, own in slots.items()
-    ]
+    drifts = drift(needed, {name: _in_use(own) for name, own in slots.items()}, snapshot.catalog.scopes)
+    return [_report(name, tuple(map(_slot, own)), drifts.get(name)) for name, own in slots.items()]
+
+
+def _report(name: str, slots: tuple[SlotReport, ...], found: Drift | None) -> KeyReport:
+    if found is None:
+        return KeyReport(name, slots)
+    return KeyReport(
+        name,
+        slots,
+        missing=tuple(sorted(found.missing)),
+        excess=tuple(sorted(found.excess)),
+        unknown=tuple(sorted(found.unknown)),
+        wide=found.wide,
+        advice=tuple(found.advice),
+    )
 
 
 def _in_use(states: Iterable[SlotState]) -> frozenset[str] | None:

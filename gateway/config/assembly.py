@@ -18,8 +18,8 @@ from gateway.config.reader import record_of
 from gateway.config.routes import check_use, make_routes
 from gateway.config.scalar import seconds, size
 from gateway.config.secret_source import MissingSecret, located, read_secret
-from gateway.config.shape import UNAVAILABLE
 from gateway.config.snapshot import Address, Callers, IdentitySettings, Key, Limits, Pacing, Slot, Snapshot, Upstream
+from gateway.config.storing import read_store
 from gateway.config.values import address, base_url, is_private
 from gateway.core.catalog import Catalog, Lane
 from gateway.core.routing import Routes
@@ -53,8 +53,6 @@ class Assembly:
         keys = {name: self._key(name, key) for name, key in file.keys.items()}
         routes = make_routes(file.routes, document, catalog, policies.callers)
         check_use(file.routes, document)
-        if file.store != "memory":
-            document.report(("store",), f"{UNAVAILABLE}, but for `memory`")
         return Snapshot(
             listen=listen,
             admin=admin,
@@ -80,7 +78,7 @@ class Assembly:
             catalog=catalog,
             tls=tls,
             pacing=Pacing(seconds(file.pacing.max_wait), file.pacing.max_queue),
-            store=file.store,
+            store=read_store(file, document, self._base, self._environ, look=not self._offline),
         )
 
     def paths(self, *, alone: bool = False) -> list[Path]:

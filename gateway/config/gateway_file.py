@@ -154,6 +154,27 @@ class Identity(Section, frozen=True, kw_only=True):
     prefetch: Annotated[bool, Meta(description="Look every secret up at start and when it changes.")] = True
 
 
+class Redis(Section, frozen=True, kw_only=True):
+    """How the Redis or Valkey that `store` names is reached. Its user stands in the URL."""
+
+    password: Annotated[
+        Source | UnsetType,
+        Meta(description="Where the password is: `file:/path` or `env:NAME`. A file is read anew for each connection."),
+    ] = UNSET
+    ca: Annotated[
+        FileName | UnsetType,
+        Meta(description="Certificates to trust for `rediss://` beside those of the system, PEM."),
+    ] = UNSET
+    prefix: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9._:-]{1,64}$",
+            description="What every key begins with; for a Redis that others use as well.",
+            extra={"expected": "at most 64 letters, digits, `.`, `_`, `:` and `-`"},
+        ),
+    ] = "productlane-gateway"
+
+
 class Pacing(Section, frozen=True, kw_only=True):
     """How long a request may wait for rate budget."""
 
@@ -230,10 +251,13 @@ class Gateway(Section, frozen=True, kw_only=True):
         str,
         Meta(
             pattern=r"^(?:memory|sqlite:.+|rediss?://.+)$",
-            description="Where answers of `/me` are kept. Only `memory` is available in this version.",
+            description="Where answers of `/me` are kept: `memory`; `sqlite:/path`, which a restart finds again; or a "
+            "Redis or Valkey that replicas share, `redis://user@host:port/number` or, with TLS, `rediss://…`. A "
+            "password may stand in the URL only where the environment gives it.",
             extra={"expected": "memory, sqlite:/path or redis://host:port/number", "private": True},
         ),
     ] = "memory"
+    redis: Annotated[Redis, Meta(description="How the Redis that `store` names is reached.")] = Redis()
     pacing: Annotated[Pacing, Meta(description="Waiting for a key's rate budget.")] = Pacing()
     catalog: Annotated[
         tuple[FileName, ...],

@@ -44,12 +44,17 @@ def read_secret(source: str, environ: Mapping[str, str]) -> Secret:
 
     Raises `MissingSecret`, or `BadSecret` where there is something that cannot be used; neither says what was read.
     """
+    return Secret(read_text(source, environ))
+
+
+def read_text(source: str, environ: Mapping[str, str]) -> str:
+    """What a source holds, of any shape, one line end at its end taken off. Raises as `read_secret` does."""
     kind, _, name = source.partition(":")
     if kind == "file":
-        return Secret(_read_file(Path(name)))
+        return _read_file(Path(name))
     if name not in environ:
         raise MissingSecret(f"the variable {name} is not set")
-    return Secret(environ[name])
+    return environ[name]
 
 
 def _read_file(path: Path) -> str:

@@ -26,6 +26,10 @@ NOTHING: Final = (
 )
 
 
+# What the kubelet sets for each Service, of which one may be called productlane-gateway-redis.
+_KUBELET: Final = re.compile(r"(?:.*_)?(?:SERVICE_HOST|SERVICE_PORT.*|PORT|PORT_[0-9]+_.*)")
+
+
 @cache
 def variables() -> Mapping[str, Steps]:
     """The environment variables that set a single value, and the path of each."""
@@ -79,7 +83,7 @@ def check_variables(environ: Mapping[str, str], problems: list[Problem]) -> None
     known = {name.removeprefix(PREFIX) for name in variables()} | {CONFIG.removeprefix(PREFIX)}
     for name in environ:
         rest = name.removeprefix(PREFIX)
-        if rest == name or rest in known:
+        if rest == name or rest in known or _KUBELET.fullmatch(rest):
             continue
         if near := did_you_mean(rest, known, 0.75):
             near = near.replace('"', f'"{PREFIX}', 1)

@@ -20,7 +20,6 @@ UNREAD: Final = Unread()
 
 _WHOLE: Final = re.compile(r"0|-?[1-9][0-9]*")
 _TRUTHS: Final = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-UNAVAILABLE: Final = "is not available in this version"
 
 
 class Shape(Protocol):

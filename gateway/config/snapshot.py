@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from gateway.config.store import Store
 from gateway.core.catalog import Catalog, Lane
 from gateway.core.policy import Policy
 from gateway.core.routing import Routes
@@ -151,4 +152,4 @@ class Snapshot:
     catalog: Catalog
     tls: Tls | None = None
     pacing: Pacing = Pacing()
-    store: str = "memory"
+    store: Store = None

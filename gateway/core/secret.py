@@ -53,6 +53,10 @@ class Secret:
         """The text with every occurrence of this secret replaced by its preview."""
         return text.replace(self._value, f"{PREFIX}{self.preview}…") if self._value in text else text
 
+    def seal(self, data: bytes) -> str:
+        """64 hex digits that only whoever holds the secret can make for these bytes (HMAC-SHA-256)."""
+        return hmac.new(self._value.encode(), b"productlane-gateway seal v1\0" + data, hashlib.sha256).hexdigest()
+
     def mask(self) -> "Mask":
         """What takes this secret out of a body."""
         return Mask(self._value.encode(), f"{PREFIX}{self.preview}".encode())

@@ -63,7 +63,8 @@ class Identities:
     """The identity of each secret, asked for once however many want it, and served stale while it cannot be asked for.
 
     ``url`` is the upstream's base without a trailing slash, ``timeout`` the seconds that one question may take,
-    ``clock`` a monotonic one. ``storage`` outlives this object where it is handed in; memory otherwise.
+    ``clock`` a monotonic one. ``storage`` outlives this object where it is handed in; memory otherwise. Where others
+    share it, ``stamp`` is the clock that they agree on: Unix time.
     ``on_lookup`` is told the key's name and the result of each look-up. Nothing is opened before the first question.
     """
 
@@ -77,6 +78,7 @@ class Identities:
         clock: Clock = time.monotonic,
         on_lookup: Callable[[str, Result], None] = ignore,
         storage: Storage | None = None,
+        stamp: Clock | None = None,
         entries: int = ENTRIES,
     ) -> None:
         self.on_lookup: Final = on_lookup
@@ -93,7 +95,13 @@ class Identities:
             ssl=ssl,
             clock=clock,
             storage=MemoryStorage(entries) if storage is None else storage,
+            stamp=stamp,
         )
+
+    @property
+    def ttl(self) -> float:
+        """How long an answer is trusted, in seconds."""
+        return self._settings.ttl
 
     def peek(self, secret: Secret) -> Known | None:
         """A fresh identity or refusal that is remembered in this process; None where `lookup` would have to do more.

@@ -5,11 +5,12 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from gateway.config.snapshot import Key
 from gateway.core.promotion import Read, arrange, begin, doubt, due, learn
-from gateway.core.rotation import Finding
+from gateway.core.rotation import REPLACED, Finding
 from gateway.core.secret import Secret
 from gateway.keys.held import Change, Held, OnChange
 from gateway.keys.identity import Identities, Known
@@ -22,14 +23,33 @@ Needs: TypeAlias = frozenset[tuple[tuple[str, ...], frozenset[str]]]
 QUESTIONS: Final = 8
 
 
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """``/me`` could not be asked about a value, for why ``fault`` says; or it can be asked again, where that is empty.
+
+    Meanwhile an identity that is ``age`` seconds old is enforced; None where none is known.
+    """
+
+    key: str
+    slot: str
+    preview: str
+    fault: str
+    age: float | None
+
+
 def ignore(change: Change) -> None:
     """Nobody is told of changes."""
+
+
+def ignore_outage(outage: Outage) -> None:
+    """Nobody is told of outages."""
 
 
 class Keeper:
     """Holds a cell for each key. ``clock`` is monotonic, ``wall`` gives Unix seconds, ``jitter`` a number from 0 to 1.
 
-    ``on_change`` is told of every place that stands otherwise than before. Where ``prefetch``, a secret is asked about
+    ``on_change`` is told of every place that stands otherwise than before, ``on_outage`` when ``/me`` cannot be asked
+    about a value, and when it can be again. Where ``prefetch``, a secret is asked about
     as soon as it is held; else when a request wants it, but for one that takes the place of another.
     """
 
@@ -41,6 +61,7 @@ class Keeper:
         wall: Clock = time.time,
         jitter: Callable[[], float] = random.random,
         on_change: OnChange = ignore,
+        on_outage: Callable[[Outage], None] = ignore_outage,
         prefetch: bool = False,
     ) -> None:
         self.identities = identities
@@ -49,6 +70,8 @@ class Keeper:
         self.wall: Final = wall
         self._jitter: Final = jitter
         self._on_change: Final = on_change
+        self._on_outage: Final = on_outage
+        self._in_the_dark: set[tuple[str, Secret]] = set()
         self._held: dict[str, Held] = {}
         self._needed: dict[str, frozenset[frozenset[str]]] = {}
         self._readings = 0
@@ -85,6 +108,7 @@ class Keeper:
                 cell.become(arrange(cell.rotation, reads, now, pin=pin, needed=needed))
             held[name] = cell
         self._held = held
+        self._in_the_dark &= {(name, secret) for name, cell in held.items() for secret in cell.rotation.known}
         self._wake.set()
         return held
 
@@ -104,7 +128,19 @@ class Keeper:
         finding = _finding(known, unknown=dossier.finding is None)
         held.become(learn(held.rotation, secret, finding, asked=asked, now=self._clock(), jitter=self._jitter()))
         self._wake.set()
+        self._look_for_outage(held, secret, known)
         return known
+
+    def _look_for_outage(self, held: Held, secret: Secret, known: Known) -> None:
+        """Tell of the beginning and the end of a time in which nothing newer than `ttl` is known of a value."""
+        dark = known.result == "error" or (known.result == "stale" and known.age >= self.identities.ttl)
+        at = held.name, secret
+        if dark is (at in self._in_the_dark):
+            return
+        (self._in_the_dark.add if dark else self._in_the_dark.discard)(at)
+        age = known.age if known.identity is not None else None
+        slot = held.slot_of(secret) or REPLACED
+        self._on_outage(Outage(held.name, slot, secret.preview, known.fault if dark else "", age))
 
     def refused(self, held: Held, secret: Secret) -> None:
         """Take note that Productlane answered 401 or 410 to a request with this value: ``/me`` is asked about it."""

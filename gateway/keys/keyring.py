@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from gateway.config.snapshot import Key
@@ -13,7 +13,7 @@ from gateway.core.routing import Route, Standing, choose_key, narrowest_key
 from gateway.core.secret import Secret
 from gateway.keys.held import Chosen, Held, OnChange, SlotState
 from gateway.keys.identity import Identities, Known
-from gateway.keys.keeper import QUESTIONS, Keeper, Needs, ignore
+from gateway.keys.keeper import QUESTIONS, Keeper, Needs, Outage, ignore, ignore_outage
 from gateway.keys.storage import Clock
 
 __all__ = ["Chosen", "Keyring", "SlotState"]
@@ -64,9 +64,10 @@ class Keyring:
         clock: Clock = time.monotonic,
         wall: Clock = time.time,
         on_change: OnChange = ignore,
+        on_outage: Callable[[Outage], None] = ignore_outage,
     ) -> None:
         if after is None:
-            self.keeper = Keeper(identities, clock=clock, wall=wall, on_change=on_change)
+            self.keeper = Keeper(identities, clock=clock, wall=wall, on_change=on_change, on_outage=on_outage)
         else:
             self.keeper = after.keeper
             self.keeper.identities = identities

@@ -1,20 +1,22 @@
 """Asks Productlane ``GET /me``: one request, and what its answer means. Sent on a session that does nothing else."""
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from ssl import SSLContext
 from typing import Any, Final
 
 import aiohttp
-from aiohttp_client_cache.session import CachedSession
 from multidict import CIMultiDict
 from yarl import URL
 
 from gateway.core.headers import request_headers
 from gateway.core.identity import Identity, NotAnIdentity
 from gateway.core.secret import Secret
+from gateway.keys.answers import Answer, Answers
+from gateway.keys.library import AnyResponse, CachedSession
 from gateway.keys.storage import Clock, Storage
-from gateway.keys.store import Answer, Answers, MeCache, identity_in, key_of
+from gateway.keys.store import MeCache, identity_in, key_of
 
 MAX_BODY: Final = 262_144
 
@@ -86,7 +88,10 @@ class _Bounded(aiohttp.ClientResponse):
 
 
 class Me:
-    """``GET /me`` below ``url``, the upstream's base without a trailing slash, in ``timeout`` seconds at most."""
+    """``GET /me`` below ``url``, the upstream's base without a trailing slash, in ``timeout`` seconds at most.
+
+    ``stamp`` is as for `Answers`; without it, the storage is this process's own.
+    """
 
     def __init__(
         self,
@@ -98,51 +103,73 @@ class Me:
         ssl: SSLContext | None,
         clock: Clock,
         storage: Storage,
+        stamp: Clock | None = None,
     ) -> None:
         self._url: Final = URL(f"{url}/me", encoded=True)
         self._timeout: Final = timeout
         self._ssl: Final = ssl
         self._clock: Final = clock
-        self._answers: Final = Answers(storage, ttl=ttl, stale_if_error=stale_if_error, clock=clock)
-        self._cache: Final = MeCache(self._url, self._answers, clock)
+        self._answers: Final = Answers(storage, ttl=ttl, stale_if_error=stale_if_error, clock=clock, stamp=stamp)
+        self._cache: Final = MeCache(self._url, self._answers)
         self._session: CachedSession | None = None
         self._closed = False
-        self._deletions: Final[set[asyncio.Task[None]]] = set()
+        self._aside: Final[set[asyncio.Task[None]]] = set()
 
     async def ask(self, secret: Secret, *, fresh: bool) -> Good | Refusal | Fault:
         """What the storage or else Productlane says of a secret; Productlane alone where ``fresh``. Never raises."""
         if self._closed:
             return Fault("closed")
         try:
-            kept = None if fresh else await self._cache.get_response(key_of(secret))
-            if isinstance(kept, Answer):
-                return Good(identity_in(kept, await kept.read()), self._answers.age(kept), kept=True)
-            return await self._question(secret)
+            return await self._question(secret) if fresh else await self._shared(secret)
         except tuple(kind for kind, _ in FAULTS) as error:
             return Fault(next(why for kind, why in FAULTS if isinstance(error, kind)))
 
+    async def _shared(self, secret: Secret) -> Good | Refusal | Fault:
+        """What is kept, else what another process is asking for just now, else what Productlane says.
+
+        Of those that share a storage one asks, and the others wait for its answer instead of repeating its question.
+        """
+        key = key_of(secret, self._url)
+        if kept := await self._good(await self._cache.get_response(key)):
+            return kept
+        if not self._answers.is_shared:
+            return await self._question(secret)
+        if not await self._answers.claim(key):
+            return await self._good(await self._cache.anothers(key)) or await self._question(secret)
+        try:
+            # The answer may have come between the look and the claim.
+            return await self._good(await self._cache.get_response(key)) or await self._question(secret)
+        finally:
+            self._do_aside(self._answers.release(key))
+
+    async def _good(self, kept: AnyResponse | None) -> Good | None:
+        if not isinstance(kept, Answer):
+            return None
+        return Good(identity_in(kept, await kept.read()), self._answers.age(kept), kept=True)
+
     async def stale(self, secret: Secret) -> Good | None:
         """The last good answer in the storage, where it may still be used while Productlane cannot be asked."""
-        answer = await self._answers.stale(key_of(secret))
-        if answer is None:
-            return None
         try:
-            return Good(identity_in(answer, await answer.read()), self._answers.age(answer), kept=True)
+            return await self._good(await self._answers.stale(key_of(secret, self._url)))
         except NotAnIdentity:
             return None
 
     def drop(self, secret: Secret) -> None:
         """Forget what was asked for up to now, at once; the storage follows. Called on the event loop."""
-        key = key_of(secret)
+        key = key_of(secret, self._url)
         self._answers.drop(key)
-        deletion = asyncio.get_running_loop().create_task(self._answers.delete(key))
-        self._deletions.add(deletion)
-        deletion.add_done_callback(self._deletions.discard)
+        self._do_aside(self._answers.delete(key))
+
+    def _do_aside(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have the storage do something that nobody waits for."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._aside.add(task)
+        task.add_done_callback(self._aside.discard)
 
     async def close(self) -> None:
         self._closed = True
-        if self._deletions:
-            await asyncio.wait(self._deletions)
+        if self._aside:
+            await asyncio.wait(self._aside)
         if self._session is not None:
             await self._session.close()  # type: ignore[no-untyped-call]
 

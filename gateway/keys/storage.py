@@ -4,9 +4,14 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Literal, Protocol, TypeVar
 
 ENTRIES: Final = 1024
+
+# How long a request waits for a storage, and how long one that failed is left alone: no request pays for it meanwhile,
+# and it is back in use as soon after it has recovered. Seconds.
+PATIENCE: Final = 0.05
+REST: Final = 10.0
 
 Clock = Callable[[], float]
 _Value = TypeVar("_Value")
@@ -47,6 +52,14 @@ class Storage(Protocol):
     async def set(self, key: str, value: bytes, seconds: float) -> None: ...
     async def delete(self, key: str) -> None: ...
 
+    async def claim(self, key: str, seconds: float) -> bool:
+        """Put something under a key that holds nothing; whether it did. `delete` takes it away before its time."""
+
+    async def open(self) -> None:
+        """Make the first question quick. It may be asked without."""
+
+    async def close(self) -> None: ...
+
 
 class MemoryStorage:
     """The storage of one process. Its bound is what limits it; readers judge age by themselves, so none is swept."""
@@ -63,38 +76,90 @@ class MemoryStorage:
     async def delete(self, key: str) -> None:
         self.entries.drop(key)
 
+    async def claim(self, key: str, seconds: float) -> bool:  # noqa: ARG002 - nobody else is here to claim anything
+        return True
+
+    async def open(self) -> None:
+        """Nothing is to be opened."""
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+Use = Literal["read", "write"]
+OnFault = Callable[[Use, str, bool], None]
+OnBack = Callable[[Use], None]
+
+
+def ignore_fault(use: Use, why: str, first: bool) -> None:
+    """Nobody is told of faults."""
+
+
+def ignore_back(use: Use) -> None:
+    """Nobody is told that it works again."""
+
 
 class Patient:
     """A storage that never fails and never keeps a request waiting: a fault or ``patience`` of silence is a miss.
 
     After either, nothing but deletions is asked of the storage for ``rest``, so that a dead one costs one request
-    its patience and not every request. Times are seconds.
+    its patience and not every request. One that only takes no writes, being full or a replica, is read all the same.
+    Times are seconds. ``on_fault`` is told of each fault, with why and whether it worked before; ``on_back`` that it
+    works again. ``faults`` are those that stand, by what the storage was asked for.
     """
 
     def __init__(
-        self, storage: Storage, *, patience: float = 0.05, rest: float = 5.0, clock: Clock = time.monotonic
+        self,
+        storage: Storage,
+        *,
+        patience: float = PATIENCE,
+        rest: float = REST,
+        clock: Clock = time.monotonic,
+        on_fault: OnFault = ignore_fault,
+        on_back: OnBack = ignore_back,
     ) -> None:
         self._storage: Final = storage
         self._patience: Final = patience
         self._rest: Final = rest
         self._clock: Final = clock
-        self._resume = float("-inf")
+        self._on_fault: Final = on_fault
+        self._on_back: Final = on_back
+        self._resume: dict[Use, float] = {"read": float("-inf"), "write": float("-inf")}
         self._calls: Final[set[asyncio.Task[Any]]] = set()
+        self.faults: Final[dict[str, str]] = {}
 
     async def get(self, key: str) -> bytes | None:
-        if self._clock() < self._resume:
-            return None
-        value = await self._ask(lambda: self._storage.get(key))
+        value = await self._ask("read", lambda: self._storage.get(key))
         return value if isinstance(value, bytes) else None
 
     async def set(self, key: str, value: bytes, seconds: float) -> None:
-        if self._clock() >= self._resume:
-            await self._ask(lambda: self._storage.set(key, value, seconds))
+        await self._ask("write", lambda: self._storage.set(key, value, seconds))
 
     async def delete(self, key: str) -> None:
-        await self._ask(lambda: self._storage.delete(key))
+        await self._ask("write", lambda: self._storage.delete(key), always=True)
 
-    async def _ask(self, question: Callable[[], Awaitable[_Value]]) -> _Value | None:
+    async def claim(self, key: str, seconds: float) -> bool:
+        """As `Storage.claim`; true as well where the storage cannot say, so that a fault of it holds nobody up."""
+        return await self._ask("write", lambda: self._storage.claim(key, seconds)) is not False
+
+    async def open(self, patience: float = PATIENCE) -> None:
+        """Make the storage ready, in so many seconds at most."""
+        await self._ask("read", self._storage.open, patience=patience)
+
+    async def close(self) -> None:
+        """Give up what is being asked, and close the storage."""
+        for call in self._calls:
+            call.cancel()
+        if self._calls:
+            await asyncio.wait(self._calls, timeout=self._patience)
+        await self._storage.close()
+
+    async def _ask(
+        self, use: Use, question: Callable[[], Awaitable[_Value]], *, always: bool = False, patience: float = 0.0
+    ) -> _Value | None:
+        if not always and self._clock() < self._resume[use]:
+            return None
+
         async def call() -> _Value:
             return await question()
 
@@ -103,15 +168,37 @@ class Patient:
         task.add_done_callback(self._ended)
         try:
             # `wait_for` would go on waiting for a storage that does not heed its cancellation.
-            await asyncio.wait({task}, timeout=self._patience)
+            await asyncio.wait({task}, timeout=patience or self._patience)
         finally:
             task.cancel()
-        if task.done() and not task.cancelled() and task.exception() is None:
-            return task.result()
-        self._resume = self._clock() + self._rest
-        return None
+        if not task.done():
+            self._failed(use, f"no answer in {(patience or self._patience) * 1000:.0f} ms")
+            # What does not answer one question would not answer another one either.
+            self._resume = dict.fromkeys(self._resume, self._resume[use])
+            return None
+        if task.cancelled():
+            self._failed(use, "cancelled")
+            return None
+        if (error := task.exception()) is not None:
+            self._failed(use, _why(error))
+            return None
+        # That a full storage deletes does not mean that it takes a value.
+        if not always and self.faults.pop(use, None) is not None:
+            self._on_back(use)
+        return task.result()
+
+    def _failed(self, use: Use, why: str) -> None:
+        self._resume[use] = self._clock() + self._rest
+        first = use not in self.faults
+        self.faults[use] = why
+        self._on_fault(use, why, first)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._calls.discard(task)
         if not task.cancelled():
             task.exception()  # seen here, or asyncio would report a late one as never retrieved
+
+
+def _why(error: BaseException) -> str:
+    """The kind of an error, never its text: that of a client may quote what was sent."""
+    return str(getattr(error, "sqlite_errorname", "") or type(error).__name__)

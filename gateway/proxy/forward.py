@@ -9,7 +9,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from gateway.core.budget import Budget
-from gateway.core.catalog import Lane
+from gateway.core.catalog import Endpoint, Lane
 from gateway.core.headers import request_headers, response_headers
 from gateway.core.policy import Policy
 from gateway.core.refusal import Code, Reason, Refused, proxy_status
@@ -18,10 +18,12 @@ from gateway.core.target import Target
 from gateway.keys.keyring import Chosen
 from gateway.proxy.body import Body
 from gateway.proxy.connection import Lost
+from gateway.proxy.misses import Misses
 from gateway.proxy.pacing import Lease, Pacer
 from gateway.proxy.reply import Reply
 from gateway.proxy.serving import Current, Serving
 from gateway.proxy.upstream import Incoming, Outgoing, refusal
+from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.record import Record, read_request_id
 
@@ -44,17 +46,18 @@ _REFUSED: Final = frozenset({401, 410})
 class Forwarder:
     """Sends requests on and relays answers."""
 
-    def __init__(self, metrics: Metrics, current: Current, pacer: Pacer) -> None:
+    def __init__(self, metrics: Metrics, current: Current, pacer: Pacer, log: Log) -> None:
         self._metrics: Final = metrics
         self._current: Final = current
         self._pacer: Final = pacer
+        self._misses: Final = Misses(metrics, log)
 
     async def forward(
         self,
         request: web.BaseRequest,
         serving: Serving,
         target: Target,
-        lane: Lane,
+        endpoint: Endpoint,
         policy: Policy,
         chosen: Chosen,
         record: Record,
@@ -63,6 +66,7 @@ class Forwarder:
 
         A request that waits for budget holds no connection to the upstream, and its body is not read.
         """
+        lane = endpoint.lane
         source = self._source(request, serving, lane, record)
         lease = await self._lease(serving, chosen, lane, policy, record)
         try:
@@ -81,7 +85,7 @@ class Forwarder:
                 incoming = await self._send(serving, outgoing, chosen, lease, record)
             finally:
                 record.upstream_ms = (time.perf_counter() - asked) * 1000
-            return incoming, await self._error(serving, incoming, chosen, record)
+            return incoming, await self._error(serving, incoming, endpoint, chosen, record)
 
         incoming, error = await send(chosen, lease)
         if incoming.status in _REFUSED and not isinstance(body, AsyncIterator):
@@ -136,7 +140,9 @@ class Forwarder:
         record.upstream_request_id = read_request_id(headers.get("X-Request-Id"))
         return incoming
 
-    async def _error(self, serving: Serving, incoming: Incoming, chosen: Chosen, record: Record) -> bytes:
+    async def _error(
+        self, serving: Serving, incoming: Incoming, endpoint: Endpoint, chosen: Chosen, record: Record
+    ) -> bytes:
         """The body of an error answer, of which the keyring is told; empty for another answer."""
         if incoming.status < 400:
             return b""
@@ -147,6 +153,8 @@ class Forwarder:
             raise
         record.code = error_code(error, incoming.status)
         serving.keyring.answered(chosen, incoming.status, record.code)
+        if incoming.status == 403 and record.code == "scope_required":
+            self._misses.look(error, endpoint, chosen.key)
         return error
 
     async def _other(self, serving: Serving, incoming: Incoming, chosen: Chosen) -> Chosen | None:

@@ -74,7 +74,7 @@ class Handler:
         self._usage: Final = usage
         self._clock: Final = clock
         self._caps: Final = caps
-        self._forwarder: Final = Forwarder(metrics, current, pacer)
+        self._forwarder: Final = Forwarder(metrics, current, pacer, log)
         self._new_request_id: Final = RequestIds()
         self._in_hand: set[asyncio.Task[object] | None] = set()
         self._day = -1
@@ -163,7 +163,7 @@ class Handler:
         chosen = await serving.keyring.choose(route, permit)
         record.key, record.slot = chosen.key, chosen.slot
         await self._caps.spend(policy, endpoint.lane)
-        return await self._forwarder.forward(request, serving, target, endpoint.lane, policy, chosen, record)
+        return await self._forwarder.forward(request, serving, target, endpoint, policy, chosen, record)
 
     def _judge(
         self, target: Target, policy: Policy, snapshot: Snapshot, record: Record

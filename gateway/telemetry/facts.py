@@ -1,6 +1,7 @@
 """What is known of the keys at one moment, for metrics and the status page. Previews only, never a secret."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,7 +11,7 @@ class SlotFacts:
     ``workspace`` and ``api_key_id`` are empty and ``scopes`` is None while its identity is unknown. ``identity_age`` is
     in seconds, ``last_used`` and ``since``, when its value came, are Unix times; None where there is none. ``source``
     is where it is read from and ``last_hour`` counts requests. ``note`` says why it does not serve, ``fault`` what is
-    wrong with its file.
+    wrong with its file, and ``identity_fault`` why the last question about it taught nothing.
     """
 
     slot: str
@@ -26,16 +27,36 @@ class SlotFacts:
     last_hour: int = 0
     note: str = ""
     fault: str = ""
+    identity_fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyFacts:
-    """One key: its secrets, and its drift. ``missing`` and ``excess`` are None while its scopes are unknown."""
+    """One key: its secrets, and its drift, which is None while its scopes are unknown.
+
+    ``unknown`` are scopes that no endpoint asks for; ``wide`` says that it carries more than any of its callers needs.
+    ``advice`` is what would mend all that, in sentences.
+    """
 
     name: str
     slots: tuple[SlotFacts, ...]
     missing: frozenset[str] | None = None
     excess: frozenset[str] | None = None
+    unknown: frozenset[str] | None = None
+    wide: bool | None = None
+    advice: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFacts:
+    """Where answers are kept: ``memory``, ``sqlite`` or ``redis``, and its path or URL, without a password.
+
+    ``faults`` says why it cannot be used now, by ``read`` and ``write``; mostly empty.
+    """
+
+    kind: str = "memory"
+    place: str = ""
+    faults: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

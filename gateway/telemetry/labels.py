@@ -87,6 +87,7 @@ LANES: Final = ("read", "write", "upload")
 SOURCES: Final = frozenset({"gateway", "upstream"})
 DECISIONS: Final = frozenset({"allow", "deny", "would_deny"})
 LOOKUPS: Final = frozenset({"hit", "miss", "stale", "refused", "error"})
+STORE_USES: Final = ("read", "write")
 KEY_VERSIONS: Final = frozenset({"v1", "v2"})
 KEY_STATES: Final = ("unverified", "active", "standby", "rejected", "unsupported", "wrong_workspace", "missing")
 

@@ -49,6 +49,11 @@ class Fields(TypedDict, total=False):
     error: str
     place: str
     request_id: str
+    store: str
+    use: str
+    path: str
+    catalog_endpoint: str
+    scopes: list[str]
 
 
 _FIELDS: Final = frozenset(Fields.__annotations__)

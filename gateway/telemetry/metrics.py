@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from gateway import __version__
 from gateway.telemetry import exposition, labels
-from gateway.telemetry.facts import BudgetFacts, KeyFacts
+from gateway.telemetry.facts import BudgetFacts, KeyFacts, StoreFacts
 from gateway.telemetry.labels import NONE, OTHER
 from gateway.telemetry.record import Record
 from gateway.telemetry.series import Counter, Histogram, gauge
@@ -41,6 +41,8 @@ class Metrics:
         self._keys: tuple[KeyFacts, ...] = ()
         self._queue_source: Callable[[], Iterable[tuple[str, str, int]]] = tuple
         self._queues: tuple[tuple[str, str, int], ...] = ()
+        self._store_source: Callable[[], StoreFacts] = StoreFacts
+        self._store = StoreFacts()
         self._dropped_lines: Callable[[], int] | None = None
         self._reloaded: tuple[bool, float] | None = None
         self._build = (__version__, platform.python_version(), version_of("aiohttp"))
@@ -82,6 +84,10 @@ class Metrics:
             "Requests in which a caller sent a Productlane key of its own.",
             ("caller", "version"),
         )
+        self._misses = Counter(
+            "catalog_misses", "Answers 403 scope_required that the catalog did not foresee.", ("endpoint",)
+        )
+        self._store_faults = Counter("store_faults", "Faults and silences of the store.", ("use",))
         self._reloads = Counter("config_reloads", "Loads of the config, the first included.", ("outcome",))
         self._reloads.values.update({("success",): 0, ("failure",): 0})
         ProcessCollector(registry=self.registry)
@@ -97,6 +103,7 @@ class Metrics:
         _keep(self._decisions, {0: self._callers})
         _keep(self._lookups, {0: self._key_names})
         _keep(self._supplied, {0: self._callers})
+        _keep(self._misses, {0: self._endpoints})
         for at in [at for at in self.budgets if at[0] not in self._key_names]:
             del self.budgets[at]
 
@@ -107,6 +114,10 @@ class Metrics:
     def watch_queues(self, source: Callable[[], Iterable[tuple[str, str, int]]]) -> None:
         """Where the numbers of requests that wait for budget come from: key, lane, number."""
         self._queue_source = source
+
+    def watch_store(self, source: Callable[[], StoreFacts]) -> None:
+        """Where the facts about the store come from; asked as those about keys are."""
+        self._store_source = source
 
     def watch_log(self, dropped: Callable[[], int]) -> None:
         """Where the number of log lines dropped so far comes from."""
@@ -142,6 +153,14 @@ class Metrics:
         """
         self._retries.inc((reason if reason in labels.RETRIES else OTHER,))
 
+    def catalog_miss(self, endpoint: str) -> None:
+        """Count an answer ``scope_required`` that names a scope which the catalog does not ask for."""
+        self._misses.inc((endpoint if endpoint in self._endpoints else OTHER,))
+
+    def store_fault(self, use: str) -> None:
+        """Count a fault of the store, when asked to ``read`` or ``write``."""
+        self._store_faults.inc((use if use in labels.STORE_USES else OTHER,))
+
     def caller_supplied_key(self, caller: str, version: str) -> None:
         """Count a Productlane key that a caller sent: ``v1`` or ``v2``."""
         known = caller if caller in self._callers else OTHER
@@ -165,6 +184,7 @@ class Metrics:
         """
         self._keys = tuple(self._key_source())
         self._queues = tuple(self._queue_source())
+        self._store = self._store_source()
 
     def render(self, accept: str = "") -> bytes:
         """The exposition, in the format that `exposition.content_type` names for the same ``Accept``.
@@ -176,7 +196,7 @@ class Metrics:
     def collect(self) -> Iterator[Metric]:
         """Every metric family; prometheus-client's way to ask."""
         counters = (self._requests, self._auth, self._decisions, self._lookups, self._retries, self._supplied)
-        yield from (counter.family() for counter in (*counters, self._reloads))
+        yield from (counter.family() for counter in (*counters, self._misses, self._store_faults, self._reloads))
         yield self._duration.family()
         yield self._upstream.family()
         yield self._waits.family()
@@ -221,6 +241,19 @@ class Metrics:
             [((key.name,), len(key.excess)) for key in self._keys if key.excess is not None],
         )
 
+        yield gauge(
+            "key_scopes_unknown",
+            "Scopes that a key carries and no endpoint of the catalog asks for.",
+            ("key",),
+            [((key.name,), len(key.unknown)) for key in self._keys if key.unknown is not None],
+        )
+        yield gauge(
+            "key_wide",
+            "1 where a key carries more than any of its callers needs.",
+            ("key",),
+            [((key.name,), key.wide) for key in self._keys if key.wide is not None],
+        )
+
     def _budget_families(self) -> Iterator[Metric]:
         read = list(self.budgets.copy().items())
         at = ("key", "lane")
@@ -245,6 +278,12 @@ class Metrics:
                 (),
                 [((), at)],
             )
+        yield gauge(
+            "store_up",
+            "1 while the store of identities works.",
+            ("kind", "use"),
+            [((self._store.kind, use), use not in self._store.faults) for use in labels.STORE_USES],
+        )
         if self._dropped_lines is not None:
             dropped = Counter("log_lines_dropped", "Log lines lost because their reader or disk did not take them.")
             dropped.inc((), self._dropped_lines())

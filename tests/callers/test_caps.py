@@ -17,6 +17,7 @@ import pytest
 
 from gateway.callers.caps import Caps
 from gateway.config.origin import Origin
+from gateway.config.store import Redis, Store
 from gateway.core.catalog import Lane
 from gateway.core.policy import Policy
 from gateway.core.refusal import Code, Reason, Refused
@@ -37,7 +38,7 @@ class Clock:
 
 
 @contextlib.asynccontextmanager
-async def counting(store: str = "memory", **settings: Any) -> AsyncIterator[Caps]:
+async def counting(store: Store = None, **settings: Any) -> AsyncIterator[Caps]:
     caps = Caps(store, **settings)
     caps.prepare()
     try:
@@ -140,8 +141,8 @@ needs_redis = pytest.mark.skipif(shutil.which("redis-server") is None, reason="r
 
 
 @pytest.fixture
-def redis_server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A Redis on a free port of loopback: its URL and its process."""
+def redis_server(tmp_path: Path) -> Iterator[tuple[Redis, subprocess.Popen[bytes]]]:
+    """A Redis on a free port of loopback: where it is, and its process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -149,7 +150,7 @@ def redis_server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]
     with subprocess.Popen(arguments, stdout=subprocess.DEVNULL) as process:
         try:
             _until_open(port)
-            yield f"redis://127.0.0.1:{port}/0", process
+            yield Redis("127.0.0.1", port), process
         finally:
             process.send_signal(signal.SIGCONT)
             process.kill()
@@ -167,10 +168,10 @@ def _until_open(port: int) -> None:
 
 
 @needs_redis
-async def test_replicas_count_together(redis_server: tuple[str, Any], tmp_path: Path, upstream: Upstream) -> None:
+async def test_replicas_count_together(redis_server: tuple[Redis, Any], tmp_path: Path, upstream: Upstream) -> None:
     """Two gateways before one Redis let through together what the policy grants, and say exactly when there is more."""
-    url, _ = redis_server
-    async with two_gateways(url, tmp_path, upstream) as ask:
+    redis, _ = redis_server
+    async with two_gateways(redis, tmp_path, upstream) as ask:
         answers = [await ask(number) for number in (0, 1, 0, 1, 1, 0)]
 
     assert [200, 200, 200, 200, 429, 429] == [status for status, _ in answers]
@@ -178,13 +179,13 @@ async def test_replicas_count_together(redis_server: tuple[str, Any], tmp_path: 
 
 
 @contextlib.asynccontextmanager
-async def two_gateways(url: str, folder: Path, upstream: Upstream) -> AsyncIterator[Callable[[int], Any]]:
+async def two_gateways(redis: Redis, folder: Path, upstream: Upstream) -> AsyncIterator[Callable[[int], Any]]:
     """Two gateways of one configuration, in which the caller may read four times a minute."""
     async with running(folder / "files", upstream, policies=[policy(limits={"reads_per_minute": 4})]) as run:
         origin = Origin(folder / "files" / "gateway.yaml", {"MAIN_KEY": KEY})
         fd = os.open(folder / "log", os.O_CREAT | os.O_WRONLY)
         log = Log(fd)
-        gateways = [Gateway(replace(origin.load(), store=url), config="files", log=log) for _ in range(2)]
+        gateways = [Gateway(replace(origin.load(), store=redis), config="files", log=log) for _ in range(2)]
         own = run.gateway
         try:
             for gateway in gateways:
@@ -205,11 +206,11 @@ async def two_gateways(url: str, folder: Path, upstream: Upstream) -> AsyncItera
 
 
 @needs_redis
-async def test_a_redis_that_is_gone_costs_no_request(redis_server: tuple[str, Any]) -> None:
+async def test_a_redis_that_is_gone_costs_no_request(redis_server: tuple[Redis, Any]) -> None:
     """Without its Redis a replica goes on with its own count, which knows what it let through before."""
-    url, process = redis_server
+    redis, process = redis_server
     faults: list[str] = []
-    async with counting(url, on_fault=faults.append) as caps:
+    async with counting(redis, on_fault=faults.append) as caps:
         before = await allowed(caps, APP, Lane.READ, 2)
         process.kill()
         process.wait()
@@ -220,11 +221,11 @@ async def test_a_redis_that_is_gone_costs_no_request(redis_server: tuple[str, An
 
 
 @needs_redis
-async def test_a_redis_that_hangs_costs_its_patience_once(redis_server: tuple[str, Any]) -> None:
+async def test_a_redis_that_hangs_costs_its_patience_once(redis_server: tuple[Redis, Any]) -> None:
     """A Redis that accepts and says nothing is waited for once, then left alone for a while, and then asked again."""
-    url, process = redis_server
+    redis, process = redis_server
     clock, faults, loop = Clock(), list[str](), asyncio.get_running_loop()
-    async with counting(url, clock=clock, on_fault=faults.append) as caps:
+    async with counting(redis, clock=clock, on_fault=faults.append) as caps:
         await caps.spend(APP, Lane.READ)
         process.send_signal(signal.SIGSTOP)
         async with asyncio.timeout(DEADLINE):
@@ -244,5 +245,5 @@ async def test_a_redis_that_hangs_costs_its_patience_once(redis_server: tuple[st
 
 async def test_no_redis_from_the_start_costs_no_request() -> None:
     """A gateway whose Redis is not up yet serves, by its own count."""
-    async with counting("redis://127.0.0.1:9/0") as caps:
+    async with counting(Redis("127.0.0.1", 9)) as caps:
         assert 3 == await allowed(caps, APP, Lane.READ, 5)

@@ -124,6 +124,24 @@ async def test_online_other_faults(tmp_path: Path, upstream: Upstream) -> None:
     assert "could not be asked: no connection" in unreachable.out
 
 
+async def test_online_says_what_would_mend_drift(tmp_path: Path, upstream: Upstream) -> None:
+    """For scopes in excess, unknown ones and a key wider than any caller it says what to do, and that is no fault."""
+    upstream.scopes[KEY] = ("threads:read", "contacts:read", "tags:read", "loyalty:read")
+    callers = [
+        policy(scopes=["threads:read"]),
+        policy("other", "plgw_other-token-0123456789", scopes=["contacts:read"]),
+    ]
+    path = write(tmp_path, upstream.url, *callers)
+    told = await run("check", "--online", "--config", path, environ=SECRETS)
+    facts = await run("check", "--online", "--json", "--config", path, environ=SECRETS)
+
+    (key,) = facts.json["online"]
+    assert (0, 0) == (told.status, facts.status)
+    assert (["loyalty:read", "tags:read"], ["loyalty:read"], True) == (key["excess"], key["unknown"], key["wide"])
+    assert [f"main: {said}" for said in key["advice"]] == told.out.splitlines()[-3:]
+    assert "take tags:read from it in Productlane; no policy uses that" == key["advice"][0]
+
+
 async def test_offline_nothing_is_sent(tmp_path: Path, upstream: Upstream) -> None:
     """Without --online no secret leaves the machine."""
     done = await run("check", "--config", write(tmp_path, upstream.url), environ=SECRETS)

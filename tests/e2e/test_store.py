@@ -1,0 +1,268 @@
+"""Gateways that keep answers of `/me` in a file or a Redis: shared, through every fault, and with nothing secret."""
+
+import asyncio
+import pickle
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kit import DEADLINE, KEY, OTHER_KEY, TOKEN, Running, Upstream, answer, eventually, policy, running
+from tests.redis_server import NEEDS_REDIS, PASSWORD, RedisServer, documented_acl, redis_serving
+
+TWO_KEYS: dict[str, Any] = {
+    "keys": {"main": {"secrets": ["env:MAIN_KEY"]}, "second": {"secrets": ["env:SECOND_KEY"]}},
+    "routes": [{"path": "/**", "keys": ["main"]}, {"path": "/threads/**", "keys": ["second"]}],
+}
+
+
+@pytest.fixture
+async def redis(tmp_path: Path) -> AsyncIterator[RedisServer]:
+    rules = "~productlane-gateway:* +get +set +del"
+    async with redis_serving(tmp_path, acl=rules) as server:
+        yield server
+
+
+def settings_for(redis: RedisServer, **more: Any) -> dict[str, Any]:
+    return {
+        "store": f"redis://gateway@127.0.0.1:{redis.at.port}",
+        "redis": {"password": "env:REDIS_PASSWORD"},
+        "environ": {"REDIS_PASSWORD": PASSWORD},
+        **more,
+    }
+
+
+@asynccontextmanager
+async def replicas(folder: Path, upstream: Upstream, count: int, **settings: Any) -> AsyncIterator[list[Running]]:
+    async with AsyncExitStack() as stack:
+        folders = [folder / f"replica-{number}" for number in range(count)]
+        yield await asyncio.gather(*(stack.enter_async_context(running(own, upstream, **settings)) for own in folders))
+
+
+async def said(upstream: Upstream) -> None:
+    await upstream.until(lambda: bool(upstream.lookups))
+
+
+@NEEDS_REDIS
+async def test_four_replicas_ask_once_for_each_secret_and_ttl(
+    tmp_path: Path, upstream: Upstream, redis: RedisServer
+) -> None:
+    """With Redis, one of four replicas asks `/me`, and again one of them when the answer has had its time."""
+
+    async def slowly(arrival: Any, _: Any) -> None:
+        if arrival.target == b"/api/v2/me":
+            await asyncio.sleep(0.2)  # as far away as Productlane is
+
+    upstream.before_body = slowly
+    settings = settings_for(redis, identity={"prefetch": True, "ttl": "3s"}, **TWO_KEYS)
+    async with replicas(tmp_path, upstream, 4, **settings) as runs:
+        first = [(await run.ask()).status for run in runs]
+        asked = sorted(arrival.bearer for arrival in upstream.lookups)
+        await asyncio.sleep(3.1)
+        again = [response.status for response in await asyncio.gather(*(run.ask() for run in runs for _ in range(5)))]
+        asked_again = sorted(arrival.bearer for arrival in upstream.lookups)
+
+    assert ([200] * 4, [200] * 20) == (first, again)
+    assert [KEY, OTHER_KEY] == asked
+    assert [KEY, OTHER_KEY, OTHER_KEY] == asked_again
+
+
+async def outage(run: Running) -> dict[str, Any]:
+    (event,) = await run.events("identity_stale")
+    return event
+
+
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("redis", marks=NEEDS_REDIS)])
+async def test_a_start_in_an_outage_enforces_what_was_known(tmp_path: Path, upstream: Upstream, kind: str) -> None:
+    """A gateway that starts while Productlane is down knows the scopes of its keys from the store, and says so."""
+    moment = 1_800_000_000.0
+    upstream.scopes[KEY] = ("threads:read",)
+    async with AsyncExitStack() as stack:
+        settings: dict[str, Any] = {"store": f"sqlite:{tmp_path}/identity.db"}
+        if kind == "redis":
+            settings = settings_for(await stack.enter_async_context(redis_serving(tmp_path, acl="~* +@all")))
+        settings |= {"identity": {"prefetch": True}, "policies": [policy()]}
+        async with running(tmp_path / "before", upstream, clock=lambda: moment, **settings) as run:
+            await said(upstream)
+            await run.ask()
+        await upstream.stop()
+        async with running(tmp_path / "after", upstream, clock=lambda: moment + 600, **settings) as run:
+            event = await outage(run)
+            refused = await run.ask("GET", "/api/v2/companies")
+            unreachable = await run.ask("GET", "/api/v2/threads")
+            status = (await run.admin("/status.json")).json
+            page = (await run.admin("/status")).body.decode()
+            looked_up = await run.metric("identity_lookups_total", key="main", result="stale")
+
+    (slot,) = status["keys"][0]["slots"]
+    assert (403, "scope_required", 502) == (refused.status, refused.code, unreachable.status)
+    assert ("main", "1", "no connection") == (event["key"], event["slot"], event["reason"])
+    assert 600 <= event["seconds"] < 630
+    assert ("active", "no connection", ["threads:read"]) == (slot["state"], slot["identity_fault"], slot["scopes"])
+    assert 600 <= slot["identity_age"] < 630
+    assert "/me cannot be asked (no connection); enforced is what it said 60" in page
+    assert looked_up >= 1
+
+
+async def test_an_outage_without_a_store_is_told_as_well(tmp_path: Path, upstream: Upstream) -> None:
+    """Where nothing is known of a key, the log says that too, and again when it is over."""
+    upstream.me = answer(503)
+    async with running(tmp_path, upstream, identity={"prefetch": True}) as run:
+        (unknown,) = await run.events("identity_unknown")
+        upstream.me = None
+        (back,) = await run.events("identity_back")
+        served = await run.ask()
+
+    assert ("main", "status 503") == (unknown["key"], unknown["reason"])
+    assert ("main", 200) == (back["key"], served.status)
+
+
+@NEEDS_REDIS
+async def test_no_fault_of_redis_fails_a_request(tmp_path: Path, upstream: Upstream, redis: RedisServer) -> None:
+    """Killed, stopped, full, filled with lists, garbage and pickles: every request is served, and it comes back."""
+    ran = tmp_path / "ran"
+    # A ttl of 20 ms has nearly every request ask the store.
+    async with running(tmp_path / "gw", upstream, **settings_for(redis, identity={"ttl": "20ms"})) as run:
+
+        async def served(count: int = 10) -> None:
+            for _ in range(count):
+                statuses.append((await run.ask()).status)
+                await asyncio.sleep(0.02)
+
+        async def poison(value: bytes | None) -> None:
+            for key in await redis.everything():
+                await redis.admin.delete(key)
+                await (redis.admin.lpush(key, "x") if value is None else redis.admin.set(key, value))
+
+        statuses = list[int]()
+        await served()
+        healthy = await run.metric("store_up", kind="redis", use="read")
+        for value in (b"garbage", pickle.dumps(_Evil(ran)), None):
+            await poison(value)
+            await served()
+        await redis.admin.config_set("maxmemory", "1")
+        await served()
+        full = (await run.admin("/status.json")).json["store"]["faults"]
+        await redis.admin.config_set("maxmemory", "0")
+        redis.signal(signal.SIGSTOP)
+        await served()
+        redis.signal(signal.SIGCONT)
+        await redis.kill()
+        await served()
+        down = await run.metric("store_up", kind="redis", use="read")
+        faults = {event["reason"] for event in await run.events("store_fault", 2)}
+        await redis.start()
+
+        async def back() -> bool:
+            await served(1)
+            return await run.metric("store_up", kind="redis") == 2
+
+        async with asyncio.timeout(3 * DEADLINE):
+            while not await back():
+                pass
+        told = {event["use"] for event in await run.events("store_back", 2)}
+
+    assert {200} == {*statuses}
+    assert not ran.exists()
+    assert (1, 0, {"write": "OutOfMemoryError"}) == (healthy, down, full)
+    assert {"OutOfMemoryError", "no answer in 50 ms"} <= faults
+    assert {"read", "write"} == told
+
+
+class _Evil:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+async def test_a_clock_that_is_set_fails_nothing(tmp_path: Path, upstream: Upstream) -> None:
+    """An hour or a day forward or back, with a store that goes by the wall clock: every request is served."""
+    now = [1_800_000_000.0]
+    settings: dict[str, Any] = {"store": f"sqlite:{tmp_path}/identity.db", "identity": {"ttl": "20ms"}}
+    statuses = []
+    async with running(tmp_path / "gw", upstream, clock=lambda: now[0], **settings) as run:
+        for step in (0, 3600, -7200, 3600 + 86_400, -2 * 86_400, 86_400):
+            now[0] += step
+            for _ in range(3):
+                statuses.append((await run.ask()).status)
+                await asyncio.sleep(0.02)
+
+    assert [200] * 18 == statuses
+
+
+async def test_a_damaged_file_is_told_and_used_again(tmp_path: Path, upstream: Upstream) -> None:
+    """A store that cannot be read is no reason not to start; the log says where it went."""
+    (tmp_path / "identity.db").write_bytes(b"nothing of the kind\n" * 100)
+    async with running(tmp_path / "gw", upstream, store=f"sqlite:{tmp_path}/identity.db") as run:
+        served = await run.ask()
+        (event,) = await run.events("store_damaged")
+        status = (await run.admin("/status.json")).json["store"]
+
+    assert (200, str(tmp_path / "identity.db.corrupt")) == (served.status, event["path"])
+    assert {"kind": "sqlite", "place": str(tmp_path / "identity.db"), "faults": {}} == status
+
+
+@NEEDS_REDIS
+async def test_the_documented_user_may_do_what_limits_take(tmp_path: Path, upstream: Upstream) -> None:
+    """With a policy's `limits` as well, the user of `docs/store.md` is enough, and the count is in Redis."""
+    async with redis_serving(tmp_path, acl=documented_acl(limits=True)) as redis:
+        settings = settings_for(redis, policies=[policy(limits={"reads_per_minute": 2})])
+        async with running(tmp_path / "gw", upstream, **settings) as run:
+            statuses = [(await run.ask()).status for _ in range(3)]
+            log = run.log_file.read_text()
+        counted = [key async for key in redis.admin.scan_iter("productlane-gateway:limits:*")]
+
+    assert ([200, 200, 429], 1) == (statuses, len(counted))
+    assert "store_fault" not in log
+
+
+def hits(content: dict[str, bytes]) -> list[tuple[str, bytes]]:
+    """Where in this something is that no store may hold: keys, tokens, passwords, whole or in part, and pickles."""
+    secrets = [KEY, OTHER_KEY, TOKEN, PASSWORD]
+    parts = {text[at : at + 12].encode() for text in secrets for at in range(len(text) - 11)}
+    needles = {*parts, b"\x80\x04", b"\x80\x05", b"Authorization", b"Bearer"}
+    return [(name, needle) for name, data in content.items() for needle in needles if needle in data]
+
+
+@NEEDS_REDIS
+async def test_redis_holds_nothing_secret(tmp_path: Path, upstream: Upstream, redis: RedisServer) -> None:
+    """Whoever reads the whole of Redis finds no key, no token, no password, no request and no pickle."""
+    settings = settings_for(redis, identity={"prefetch": True}, **TWO_KEYS)
+    async with running(tmp_path / "gw", upstream, **settings) as run:
+        await run.ask()
+        await run.ask("GET", "/api/v2/companies", f"X-Api-Key: {KEY}")
+
+        async def kept() -> bool:
+            return len([key for key in await redis.everything() if not key.endswith(b":asked")]) == 2
+
+        await eventually(kept)
+        found = await redis.everything()
+
+    assert b"wks_1" in b"".join(found.values())
+    assert [] == hits({"keys": b"\n".join(found), **{key.decode(): value for key, value in found.items()}})
+
+
+async def test_the_file_holds_nothing_secret(tmp_path: Path, upstream: Upstream) -> None:
+    """Whoever reads the file, its journal included, finds no key, no token, no request and no pickle."""
+    (tmp_path / "db").mkdir()
+    settings: dict[str, Any] = {"store": f"sqlite:{tmp_path}/db/identity.db", "identity": {"prefetch": True}}
+    async with running(tmp_path / "gw", upstream, **settings, **TWO_KEYS) as run:
+        await run.ask()
+        await run.ask("GET", "/api/v2/companies")
+        found = {path.name: path.read_bytes() for path in (tmp_path / "db").iterdir()}
+
+    assert {"identity.db", "identity.db-shm", "identity.db-wal"} == {*found}
+    assert b"wks_1" in b"".join(found.values())
+    assert [] == hits(found)
+
+
+def test_the_hunt_finds_what_it_looks_for() -> None:
+    """A hunt that could find nothing would prove nothing."""
+    assert [] != hits({"a": pickle.dumps(1)})
+    assert [] != hits({"a": f"x{KEY[4:18]}y".encode()})
+    assert [] == hits({"a": b'{"status": 200}'})
