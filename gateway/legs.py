@@ -165,7 +165,13 @@ class Legs:
         )
 
     def _upstream(self, snapshot: Snapshot, tls: ssl.SSLContext | None) -> Upstream:
-        return Upstream(snapshot.upstream, tls, on_retry=self._metrics.upstream_retry)
+        return Upstream(snapshot.upstream, tls, on_retry=self._metrics.upstream_retry, on_circuit=self._tell_circuit)
+
+    def _tell_circuit(self, is_open: bool) -> None:
+        if is_open:
+            self._log.event("warning", "circuit_open")
+        else:
+            self._log.event("info", "circuit_closed")
 
     def _accounts(self, snapshot: Snapshot) -> "ServiceAccounts | None":
         """What verifies Kubernetes tokens, already asking for the issuer's keys; None where none are believed."""

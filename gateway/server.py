@@ -227,6 +227,7 @@ class Gateway:
         self._metrics.watch_store(lambda: self._legs.store)
         self._metrics.watch_log(lambda: self._log.dropped)
         self._metrics.watch_queues(self._pacer.waiting)
+        self._metrics.watch_circuit(lambda: self._current.serving.upstream.circuit_open)
 
     def _know(self, snapshot: Snapshot) -> None:
         self._metrics.know(

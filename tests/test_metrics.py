@@ -24,6 +24,7 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 # DESIGN section 10, for all that there is by now: the labels of each metric.
 LABELS = {
+    "circuit_state": set(),
     "requests_total": {"caller", "endpoint", "status", "source"},
     "auth_responses_total": {"status", "code", "source", "caller", "endpoint", "key"},
     "request_duration_seconds": {"lane", "source"},

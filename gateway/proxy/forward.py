@@ -37,7 +37,7 @@ _KEY_FAULTS: Final = {
 }
 
 # The request did not leave, so it cost no budget.
-_NEVER_SENT: Final = frozenset({Code.UPSTREAM_UNREACHABLE, Code.OVERLOADED})
+_NEVER_SENT: Final = frozenset({Code.UPSTREAM_UNREACHABLE, Code.OVERLOADED, Code.CIRCUIT_OPEN})
 
 # By these statuses Productlane refuses the key itself, whatever the code.
 _REFUSED: Final = frozenset({401, 410})

@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from gateway.config.snapshot import Upstream as Settings
+from gateway.core.breaker import FAILURES, PROBE_EVERY, Breaker
 from gateway.core.message import Framing, Head, write_head
 from gateway.core.refusal import Code, Reason, Refused
 from gateway.proxy.connection import Connection, Lost
@@ -72,6 +73,16 @@ def refusal(lost: Lost) -> Refused:
     return Refused(code, Reason.UPSTREAM, _SENTENCES[code], note=lost.note, proxy_error=lost.error)
 
 
+def _circuit_open() -> Refused:
+    return Refused(
+        Code.CIRCUIT_OPEN,
+        Reason.UPSTREAM,
+        "Productlane has stopped answering; one request a second is let through to see whether it is back.",
+        note=f"the circuit is open after {FAILURES} requests in a row without an answer",
+        headers=(("Retry-After", f"{PROBE_EVERY:.0f}"),),
+    )
+
+
 class Incoming:
     """An answer whose head has arrived. It must be closed; closing it early frees the upstream.
 
@@ -112,6 +123,7 @@ class Upstream:
         tls: ssl.SSLContext | None,
         *,
         on_retry: Callable[[str], None] = lambda _reason: None,
+        on_circuit: Callable[[bool], None] = lambda _is_open: None,
     ) -> None:
         parts = urlsplit(settings.url)
         self._settings = settings
@@ -121,10 +133,12 @@ class Upstream:
         self._authority = parts.netloc
         self._base = parts.path
         self._on_retry = on_retry
+        self._on_circuit = on_circuit
         self._idle: list[Connection] = []
         self._active: set[Connection] = set()
         self._slots = asyncio.Semaphore(settings.max_connections)
         self._retries = _RETRY_BURST
+        self._breaker = Breaker()
         self._loop = asyncio.get_running_loop()
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
@@ -132,7 +146,7 @@ class Upstream:
     async def send(self, outgoing: Outgoing) -> Incoming:
         """Send a request and wait for the head of its answer.
 
-        Raises `Refused` where the upstream fails, and whatever the body's iterator raises.
+        Raises `Refused` where the upstream fails or has stopped answering, and whatever the body's iterator raises.
         """
         body = outgoing.body
         length = len(body) if isinstance(body, bytes) else outgoing.length
@@ -140,12 +154,30 @@ class Upstream:
             # RFC 9110 section 8.6: a method that anticipates content says that there is none.
             length = -1 if outgoing.method in ("GET", "HEAD", "DELETE", "OPTIONS") else 0
         head = write_head(outgoing.method, self._base + outgoing.target, self._authority, outgoing.fields, length)
+        if not self._breaker.admit(self._loop.time()):
+            raise _circuit_open()
         await self._acquire()
         try:
-            return await self._send(outgoing, head)
+            incoming = await self._send(outgoing, head)
         except BaseException:
             self._slots.release()
             raise
+        self._heard(answered=True)
+        return incoming
+
+    @property
+    def circuit_open(self) -> bool:
+        """Whether requests are refused because the upstream has stopped answering."""
+        return self._breaker.is_open
+
+    def _heard(self, *, answered: bool) -> None:
+        was_open = self._breaker.is_open
+        if answered:
+            self._breaker.answered()
+        else:
+            self._breaker.failed(self._loop.time())
+        if was_open is not self._breaker.is_open:
+            self._on_circuit(self._breaker.is_open)
 
     async def _acquire(self) -> None:
         if not self._slots.locked():
@@ -173,6 +205,7 @@ class Upstream:
             except Lost as lost:
                 timed_out = _CODES.get(lost.error) is Code.UPSTREAM_TIMEOUT
                 if lost.answered or timed_out or not may_repeat or self._retries < 1:
+                    self._heard(answered=lost.answered)
                     raise refusal(lost) from None
                 self._retries -= 1
                 may_repeat = False

@@ -43,6 +43,7 @@ class Metrics:
         self._queues: tuple[tuple[str, str, int], ...] = ()
         self._store_source: Callable[[], StoreFacts] = StoreFacts
         self._store = StoreFacts()
+        self._circuit_open: Callable[[], bool] = bool
         self._dropped_lines: Callable[[], int] | None = None
         self._reloaded: tuple[bool, float] | None = None
         self._build = (__version__, platform.python_version(), version_of("aiohttp"))
@@ -118,6 +119,10 @@ class Metrics:
     def watch_store(self, source: Callable[[], StoreFacts]) -> None:
         """Where the facts about the store come from; asked as those about keys are."""
         self._store_source = source
+
+    def watch_circuit(self, is_open: Callable[[], bool]) -> None:
+        """Where it comes from whether the upstream has stopped answering."""
+        self._circuit_open = is_open
 
     def watch_log(self, dropped: Callable[[], int]) -> None:
         """Where the number of log lines dropped so far comes from."""
@@ -284,6 +289,7 @@ class Metrics:
             ("kind", "use"),
             [((self._store.kind, use), use not in self._store.faults) for use in labels.STORE_USES],
         )
+        yield gauge("circuit_state", "1 while the upstream has stopped answering.", (), [((), self._circuit_open())])
         if self._dropped_lines is not None:
             dropped = Counter("log_lines_dropped", "Log lines lost because their reader or disk did not take them.")
             dropped.inc((), self._dropped_lines())

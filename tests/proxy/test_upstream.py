@@ -91,10 +91,18 @@ async def test_a_read_that_was_half_answered_is_not_repeated(run: Running) -> No
 
 
 async def test_repeats_do_not_double_an_outage(run: Running) -> None:
-    """When every read fails, what the upstream gets stays near the number of requests: a tenth more, and ten."""
-    run.upstream.reply = dies_on(*range(1000))
-    for _ in range(60):
-        await run.ask()
+    """When nearly every read fails, the upstream gets little more than all requests: a tenth more, and ten."""
+
+    def reply(arrival: Arrival, writer: asyncio.StreamWriter) -> None:
+        # One answer in ten keeps the circuit closed, which would end the repeats by itself.
+        if arrival.target.endswith(b"9"):
+            writer.write(answer())
+        else:
+            writer.transport.abort()
+
+    run.upstream.reply = reply
+    for number in range(60):
+        await run.ask("GET", f"/api/v2/threads?n={number}")
 
     assert 60 + 10 <= len(run.upstream.arrivals) <= 60 + 10 + 6 + 1
 
