@@ -32,7 +32,7 @@ class Clock:
 class Productlane:
     """Answers `/me` for every secret with its scopes, or as `status`, `body` and `headers` say.
 
-    While `gate` is closed no answer leaves.
+    While `gate` is closed no answer leaves, nor one about a secret while its event in `held` is not set.
     """
 
     def __init__(self) -> None:
@@ -44,6 +44,7 @@ class Productlane:
         self.status = 200
         self.body: bytes | None = None
         self.headers: dict[str, str] = {}
+        self.held: dict[str, asyncio.Event] = {}
         self.gate = asyncio.Event()
         self.gate.set()
         self._came = asyncio.Event()
@@ -53,6 +54,8 @@ class Productlane:
         self._came.set()
         await self.gate.wait()
         bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if bearer in self.held:
+            await self.held[bearer].wait()
         body = json.dumps(self.identity(bearer)).encode() if self.body is None else self.body
         status = self.statuses.get(bearer, self.status)
         return web.Response(status=status, body=body, content_type="application/json", headers=self.headers)

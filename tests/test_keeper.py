@@ -279,20 +279,15 @@ async def test_a_slow_question_does_not_hold_up_another(
     keyring = Keyring(
         {"support": key("support", A), "other": key("other", B)}, identities, clock=clock, on_change=told, prefetch=True
     )
-    hold = asyncio.Event()
-
-    async def hang(secret: Secret, **_: object) -> None:
-        await hold.wait()
-
     await keyring.keeper.verify()
     clock.now += 400
-    ask = identities._me.ask
+    productlane.held[A.reveal()] = asyncio.Event()
     async with running(keyring):
-        identities._me.ask = lambda secret, *, fresh: hang(secret) if secret == A else ask(secret, fresh=fresh)  # type: ignore
         write(keyring, C)
         await told.until(lambda: ("1", "unverified", "active") == told.states[-2])
 
     assert "active" == states(keyring)["1"]
+    productlane.held[A.reveal()].set()
 
 
 async def test_late_answers_do_not_reinstate(keyring: Keyring, productlane: Productlane, clock: Clock) -> None:
