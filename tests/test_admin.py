@@ -77,7 +77,7 @@ def status() -> Status:
                 advice=("take <loyalty:read> from it",),
             )
         ],
-        budgets={("main", "read"): BudgetFacts(1000, 998, int(NOON)), ("other", "read"): BudgetFacts(1, 1, 1)},
+        budgets={("main", "read"): BudgetFacts(1000, 998, int(NOON), 998), ("other", "read"): BudgetFacts(1, 1, 1, 1)},
         usage=usage,
         reload=ReloadFacts(("policies/a.yaml:1: scopes: <wrong>",), NOON - 30, ("listen",)),
         store=StoreFacts("redis", "redis://<r>:6379/0", {"read": "ConnectionError"}),

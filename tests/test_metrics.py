@@ -39,6 +39,7 @@ LABELS = {
     "key_scopes_excess": {"key"},
     "budget_remaining": {"key", "lane"},
     "budget_limit": {"key", "lane"},
+    "budget_lowest": {"key", "lane"},
     "pacing_wait_seconds": {"lane"},
     "pacing_queue_length": {"key", "lane"},
     "upstream_retries_total": {"reason"},
@@ -75,7 +76,7 @@ def facts() -> tuple[KeyFacts, ...]:
 
 def told() -> Metrics:
     """Metrics that know the config's names."""
-    metrics = Metrics()
+    metrics = Metrics(clock=lambda: 1700000000.0)
     metrics.know(callers=CALLERS, endpoints=ENDPOINTS, keys=KEYS)
     return metrics
 
@@ -250,6 +251,33 @@ def test_the_last_reading_of_a_budget_counts(busy: Metrics) -> None:
 
     assert 10 == value(busy, "budget_remaining", key="main", lane="read")
     assert 1000 == value(busy, "budget_limit", key="main", lane="read")
+
+
+# Readings as (remaining, reset), the moment of a scrape, and what is then said to be left and to have been the lowest.
+# 1700000040 begins a minute.
+BUDGETS = {
+    "one reading": ([(40, 1700000100)], 1700000050, 40, 40),
+    "the lowest of a minute": ([(3, 1700000100), (40, 1700000100)], 1700000050, 40, 3),
+    "the minute is over": ([(3, 1700000100)], 1700000100, 60, 3),
+    "the next is over too": ([(3, 1700000100)], 1700000160, 60, 60),
+    "the minute before": ([(3, 1700000100), (59, 1700000160)], 1700000110, 59, 3),
+    "two minutes before": ([(3, 1700000100), (59, 1700000160), (58, 1700000220)], 1700000170, 58, 58),
+    "long before": ([(3, 1700000100), (59, 1700000400)], 1700000350, 59, 59),
+    "a reset that moves with each answer": ([(3, 1700000101), (4, 1700000103)], 1700000050, 4, 3),
+}
+
+
+@pytest.mark.parametrize("case", BUDGETS)
+def test_a_budget_of_which_little_was_left_is_seen_by_a_later_scrape(case: str) -> None:
+    """The lowest reading shows for this minute and the next; a minute that is over leaves its whole budget."""
+    readings, now, left, lowest = BUDGETS[case]
+    metrics = Metrics(clock=lambda: now)
+    metrics.know(callers=CALLERS, endpoints=ENDPOINTS, keys=KEYS)
+    for remaining, reset in readings:
+        metrics.budget("main", "write", limit=60, remaining=remaining, reset=reset)
+
+    assert left == value(metrics, "budget_remaining", key="main", lane="write")
+    assert lowest == value(metrics, "budget_lowest", key="main", lane="write")
 
 
 def test_names_that_left_the_config_leave_the_metrics(busy: Metrics) -> None:

@@ -30,8 +30,9 @@ class Metrics:
     config's callers, endpoints and keys, each of them counts as ``other``.
     """
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+    def __init__(self, registry: CollectorRegistry | None = None, clock: Callable[[], float] = time.time) -> None:
         self.registry: Final = registry or CollectorRegistry()
+        self._clock = clock
         self.in_flight = 0
         self.budgets: Final[dict[tuple[str, str], BudgetFacts]] = {}
         self._callers: frozenset[str] = frozenset()
@@ -178,9 +179,10 @@ class Metrics:
         self._reloaded = (ok, (time.time() if now is None else now) if ok else succeeded_at)
 
     def budget(self, key: str, lane: str, *, limit: int, remaining: int, reset: int) -> None:
-        """Keep the last reading of a key's budget, as ``X-RateLimit-*`` tell it."""
+        """Keep the last reading of a key's budget, as ``X-RateLimit-*`` tell it, and the lowest of its minute."""
         if key in self._key_names and lane in labels.LANES:
-            self.budgets[key, lane] = BudgetFacts(limit, remaining, reset)
+            before = self.budgets.get((key, lane))
+            self.budgets[key, lane] = BudgetFacts.after(before, limit=limit, remaining=remaining, reset=reset)
 
     def refresh(self) -> None:
         """Ask for the facts about keys and queues anew.
@@ -260,9 +262,21 @@ class Metrics:
         )
 
     def _budget_families(self) -> Iterator[Metric]:
+        now = self._clock()
         read = list(self.budgets.copy().items())
         at = ("key", "lane")
-        yield gauge("budget_remaining", "Requests left, as last read.", at, [(k, facts.remaining) for k, facts in read])
+        yield gauge(
+            "budget_remaining",
+            "Requests left of the minute, as last read; all of them once that minute is over.",
+            at,
+            [(k, facts.remaining if now < facts.reset else facts.limit) for k, facts in read],
+        )
+        yield gauge(
+            "budget_lowest",
+            "Fewest requests left, of this minute and the last.",
+            at,
+            [(k, facts.lowest(now)) for k, facts in read],
+        )
         yield gauge(
             "budget_limit", "Requests granted a minute, as last read.", at, [(k, facts.limit) for k, facts in read]
         )
