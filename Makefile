@@ -33,7 +33,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 
 types: $(READY)
-	$(BIN)/mypy gateway tests helm deploy $(wildcard bench/*.py)
+	$(BIN)/mypy gateway tests helm deploy monitoring $(wildcard bench/*.py)
 
 # Faults that a linter of security finds, credentials in the tree, and imports that no dependency accounts for. What
 # looks random is no sign of a credential here: tests and lock files are full of digests.
@@ -77,11 +77,12 @@ image: $(READY) tools
 	deploy/image/build.sh
 	$(BIN)/python -m pytest tests/deploy/test_image.py $(ARGS)
 
-# The chart: what follows from values.yaml and monitoring/ written anew, and the package of it in dist/.
+# The dashboard and the chart: what follows from monitoring/ and values.yaml written anew, and the package in dist/.
 chart: $(READY) tools
+	$(BIN)/python -m monitoring.dashboard
 	$(BIN)/python helm/generate.py
 	.tools/helm4/helm package --destination dist helm/productlane-gateway
-	$(BIN)/python -m pytest tests/deploy/test_chart.py tests/deploy/test_sidecar.py $(ARGS)
+	$(BIN)/python -m pytest tests/deploy/test_chart.py tests/deploy/test_sidecar.py tests/deploy/test_monitoring.py $(ARGS)
 
 # What the chart renders, written down for the review of a change that means it.
 golden: $(READY) tools

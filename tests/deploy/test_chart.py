@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 import yaml
 
 import gateway
+from tests.deploy.golden import golden
 from tests.deploy.tools import (
     CHART,
     HELMS,
@@ -81,16 +81,15 @@ def test_every_manifest_is_valid(kubernetes: str, tmp_path: Path) -> None:
     told = done.stdout + done.stderr
 
     assert len(SHAPES) - 1 <= told.count("resource deployment/") + told.count("resource pod/")
-    assert {"ServiceMonitor", "PodMonitor", "HTTPRoute"} == set(re.findall(r"find schema for kind (\w+)", told))
+    assert {"ServiceMonitor", "PodMonitor", "HTTPRoute", "PrometheusRule"} == set(
+        re.findall(r"find schema for kind (\w+)", told)
+    )
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_objects_are_those_that_were_reviewed(shape: str) -> None:
     """A change of the chart shows in its review what it changes in a cluster (`make golden` writes it anew)."""
-    golden = GOLDEN / f"{shape}.yaml"
-    text = yaml.safe_dump_all(rendered("4", shape), sort_keys=True, width=110)
-
-    assert golden.read_text() == text
+    assert (GOLDEN / f"{shape}.yaml").read_text() == golden(shape)
 
 
 @pytest.mark.parametrize("version", HELMS)
@@ -133,7 +132,7 @@ def test_the_chart_installs_this_version() -> None:
 def test_the_chart_brings_no_secret(shape: str) -> None:
     """No value of the chart ends up in a Secret, so none has to be kept out of Git."""
     assert [] == [one for one in rendered("4", shape) if one["kind"] == "Secret"]
-    assert "pl_v" not in json.dumps(rendered("4", shape))
+    assert not re.search(r"pl_v\d_\w", json.dumps(rendered("4", shape)))
 
 
 def own_containers(spec: Manifest) -> list[Manifest]:
@@ -189,7 +188,9 @@ def test_the_gateway_takes_the_configuration_that_the_chart_writes(shape: str, t
     objects = rendered("4", shape)
     (tmp_path / "policies").mkdir()
     for one in objects:
-        for name, text in one.get("data", {}).items() if one["kind"] == "ConfigMap" else ():
+        if one["kind"] != "ConfigMap" or one["metadata"]["name"] == f"{NAME}-dashboard":
+            continue
+        for name, text in one["data"].items():
             folder = tmp_path if name == "gateway.yaml" else tmp_path / "policies"
             (folder / name).write_text(text)
     text = (tmp_path / "gateway.yaml").read_text().replace("/etc/gateway-policies", str(tmp_path / "policies"))
@@ -313,24 +314,30 @@ def test_the_notes_say_what_to_do_next() -> None:
     assert "<no value>" not in notes
 
 
-def test_rules_and_dashboard_are_taken_whole(tmp_path: Path) -> None:
-    """An alert's own `{{ $labels }}` reaches Prometheus as it was written."""
-    chart = tmp_path / "chart"
-    shutil.copytree(CHART, chart)
-    alert = "Key {{ $labels.key }} is rejected"
-    rules = {"groups": [{"name": "g", "rules": [{"alert": "A", "expr": "up == 0", "annotations": {"summary": alert}}]}]}
-    (chart / "files" / "rules.yaml").write_text(yaml.safe_dump(rules))
-    (chart / "files" / "dashboard.json").write_text('{"title": "{{ key }}"}\n')
-    text = template(
-        "4", CHART / "ci" / "minimal-values.yaml", "--set", "metrics.prometheusRule.enabled=true",
-        "--set", "metrics.dashboard.enabled=true", chart=chart,
-    ).stdout  # fmt: skip
-    objects = manifests(text)
+def test_rules_and_dashboard_are_taken_whole() -> None:
+    """An alert's own `{{ $labels }}` reaches Prometheus as it was written, and a panel's reaches Grafana."""
+    objects = rendered("4", "central")
+    dashboard = only(objects, "ConfigMap", f"{NAME}-dashboard")["data"]["productlane-gateway.json"]
 
-    assert rules == only(objects, "PrometheusRule")["spec"]
-    assert {"title": "{{ key }}"} == json.loads(
-        only(objects, "ConfigMap", f"{NAME}-dashboard")["data"]["productlane-gateway.json"]
+    assert yaml.safe_load((ROOT / "monitoring" / "rules.yaml").read_text()) == only(objects, "PrometheusRule")["spec"]
+    assert json.loads((ROOT / "monitoring" / "dashboard.json").read_text()) == json.loads(dashboard)
+
+
+def test_alerts_are_about_this_job_and_lead_to_your_runbook(tmp_path: Path) -> None:
+    """Rules name the job as the ServiceMonitor does after `nameOverride`, and link to where the runbook is read."""
+    values = tmp_path / "values.yaml"
+    values.write_text(
+        "nameOverride: way-out\n"
+        "metrics: {prometheusRule: {enabled: true, runbookUrl: 'https://wiki.example/productlane'}}\n"
     )
+    text = template("4", CHART / "ci" / "minimal-values.yaml", "--values", str(values)).stdout
+    rules = [rule for group in only(manifests(text), "PrometheusRule")["spec"]["groups"] for rule in group["rules"]]
+    (absent,) = [rule for rule in rules if rule.get("alert") == "ProductlaneGatewayAbsent"]
+
+    assert 'absent(up{job="way-out"} == 1)' == absent["expr"]
+    assert "way-out" == absent["labels"]["job"]
+    assert "https://wiki.example/productlane#productlanegatewayabsent" == absent["annotations"]["runbook_url"]
+    assert [] == [rule for rule in rules if 'job="productlane-gateway"' in rule["expr"] or "docs/" in str(rule)]
 
 
 def test_the_package_holds_what_is_needed(tmp_path: Path) -> None:

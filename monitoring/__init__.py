@@ -1,0 +1,1 @@
+"""Alert rules, their cases, and the dashboard."""
