@@ -20,6 +20,7 @@ from gateway.keys.keeper import Needs, Outage
 from gateway.keys.keyring import Keyring
 from gateway.keys.opening import kind_of, storage_of
 from gateway.keys.storage import Patient
+from gateway.proxy.names import Lookup, Names, Resolver, Turn
 from gateway.proxy.serving import Serving
 from gateway.proxy.upstream import Upstream
 from gateway.telemetry.facts import StoreFacts
@@ -38,7 +39,10 @@ _OPENING: Final = 1.0
 
 
 class Legs:
-    """Makes a `Serving` of a configuration, and closes what is replaced once nobody uses it. ``clock`` is Unix time."""
+    """Makes a `Serving` of a configuration, and closes what is replaced once nobody uses it.
+
+    ``clock`` is Unix time, ``lookup`` as for `Names`.
+    """
 
     def __init__(
         self,
@@ -48,6 +52,7 @@ class Legs:
         log: Log,
         clock: Callable[[], float],
         on_key_change: OnChange,
+        lookup: Lookup,
     ) -> None:
         self._metrics: Final = metrics
         self._log: Final = log
@@ -59,6 +64,8 @@ class Legs:
             on_fault=self._store_failed,
             on_back=lambda use: log.event("info", "store_back", store=kind_of(store), use=use),
         )
+        self._upstream_names: Final = self._names("upstream", lookup)
+        self._issuer_names: Final = self._names("issuer", lookup)
         self._serving: Serving | None = None
         self._leaving: Final[set[asyncio.Task[None]]] = set()
 
@@ -150,6 +157,20 @@ class Legs:
             fields["seconds"] = round(outage.age, 1)
             self._log.event("warning", "identity_stale", **fields)
 
+    def _names(self, use: str, lookup: Lookup) -> Names:
+        """Where names lead that are of this use: of the upstream, with its ``/me``, or of the issuer."""
+
+        def tell(turn: Turn) -> None:
+            if not turn.fault:
+                self._log.event("info", "name_resolves", use=use)
+                return
+            fields: Fields = {"use": use, "reason": turn.fault}
+            if turn.age is not None:
+                fields["seconds"] = round(turn.age, 1)
+            self._log.event("warning", "name_unresolved", **fields)
+
+        return Names(lookup=lookup, on_result=lambda result: self._metrics.name_lookup(use, result), on_turn=tell)
+
     def _moved_aside(self, path: Path) -> None:
         self._log.event("warning", "store_damaged", store=kind_of(self._store), path=str(path))
 
@@ -162,10 +183,18 @@ class Legs:
             on_lookup=self._metrics.identity_lookup,
             storage=self._storage,
             stamp=None if self._store is None else self._clock,
+            resolver=Resolver(self._upstream_names, snapshot.upstream.connect_timeout / 2),
         )
 
     def _upstream(self, snapshot: Snapshot, tls: ssl.SSLContext | None) -> Upstream:
-        return Upstream(snapshot.upstream, tls, on_retry=self._metrics.upstream_retry, on_circuit=self._tell_circuit)
+        return Upstream(
+            snapshot.upstream,
+            tls,
+            names=self._upstream_names,
+            on_retry=self._metrics.upstream_retry,
+            on_failure=self._metrics.upstream_failure,
+            on_circuit=self._tell_circuit,
+        )
 
     def _tell_circuit(self, is_open: bool) -> None:
         if is_open:
@@ -183,6 +212,7 @@ class Legs:
 
         accounts = ServiceAccounts(
             issuer,
+            resolver=Resolver(self._issuer_names),
             clock=self._clock,
             on_fault=lambda why: self._log.event("warning", "issuer_fault", reason=why),
         )

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import socket
 import time
 from collections.abc import Callable, Collection, Coroutine
 from datetime import UTC, date, datetime
@@ -30,6 +31,7 @@ from gateway.legs import Legs
 from gateway.proxy import footing
 from gateway.proxy.handler import Handler
 from gateway.proxy.listener import Listener
+from gateway.proxy.names import Lookup
 from gateway.proxy.pacing import Pacer
 from gateway.proxy.serving import Current
 from gateway.proxy.tls import ListenerTls
@@ -75,7 +77,7 @@ class Gateway:
     """One process: the traffic listener, the admin listener, and what they share. ``clock`` is Unix time in seconds.
 
     ``config`` says where the configuration comes from, for the status page. With an ``origin``, and its ``contents``
-    from before the snapshot was loaded, changes of the files are followed.
+    from before the snapshot was loaded, changes of the files are followed. ``lookup`` is as for `Names`.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Gateway:
         clock: Callable[[], float] = time.time,
         origin: Origin | None = None,
         contents: Contents | None = None,
+        lookup: Lookup = socket.getaddrinfo,
     ) -> None:
         self._snapshot = snapshot
         self._config: Final = config
@@ -105,7 +108,12 @@ class Gateway:
             on_fault=lambda error: log.event("warning", "limits_store_fault", error=error),
         )
         self._legs: Final = Legs(
-            snapshot.store, metrics=self._metrics, log=log, clock=clock, on_key_change=self._key_changed
+            snapshot.store,
+            metrics=self._metrics,
+            log=log,
+            clock=clock,
+            on_key_change=self._key_changed,
+            lookup=lookup,
         )
         self._stack: Final = contextlib.AsyncExitStack()
         self.traffic: Address = snapshot.listen

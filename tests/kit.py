@@ -14,6 +14,7 @@ import yaml
 
 from gateway.callers.tokens import digest
 from gateway.config.origin import Origin
+from gateway.proxy.names import Lookup
 from gateway.server import Gateway
 from gateway.telemetry.log import Log
 
@@ -429,9 +430,13 @@ async def running(
     environ: Mapping[str, str] | None = None,
     clock: Callable[[], float] | None = None,
     live: bool = False,
+    lookup: Lookup | None = None,
     **settings: Any,
 ) -> AsyncIterator[Running]:
-    """A gateway that was loaded from files, as the command does it; where it is ``live``, it follows their changes."""
+    """A gateway that was loaded from files, as the command does it; where it is ``live``, it follows their changes.
+
+    ``lookup`` stands in for `socket.getaddrinfo`.
+    """
     (folder / "policies").mkdir(parents=True, exist_ok=True)
     for number, fields in enumerate(policies if policies is not None else [policy()]):
         (folder / "policies" / f"{number}.yaml").write_text(yaml.safe_dump(fields))
@@ -445,6 +450,7 @@ async def running(
     log = Log(fd, level=snapshot.log_level)
     options: dict[str, Any] = {"origin": origin, "contents": contents} if live else {}
     options |= {"clock": clock} if clock else {}
+    options |= {"lookup": lookup} if lookup else {}
     gateway = Gateway(snapshot, config=str(path), log=log, **options)
     run = Running(gateway, upstream, log_file, folder, log)
     try:

@@ -43,6 +43,8 @@ LABELS = {
     "pacing_wait_seconds": {"lane"},
     "pacing_queue_length": {"key", "lane"},
     "upstream_retries_total": {"reason"},
+    "upstream_failures_total": {"error"},
+    "name_lookups_total": {"use", "result"},
     "caller_supplied_keys_total": {"caller", "version"},
     "config_reloads_total": {"outcome"},
     "config_last_reload_successful": set(),
@@ -95,6 +97,8 @@ def busy(metrics: Metrics) -> Metrics:
     metrics.config_loaded(ok=True, now=1700000000.0)
     metrics.identity_lookup("main", "hit")
     metrics.upstream_retry("closed")
+    metrics.upstream_failure("dns_error")
+    metrics.name_lookup("upstream", "ok")
     metrics.catalog_miss("GET /threads/{id}")
     metrics.store_fault("read")
     metrics.watch_store(lambda: StoreFacts("redis", "redis://r:6379/0", {"write": "OutOfMemoryError"}))
@@ -359,6 +363,8 @@ def test_hostile_input_adds_no_label_values(junk: list[Record], pairs: list[tupl
         metrics.identity_lookup(one, two)
         metrics.caller_supplied_key(one, two)
         metrics.upstream_retry(one)
+        metrics.upstream_failure(one)
+        metrics.name_lookup(one, two)
         metrics.catalog_miss(one)
         metrics.store_fault(two)
         metrics.budget(one, two, limit=1, remaining=1, reset=1)
@@ -371,12 +377,13 @@ def test_hostile_input_adds_no_label_values(junk: list[Record], pairs: list[tupl
         "code": labels.CODES | {"other"},
         "decision": labels.DECISIONS,
         "reason": labels.REASONS | labels.RETRIES | {"other"},
-        "result": labels.LOOKUPS | {"other"},
+        "result": labels.LOOKUPS | labels.LOOKUP_RESULTS | {"other"},
+        "error": labels.FAILURES | {"other"},
         "version": labels.KEY_VERSIONS | {"other"},
         "lane": {*labels.LANES, "other"},
         "outcome": {"success", "failure"},
         "kind": {"memory"},
-        "use": {*labels.STORE_USES, "other"},
+        "use": {*labels.STORE_USES, *labels.NAME_USES, "other"},
     }
     strange = {
         (label, text)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from gateway.callers.signatures import NoKeys
@@ -35,8 +36,8 @@ FAULTS: Final[tuple[tuple[type[Exception], str], ...]] = (
 )
 
 
-def source_of(issuer: Issuer) -> Callable[[], Awaitable[bytes]]:
-    """What gets the issuer's JWKS document. It raises `NoKeys`."""
+def source_of(issuer: Issuer, resolver: AbstractResolver | None = None) -> Callable[[], Awaitable[bytes]]:
+    """What gets the issuer's JWKS document. It raises `NoKeys`. ``resolver`` is aiohttp's own where it is None."""
 
     async def from_file(path: Path) -> bytes:
         try:
@@ -46,7 +47,7 @@ def source_of(issuer: Issuer) -> Callable[[], Awaitable[bytes]]:
 
     async def from_issuer() -> bytes:
         try:
-            return await _discover(issuer)
+            return await _discover(issuer, resolver)
         except tuple(kind for kind, _ in FAULTS) as error:
             why = next(why for kind, why in FAULTS if isinstance(error, kind))
             raise NoKeys(f"the issuer cannot be asked: {why}") from None
@@ -60,11 +61,11 @@ def _read(path: Path) -> bytes:
         return stream.read(MAX_JWKS)
 
 
-async def _discover(issuer: Issuer) -> bytes:
+async def _discover(issuer: Issuer, resolver: AbstractResolver | None) -> bytes:
     """Discovery section 4: the configuration names the key set, and must be of the very issuer that was asked."""
     context, headers = await asyncio.to_thread(_means, issuer)
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(ssl=context, force_close=True),
+        connector=aiohttp.TCPConnector(ssl=context, force_close=True, resolver=resolver, use_dns_cache=False),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers=headers,
         timeout=aiohttp.ClientTimeout(total=_TIMEOUT),

@@ -5,6 +5,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
+from aiohttp.abc import AbstractResolver
+
 from gateway.callers import signatures
 from gateway.callers.issuer import source_of
 from gateway.callers.keyset import KeySet
@@ -25,7 +27,8 @@ _SUBJECT: Final = re.compile(rf"system:serviceaccount:({NAMESPACE}):({ACCOUNT})"
 class ServiceAccounts:
     """Which service account a token proves.
 
-    ``clock`` is Unix time in seconds, ``monotonic`` counts seconds. ``on_fault`` is told why the keys cannot be had.
+    ``clock`` is Unix time in seconds, ``monotonic`` counts seconds. ``on_fault`` is told why the keys cannot be had;
+    ``resolver`` finds the issuer.
     """
 
     def __init__(
@@ -33,6 +36,7 @@ class ServiceAccounts:
         issuer: Issuer,
         *,
         fetch: Callable[[], Awaitable[bytes]] | None = None,
+        resolver: AbstractResolver | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         on_fault: Callable[[str], None] = lambda _why: None,
@@ -41,7 +45,7 @@ class ServiceAccounts:
         self._clock: Final = clock
         self._proven: Final[dict[bytes, tuple[str, float]]] = {}
         self._keys: Final = KeySet(
-            fetch or source_of(issuer),
+            fetch or source_of(issuer, resolver),
             max_age=_AGE_FILE if issuer.jwks is not None else _AGE_DISCOVERED,
             clock=monotonic,
             on_change=self._proven.clear,

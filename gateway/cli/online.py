@@ -10,6 +10,7 @@ from gateway.config.snapshot import Snapshot
 from gateway.config.tls import upstream_context
 from gateway.keys.identity import Identities
 from gateway.keys.keyring import Keyring, SlotState
+from gateway.proxy.names import Names, Resolver
 
 _FAULTS: Final[Mapping[str, str]] = {
     "rejected": "Productlane answers 401; it was revoked or is mistyped",
@@ -63,6 +64,7 @@ async def ask(snapshot: Snapshot) -> list[KeyReport]:
         settings=snapshot.identity,
         timeout=upstream.connect_timeout,
         ssl=upstream_context(upstream.ca) if upstream.url.startswith("https:") else None,
+        resolver=Resolver(Names(), upstream.connect_timeout / 2),
     )
     try:
         keyring = Keyring(snapshot.keys, identities)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from ssl import SSLContext
 from typing import Final, Literal
 
+from aiohttp.abc import AbstractResolver
+
 from gateway.config.snapshot import IdentitySettings
 from gateway.core.identity import Identity
 from gateway.core.secret import Secret
@@ -64,7 +66,7 @@ class Identities:
 
     ``url`` is the upstream's base without a trailing slash, ``timeout`` the seconds that one question may take,
     ``clock`` a monotonic one. ``storage`` outlives this object where it is handed in; memory otherwise. Where others
-    share it, ``stamp`` is the clock that they agree on: Unix time.
+    share it, ``stamp`` is the clock that they agree on: Unix time. ``resolver`` is as for `Me`.
     ``on_lookup`` is told the key's name and the result of each look-up. Nothing is opened before the first question.
     """
 
@@ -79,6 +81,7 @@ class Identities:
         on_lookup: Callable[[str, Result], None] = ignore,
         storage: Storage | None = None,
         stamp: Clock | None = None,
+        resolver: AbstractResolver | None = None,
         entries: int = ENTRIES,
     ) -> None:
         self.on_lookup: Final = on_lookup
@@ -96,6 +99,7 @@ class Identities:
             clock=clock,
             storage=MemoryStorage(entries) if storage is None else storage,
             stamp=stamp,
+            resolver=resolver,
         )
 
     @property

@@ -7,6 +7,7 @@ from ssl import SSLContext
 from typing import Any, Final
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -90,7 +91,8 @@ class _Bounded(aiohttp.ClientResponse):
 class Me:
     """``GET /me`` below ``url``, the upstream's base without a trailing slash, in ``timeout`` seconds at most.
 
-    ``stamp`` is as for `Answers`; without it, the storage is this process's own.
+    ``stamp`` is as for `Answers`; without it, the storage is this process's own. ``resolver`` is aiohttp's own where it
+    is None, which asks anew each time.
     """
 
     def __init__(
@@ -104,10 +106,12 @@ class Me:
         clock: Clock,
         storage: Storage,
         stamp: Clock | None = None,
+        resolver: AbstractResolver | None = None,
     ) -> None:
         self._url: Final = URL(f"{url}/me", encoded=True)
         self._timeout: Final = timeout
         self._ssl: Final = ssl
+        self._resolver: Final = resolver
         self._clock: Final = clock
         self._answers: Final = Answers(storage, ttl=ttl, stale_if_error=stale_if_error, clock=clock, stamp=stamp)
         self._cache: Final = MeCache(self._url, self._answers)
@@ -202,7 +206,7 @@ class Me:
             ssl: Any = True if self._ssl is None else self._ssl
             self._session = CachedSession(
                 cache=self._cache,
-                connector=aiohttp.TCPConnector(ssl=ssl, force_close=True),
+                connector=aiohttp.TCPConnector(ssl=ssl, force_close=True, resolver=self._resolver, use_dns_cache=False),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 response_class=_Bounded,
                 timeout=aiohttp.ClientTimeout(total=self._timeout),

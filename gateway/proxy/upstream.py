@@ -7,16 +7,20 @@ a byte of the answer; nothing else is ever sent twice.
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from aiohappyeyeballs import start_connection
+
 from gateway.config.snapshot import Upstream as Settings
+from gateway.core.addresses import PATIENCE, Address
 from gateway.core.breaker import FAILURES, PROBE_EVERY, Breaker
 from gateway.core.message import Framing, Head, write_head
 from gateway.core.refusal import Code, Reason, Refused
 from gateway.proxy.connection import Connection, Lost
+from gateway.proxy.names import Names, Unresolved, family_of, place_of
 
 # Shorter than what common servers and load balancers grant (nginx 75 s, AWS ALB 60 s, Node.js 5 s is the exception),
 # so that it is nearly always this side that closes an idle connection and no request meets a closing one.
@@ -28,6 +32,8 @@ _SWEEP: Final = 0.1
 # made worse by its own echo.
 _RETRY_RATIO: Final = 0.1
 _RETRY_BURST: Final = 10.0
+# RFC 8305 section 8: how long one address is waited for before the next is tried beside it.
+_NEXT_ADDRESS: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,6 @@ _CONNECT_FAILURES: Final[tuple[tuple[type[Exception], str, str], ...]] = (
     (TimeoutError, "connection_timeout", "connecting to the upstream took too long"),
     (ssl.SSLCertVerificationError, "tls_certificate_error", "the upstream's certificate was refused"),
     (ssl.SSLError, "tls_protocol_error", "the TLS handshake with the upstream failed"),
-    (socket.gaierror, "dns_error", "the upstream's name could not be resolved"),
     (ConnectionRefusedError, "connection_refused", "the upstream refused the connection"),
     (OSError, "destination_unavailable", "the upstream could not be reached"),
 )
@@ -60,6 +65,9 @@ _CODES: Final = {
     "http_protocol_error": Code.UPSTREAM_BROKEN,
     "connection_terminated": Code.UPSTREAM_BROKEN,
 }
+# A resolver's failure says nothing of the upstream, which goes on answering on the connections that there are. It does
+# not open the circuit.
+_UNRESOLVED: Final = frozenset({"dns_error", "dns_timeout"})
 _SENTENCES: Final = {
     Code.UPSTREAM_TIMEOUT: "Productlane did not answer in time.",
     Code.UPSTREAM_BROKEN: "Productlane's answer was broken off or could not be read.",
@@ -122,7 +130,9 @@ class Upstream:
         settings: Settings,
         tls: ssl.SSLContext | None,
         *,
+        names: Names,
         on_retry: Callable[[str], None] = lambda _reason: None,
+        on_failure: Callable[[str], None] = lambda _error: None,
         on_circuit: Callable[[bool], None] = lambda _is_open: None,
     ) -> None:
         parts = urlsplit(settings.url)
@@ -132,7 +142,10 @@ class Upstream:
         self._port = parts.port or (443 if self._tls else 80)
         self._authority = parts.netloc
         self._base = parts.path
+        self._names = names
+        self._patience = min(PATIENCE, settings.connect_timeout / 2)
         self._on_retry = on_retry
+        self._on_failure = on_failure
         self._on_circuit = on_circuit
         self._idle: list[Connection] = []
         self._active: set[Connection] = set()
@@ -154,6 +167,7 @@ class Upstream:
             # RFC 9110 section 8.6: a method that anticipates content says that there is none.
             length = -1 if outgoing.method in ("GET", "HEAD", "DELETE", "OPTIONS") else 0
         head = write_head(outgoing.method, self._base + outgoing.target, self._authority, outgoing.fields, length)
+        self._names.keep(self._host)
         if not self._breaker.admit(self._loop.time()):
             raise _circuit_open()
         await self._acquire()
@@ -203,9 +217,11 @@ class Upstream:
             try:
                 return await self._exchange(connection or await self._connect(), outgoing, head)
             except Lost as lost:
-                timed_out = _CODES.get(lost.error) is Code.UPSTREAM_TIMEOUT
-                if lost.answered or timed_out or not may_repeat or self._retries < 1:
-                    self._heard(answered=lost.answered)
+                in_vain = lost.error in _UNRESOLVED or _CODES.get(lost.error) is Code.UPSTREAM_TIMEOUT
+                if lost.answered or in_vain or not may_repeat or self._retries < 1:
+                    if lost.error not in _UNRESOLVED:
+                        self._heard(answered=lost.answered)
+                    self._on_failure(lost.error)
                     raise refusal(lost) from None
                 self._retries -= 1
                 may_repeat = False
@@ -279,18 +295,37 @@ class Upstream:
     async def _connect(self) -> Connection:
         try:
             async with asyncio.timeout(self._settings.connect_timeout):
-                _, connection = await self._loop.create_connection(
-                    lambda: Connection(self._loop),
-                    self._host,
-                    self._port,
-                    ssl=self._tls,
-                    server_hostname=self._host if self._tls else None,
-                )
+                return await self._connect_to(await self._names.find(self._host, self._patience))
+        except Unresolved as failure:
+            error = "dns_timeout" if failure.silent else "dns_error"
+            raise Lost(error, f"the upstream's name does not resolve: {failure.why}") from None
         except Exception as failure:
             for kind, error, note in _CONNECT_FAILURES:
                 if isinstance(failure, kind):
                     raise Lost(error, note) from None
             raise
+
+    async def _connect_to(self, addresses: Sequence[Address]) -> Connection:
+        """Race them as RFC 8305 says, and go on with the first one that is there."""
+        tcp = socket.SOCK_STREAM, socket.IPPROTO_TCP, ""
+        places = [(family_of(one), *tcp, place_of(one, self._port)) for one in addresses]
+        # They are in their order already, the families in turn.
+        channel = await start_connection(places, happy_eyeballs_delay=_NEXT_ADDRESS, interleave=0, loop=self._loop)
+        at = 0
+        try:
+            peer = channel.getpeername()
+            at = next((at for at, place in enumerate(places) if place[4] == peer), 0)
+            _, connection = await self._loop.create_connection(
+                lambda: Connection(self._loop),
+                sock=channel,
+                ssl=self._tls,
+                server_hostname=self._host if self._tls else None,
+            )
+        except BaseException:
+            channel.close()
+            self._names.avoid(self._host, addresses[: at + 1])
+            raise
+        self._names.avoid(self._host, addresses[:at])
         return connection
 
     def _release(self, connection: Connection) -> None:

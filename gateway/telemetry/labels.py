@@ -95,5 +95,24 @@ KEY_STATES: Final = ("unverified", "active", "standby", "rejected", "unsupported
 # or its key was refused and has another secret.
 RETRIES: Final = frozenset({"connect", "closed", "key"})
 
+# Why Productlane gave no answer: the error types of RFC 9209 section 2.3 that `Proxy-Status` names then.
+FAILURES: Final = frozenset(
+    {
+        "connection_refused",
+        "connection_terminated",
+        "connection_timeout",
+        "connection_write_timeout",
+        "destination_unavailable",
+        "dns_error",
+        "dns_timeout",
+        "http_protocol_error",
+        "http_response_timeout",
+        "tls_certificate_error",
+        "tls_protocol_error",
+    }
+)
+NAME_USES: Final = frozenset({"upstream", "issuer"})
+LOOKUP_RESULTS: Final = frozenset({"ok", "error", "timeout"})
+
 # An upstream may send any three digits; those that IANA lists are told apart. 499 is nginx's for a caller that left.
 STATUSES: Final = {status: str(status) for status in (*map(int, HTTPStatus), 499) if status >= 200}

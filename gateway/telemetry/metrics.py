@@ -81,6 +81,12 @@ class Metrics:
         )
         self._lookups = Counter("identity_lookups", "Look-ups of a key's identity.", ("key", "result"))
         self._retries = Counter("upstream_retries", "Requests sent to Productlane once more.", ("reason",))
+        self._failures = Counter(
+            "upstream_failures",
+            "Requests that Productlane gave no answer to, by the error of Proxy-Status.",
+            ("error",),
+        )
+        self._name_lookups = Counter("name_lookups", "Questions to the resolver.", ("use", "result"))
         self._supplied = Counter(
             "caller_supplied_keys",
             "Requests in which a caller sent a Productlane key of its own.",
@@ -159,6 +165,19 @@ class Metrics:
         """
         self._retries.inc((reason if reason in labels.RETRIES else OTHER,))
 
+    def upstream_failure(self, error: str) -> None:
+        """Count a request that had no answer, by its error type of RFC 9209 section 2.3."""
+        self._failures.inc((error if error in labels.FAILURES else OTHER,))
+
+    def name_lookup(self, use: str, result: str) -> None:
+        """Count a question to the resolver, for the ``upstream`` or an ``issuer``: ``ok``, ``error`` or ``timeout``."""
+        self._name_lookups.inc(
+            (
+                use if use in labels.NAME_USES else OTHER,
+                result if result in labels.LOOKUP_RESULTS else OTHER,
+            )
+        )
+
     def catalog_miss(self, endpoint: str) -> None:
         """Count an answer ``scope_required`` that names a scope which the catalog does not ask for."""
         self._misses.inc((endpoint if endpoint in self._endpoints else OTHER,))
@@ -203,7 +222,8 @@ class Metrics:
     def collect(self) -> Iterator[Metric]:
         """Every metric family; prometheus-client's way to ask."""
         counters = (self._requests, self._auth, self._decisions, self._lookups, self._retries, self._supplied)
-        yield from (counter.family() for counter in (*counters, self._misses, self._store_faults, self._reloads))
+        more = (self._failures, self._name_lookups)
+        yield from (counter.family() for counter in (*counters, *more, self._misses, self._store_faults, self._reloads))
         yield self._duration.family()
         yield self._upstream.family()
         yield self._waits.family()

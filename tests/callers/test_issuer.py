@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from gateway.callers.proof import Unproven
 from gateway.callers.signatures import NoKeys, read_keys
 from gateway.callers.tokens import digest
 from gateway.config.snapshot import Issuer
+from gateway.proxy.names import Names, Resolver
 from tests.callers.conftest import ACCOUNT, AUDIENCE, Clock, LocalIssuer, Signer, claims_of, key_set
 
 
@@ -212,3 +215,26 @@ def test_the_keys_of_the_tests_are_those_of_an_api_server() -> None:
     (key,) = json.loads(key_set(Signer("k", "RS256")))["keys"]
 
     assert {"use", "kty", "kid", "alg", "n", "e"} == set(key)
+
+
+async def test_the_issuer_is_found_by_the_resolver_that_is_handed_in(issuer: LocalIssuer) -> None:
+    """The issuer's name is looked up where the upstream's is, and once for several questions."""
+    asked: list[str] = []
+
+    def lookup(host: str, port: None, **options: Any) -> list[tuple[Any, ...]]:
+        asked.append(host)
+        return [] if host == "nowhere.test" else socket.getaddrinfo("127.0.0.1", port, **options)
+
+    resolver = Resolver(Names(lookup=lookup))
+    why = {}
+    for name in ("cluster.test", "cluster.test", "nowhere.test"):
+        with pytest.raises(NoKeys) as caught:
+            await source_of(replace(settings(issuer), issuer=issuer.url.replace("localhost", name)), resolver)()
+        why[name] = str(caught.value).partition(": ")[2]
+
+    # It is there, and its certificate is for `localhost`.
+    assert {
+        "cluster.test": "TLS failed, or its certificate is not trusted",
+        "nowhere.test": "its name does not resolve",
+    } == why
+    assert ["cluster.test", "nowhere.test"] == asked

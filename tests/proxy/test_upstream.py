@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import trustme
 
+from gateway.proxy.upstream import _CODES, _CONNECT_FAILURES, _UNRESOLVED
+from gateway.telemetry import labels
 from tests.kit import Arrival, Response, Running, Upstream, answer, head, running
 
 Start = Callable[..., Any]
@@ -242,8 +244,8 @@ def server_tls(authority: trustme.CA, name: str = "127.0.0.1", days: int = 1) ->
 
 async def through_tls(
     folder: Path, upstream: Upstream, context: ssl.SSLContext, trusted: trustme.CA | None
-) -> tuple[Response, str]:
-    """An answer through a gateway whose upstream has this TLS, and the error that Proxy-Status names."""
+) -> tuple[Response, str, float]:
+    """An answer through a gateway whose upstream has this TLS, the error that Proxy-Status names, and its count."""
     await upstream.start(ssl=context)
     settings = {}
     if trusted is not None:
@@ -253,7 +255,7 @@ async def through_tls(
         async with running(folder / "run", upstream, upstream=settings) as run:
             response = await run.ask("POST", "/api/v2/threads", body=b"private")
             found = str(response.get("proxy-status")).partition("error=")[2].partition(";")[0]
-            return response, found
+            return response, found, await run.metric("upstream_failures_total", error=found)
     finally:
         await upstream.stop()
 
@@ -261,7 +263,7 @@ async def through_tls(
 async def test_a_ca_of_ones_own_is_trusted(tmp_path: Path, authority: trustme.CA) -> None:
     """With `upstream.ca` an upstream whose certificate a private authority issued is reached, `/me` included."""
     upstream = Upstream()
-    response, _ = await through_tls(tmp_path, upstream, server_tls(authority), authority)
+    response, _, _ = await through_tls(tmp_path, upstream, server_tls(authority), authority)
 
     assert 200 == response.status
     assert 1 == len(upstream.arrivals)
@@ -292,12 +294,21 @@ async def test_an_upstream_that_cannot_prove_itself_gets_nothing(
             context.maximum_version = ssl.TLSVersion.TLSv1_1
         context.set_ciphers("ALL:@SECLEVEL=0")
     upstream = Upstream()
-    response, found = await through_tls(tmp_path, upstream, context, None if fault == "self-signed" else authority)
+    trusted = None if fault == "self-signed" else authority
+    response, found, counted = await through_tls(tmp_path, upstream, context, trusted)
 
     assert (502, "upstream_unreachable") == (response.status, response.code)
     assert told == found
+    assert counted == 1
     assert b"" == upstream.received
     assert 0 == upstream.connections
+
+
+def test_every_failure_has_its_name_in_the_metric() -> None:
+    """No reason why Productlane gave no answer is counted as ``other``."""
+    errors = {error for _, error, _ in _CONNECT_FAILURES} | set(_CODES) | _UNRESOLVED
+
+    assert errors == labels.FAILURES
 
 
 async def test_an_upstream_that_comes_back_is_used_at_once(tmp_path: Path, upstream: Upstream) -> None:
