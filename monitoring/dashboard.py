@@ -103,6 +103,18 @@ def traffic() -> list[Panel]:
             unit=units.RequestsPerSecond,
         ),
         graph(
+            "No answer",
+            "Requests that Productlane gave none, by the error that `Proxy-Status` names.",
+            {"{{error}}": rate("upstream_failures_total", "error")},
+            unit=units.RequestsPerSecond,
+        ),
+        graph(
+            "Questions to the resolver",
+            "For the names of Productlane and of the tokens' issuer; an hour without answers is bridged.",
+            {"{{use}} {{result}}": rate("name_lookups_total", "use", "result")},
+            unit=units.RequestsPerSecond,
+        ),
+        graph(
             "Callers with a key of their own",
             "Never used, but a way past the gateway.",
             {"{{caller}} {{version}}": rate("caller_supplied_keys_total", "caller", "version")},

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 import yaml
 
@@ -31,6 +32,9 @@ RULES = ROOT / "monitoring" / "rules.yaml"
 OLD, NEW, NARROW, DEAD = (f"pl_v2_{name}-sentinel-0123456789" for name in ("Old1", "New2", "Nar3", "Ded4"))
 TOKENS = {name: f"plgw_token-of-{name}-0123456789" for name in ("billing", "support-bot", "trial")}
 TAGS = ("tags:read", "tags:write")
+ISSUER = "https://issuer.invalid"
+# A service account's token, whose issuer nobody can ask.
+ACCOUNT = jwt.encode({"iss": ISSUER, "aud": "gateway", "exp": 1 << 40}, "k" * 32, headers={"kid": "1"})
 JSON = "Content-Type: application/json"
 THREAD = b'{"text": "The export fails"}'
 
@@ -93,8 +97,11 @@ class Stage:
         await self.ask("nobody", "/api/v2/threads", "Authorization: Bearer pl_v1_of-the-old-days")
         await self.ask("nobody", "/api/v2/threads", f"Authorization: Bearer {NARROW}")
         await self.ask("billing", "/api/v1/threads")
+        await self.ask("nobody", "/api/v2/threads", f"Authorization: Bearer {ACCOUNT}")
         self.upstream.fault("GET /companies", act="close", count=1)
         await self.ask("billing", "/api/v2/companies")
+        self.upstream.fault("POST /threads", act="close", count=1)
+        await self.ask("support-bot", "/api/v2/threads", method="POST", body=THREAD)
         wanted = {"required": ["snippets:all"]}
         self.upstream.fault("GET /snippets", status=403, code="scope_required", details=wanted, count=1)
         await self.ask("support-bot", "/api/v2/snippets")
@@ -110,6 +117,7 @@ def _write(folder: Path, upstream: str, store: str) -> Path:
     }
     policies = [policy(name, TOKENS[name], scopes=granted) for name, granted in scopes.items()]
     policies[1]["limits"] = {"reads_per_minute": 100_000}
+    policies[1]["authenticate"]["kubernetes"] = ["billing/billing-api"]
     policies[2]["mode"] = "audit"
     (folder / "policies").mkdir()
     for fields in policies:
@@ -129,6 +137,7 @@ def _write(folder: Path, upstream: str, store: str) -> Path:
             {"path": "/**", "callers": ["billing"], "keys": ["billing"]},
             {"path": "/**", "keys": ["support"]},
         ],
+        "callers": {"kubernetes": {"issuer": ISSUER, "audience": "gateway"}},
         "identity": {"ttl": "1s", "refused_ttl": "1s"},
         "pacing": {"max_wait": "200ms"},
         "store": store,
