@@ -59,11 +59,19 @@ package: $(READY)
 		'from gateway.config.catalog import load_catalog; print(len(load_catalog().endpoints), "endpoints in the wheel")'
 
 # What checks the image and the chart: Helm 3 and 4 with kubectl, validators, linters.
-tools: .tools/deploy/.ready .tools/helm3/helm .tools/helm4/helm
+tools: .tools/deploy/.ready .tools/helm3/helm .tools/helm4/helm $(if $(shell command -v npm),.tools/crds/.ready)
 
 .tools/deploy/.ready: deploy/tools.txt .tools/lock/bin/uv
 	$(PYTHON) -m venv --clear .tools/deploy
 	.tools/lock/bin/uv pip install --quiet --python .tools/deploy/bin/python -r deploy/tools.txt
+	touch $@
+
+# Schemas of what Kubernetes itself does not know: ServiceMonitor, PodMonitor, PrometheusRule, HTTPRoute.
+.tools/crds/.ready: Makefile
+	mkdir -p .tools/crds
+	echo '{"private": true}' > .tools/crds/package.json
+	npm install --prefix .tools/crds --ignore-scripts --no-package-lock --no-audit --no-fund --loglevel=error \
+		@kubernetes-models/prometheus-operator@6.0.0 @kubernetes-models/gateway-api@0.5.1
 	touch $@
 
 .tools/helm3/helm: deploy/get_helm.py

@@ -86,6 +86,39 @@ def test_every_manifest_is_valid(kubernetes: str, tmp_path: Path) -> None:
     )
 
 
+def crds(objects: list[Manifest]) -> subprocess.CompletedProcess[str]:
+    """What the CRDs' schemas have to say of objects that are none of Kubernetes' own."""
+    tool("crds", "node_modules")
+    return run("node", ROOT / "deploy" / "crds.mjs", check=False, input=json.dumps(objects))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_operators_read_is_valid(shape: str) -> None:
+    """The operators of Prometheus and of gateways take the objects that the chart makes for them."""
+    objects = [
+        one for one in rendered("4", shape) if re.match(r"(monitoring\.coreos|gateway\.networking)", one["apiVersion"])
+    ]
+    done = crds(objects)
+
+    assert (0, "") == (done.returncode, done.stdout)
+
+
+def test_what_operators_would_refuse_is_noticed() -> None:
+    """A duration that is none, and a kind that does not exist, are told by name."""
+    rule = {"alert": "A", "expr": "up", "for": "5 minutes"}
+    spec = {"groups": [{"name": "g", "rules": [rule]}]}
+    kinds = ["PrometheusRule", "PrometheusRules"]
+    told = crds(
+        [
+            {"apiVersion": "monitoring.coreos.com/v1", "kind": kind, "metadata": {"name": "x"}, "spec": spec}
+            for kind in kinds
+        ]
+    )
+
+    assert 1 == told.returncode
+    assert ["PrometheusRule x", "PrometheusRules x"] == [line.partition(":")[0] for line in told.stdout.splitlines()]
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_objects_are_those_that_were_reviewed(shape: str) -> None:
     """A change of the chart shows in its review what it changes in a cluster (`make golden` writes it anew)."""
