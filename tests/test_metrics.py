@@ -352,6 +352,23 @@ records = st.builds(
 )
 
 
+# Counters of few series, and the label values of one of them.
+FROM_ZERO = {
+    "config_reloads_total": {"outcome": "failure"},
+    "identity_lookups_total": {"key": "main", "result": "stale"},
+    "name_lookups_total": {"use": "upstream", "result": "timeout"},
+    "store_faults_total": {"use": "write"},
+    "upstream_failures_total": {"error": "tls_certificate_error"},
+    "upstream_retries_total": {"reason": "key"},
+}
+
+
+@pytest.mark.parametrize("name", FROM_ZERO)
+def test_a_first_fault_is_a_rise(name: str, metrics: Metrics) -> None:
+    """What goes wrong for the first time shows as a rise, since its series was there before, at zero."""
+    assert 0 == value(metrics, name, **FROM_ZERO[name])
+
+
 @settings(max_examples=50)
 @given(st.lists(records, max_size=40), st.lists(st.tuples(words, words), max_size=20))
 def test_hostile_input_adds_no_label_values(junk: list[Record], pairs: list[tuple[str, str]]) -> None:

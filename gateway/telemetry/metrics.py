@@ -4,6 +4,7 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version as version_of
+from itertools import product
 from typing import Final, cast
 
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector
@@ -80,13 +81,21 @@ class Metrics:
             ("caller", "decision", "reason"),
         )
         self._lookups = Counter("identity_lookups", "Look-ups of a key's identity.", ("key", "result"))
-        self._retries = Counter("upstream_retries", "Requests sent to Productlane once more.", ("reason",))
+        self._retries = Counter(
+            "upstream_retries", "Requests sent to Productlane once more.", ("reason",), zip(labels.RETRIES)
+        )
         self._failures = Counter(
             "upstream_failures",
             "Requests that Productlane gave no answer to, by the error of Proxy-Status.",
             ("error",),
+            zip(labels.FAILURES),
         )
-        self._name_lookups = Counter("name_lookups", "Questions to the resolver.", ("use", "result"))
+        self._name_lookups = Counter(
+            "name_lookups",
+            "Questions to the resolver.",
+            ("use", "result"),
+            product(labels.NAME_USES, labels.LOOKUP_RESULTS),
+        )
         self._supplied = Counter(
             "caller_supplied_keys",
             "Requests in which a caller sent a Productlane key of its own.",
@@ -95,9 +104,15 @@ class Metrics:
         self._misses = Counter(
             "catalog_misses", "Answers 403 scope_required that the catalog did not foresee.", ("endpoint",)
         )
-        self._store_faults = Counter("store_faults", "Faults and silences of the store.", ("use",))
-        self._reloads = Counter("config_reloads", "Loads of the config, the first included.", ("outcome",))
-        self._reloads.values.update({("success",): 0, ("failure",): 0})
+        self._store_faults = Counter(
+            "store_faults", "Faults and silences of the store.", ("use",), zip(labels.STORE_USES)
+        )
+        self._reloads = Counter(
+            "config_reloads",
+            "Loads of the config, the first included.",
+            ("outcome",),
+            [("success",), ("failure",)],
+        )
         ProcessCollector(registry=self.registry)
         self.registry.register(cast("Collector", self))
 
@@ -110,6 +125,8 @@ class Metrics:
         _keep(self._auth, {3: self._callers, 4: self._endpoints, 5: self._key_names})
         _keep(self._decisions, {0: self._callers})
         _keep(self._lookups, {0: self._key_names})
+        for at in product(self._key_names - {NONE}, labels.LOOKUPS):
+            self._lookups.values.setdefault(at, 0)
         _keep(self._supplied, {0: self._callers})
         _keep(self._misses, {0: self._endpoints})
         for at in [at for at in self.budgets if at[0] not in self._key_names]:

@@ -33,15 +33,18 @@ def gauge(name: str, help_text: str, labels: Values, rows: Iterable[tuple[Values
 
 
 class Counter:
-    """A counter: one number for each tuple of label values. ``name`` is without prefix and ``_total``."""
+    """A counter: one number for each tuple of label values. ``name`` is without prefix and ``_total``.
+
+    ``known`` are tuples that are there from the start, at zero: Prometheus sees no rise in a series that begins at 1.
+    """
 
     __slots__ = ("_help", "_labels", "_name", "values")
 
-    def __init__(self, name: str, help_text: str, labels: Values = ()) -> None:
+    def __init__(self, name: str, help_text: str, labels: Values = (), known: Iterable[Values] = ()) -> None:
         self._name = name
         self._help = help_text
         self._labels = labels
-        self.values: dict[Values, int] = {}
+        self.values: dict[Values, int] = dict.fromkeys(known, 0)
 
     def inc(self, at: Values, by: int = 1) -> None:
         self.values[at] = self.values.get(at, 0) + by
