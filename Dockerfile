@@ -2,6 +2,7 @@
 #
 #   buildah bud --format docker -t productlane-gateway .          docker build -t productlane-gateway .
 #
+# With what OpenTelemetry's tracing needs: --build-arg EXTRAS=tracing
 # Pin the base for a release: --build-arg PYTHON_DIGEST=@sha256:…
 ARG PYTHON_DIGEST=""
 
@@ -9,12 +10,14 @@ FROM python:3.13-slim${PYTHON_DIGEST} AS build
 # For those who install from a mirror; pip reads it from the environment, and it stays in this stage.
 ARG PIP_INDEX_URL
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore PIP_ONLY_BINARY=:all:
+# Nothing, or the extra of pyproject.toml that is installed too.
+ARG EXTRAS=""
 WORKDIR /src
-COPY requirements/build.txt requirements/run.txt requirements/
+COPY requirements/build.txt requirements/run.txt requirements/tracing.txt requirements/
 RUN python -m venv /build && \
     /build/bin/python -m pip install --quiet --require-hashes -r requirements/build.txt && \
     python -m venv --without-pip /opt/gateway && \
-    python -m pip --python /opt/gateway/bin/python install --quiet --no-compile --require-hashes -r requirements/run.txt
+    python -m pip --python /opt/gateway/bin/python install --quiet --no-compile --require-hashes -r "requirements/${EXTRAS:-run}.txt"
 COPY pyproject.toml README.md CHANGELOG.md LICENSE ./
 COPY gateway gateway
 # The bytecode says by itself that it is good: mtimes do not survive every copy, and the root cannot be written to.

@@ -97,13 +97,14 @@ golden: $(READY) tools
 	$(BIN)/python -m tests.deploy.golden
 
 # New versions only with LOCK_ARGS=--upgrade; otherwise what is pinned stays as long as pyproject.toml allows it.
-# `editables` is what hatchling asks for besides, to install in place.
+# tracing.txt is run.txt and what the extra brings. `editables` is what hatchling asks for besides, to install in place.
 lock: .tools/lock/bin/uv
 	$(PYTHON) -c 'import tomllib; build = tomllib.load(open("pyproject.toml", "rb"))["build-system"]; \
 		print("editables", *build["requires"], sep="\n")' | $(LOCK) - --output-file requirements/build.txt
 	$(LOCK) pyproject.toml --output-file requirements/run.txt
-	$(LOCK) pyproject.toml requirements/build.txt --group dev --constraints requirements/run.txt \
-		--output-file requirements/dev.txt
+	$(LOCK) pyproject.toml --extra tracing --constraints requirements/run.txt --output-file requirements/tracing.txt
+	$(LOCK) pyproject.toml requirements/build.txt --extra tracing --group dev \
+		--constraints requirements/tracing.txt --output-file requirements/dev.txt
 
 .tools/lock/bin/uv:
 	$(SUPPORTED)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection, Coroutine
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp.http_parser
 from aiohttp import web
@@ -40,6 +40,9 @@ from gateway.telemetry.facts import KeyFacts, ReloadFacts
 from gateway.telemetry.log import Level, Log
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.usage import Usage
+
+if TYPE_CHECKING:
+    from gateway.telemetry.spans import Tracing
 
 _BACKLOG: Final = 1024
 # How often a drain looks whether it is done, and how long answers that it cuts have to leave.
@@ -90,6 +93,7 @@ class Gateway:
         origin: Origin | None = None,
         contents: Contents | None = None,
         lookup: Lookup = socket.getaddrinfo,
+        tracing: "Tracing | None" = None,
     ) -> None:
         self._snapshot = snapshot
         self._config: Final = config
@@ -98,6 +102,7 @@ class Gateway:
         self.reloads: Reloads | None = None
         self._log: Final = log
         self._clock: Final = clock
+        self._tracing: Final = tracing
         self._started = clock()
         self._health: Final = Health()
         self._metrics: Final = Metrics()
@@ -124,6 +129,8 @@ class Gateway:
     async def start(self) -> None:
         """Open both listeners. Raises `CannotStart` where an address is not to be had."""
         snapshot = self._snapshot
+        if self._tracing is not None:
+            self._stack.push_async_callback(asyncio.to_thread, self._tracing.close)
         self._needs = needs(snapshot.policies.values(), snapshot.routes, snapshot.catalog.endpoints, self._today())
         self._watch()
         self._know(snapshot)
@@ -140,6 +147,7 @@ class Gateway:
             pacer=self._pacer,
             caps=self._caps,
             clock=self._clock,
+            tracing=self._tracing,
         )
         self._listener = Listener(self._handler, snapshot.limits, self._log)
         self._stack.push_async_callback(self._listener.stop)
@@ -259,6 +267,10 @@ class Gateway:
         self._server = await _listen(self._listener, address, "traffic", **self._tls_options())
         self._stack.callback(self._server.close)
         self.traffic = _bound(address, self._server)
+        if self._tracing is not None:
+            self._tracing.listens(
+                str(self.traffic.path or self.traffic.host), self.traffic.port, tls=self.tls is not None
+            )
 
     def _tls_options(self) -> dict[str, Any]:
         """What a server is given to speak TLS, if it is to. A handshake is the beginning of a head."""

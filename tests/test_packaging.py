@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 import gateway
 
 ROOT = Path(__file__).parent.parent
-LOCKS = ["build", "run", "dev"]
+LOCKS = ["build", "run", "tracing", "dev"]
 
 
 @pytest.fixture
@@ -52,7 +52,9 @@ def test_the_locks_are_those_of_the_project(project: dict[str, Any]) -> None:
     wanted = {
         "build": project["build-system"]["requires"],
         "run": project["project"]["dependencies"],
+        "tracing": project["project"]["dependencies"] + project["project"]["optional-dependencies"]["tracing"],
         "dev": project["project"]["dependencies"]
+        + project["project"]["optional-dependencies"]["tracing"]
         + project["dependency-groups"]["dev"]
         + project["build-system"]["requires"],
     }
@@ -66,9 +68,19 @@ def test_the_locks_are_those_of_the_project(project: dict[str, Any]) -> None:
     assert [] == unmet
 
 
-def test_what_is_tested_is_what_is_run() -> None:
-    """The tests run with exactly the versions that a user's installation gets."""
-    assert {} == {name: version for name, version in locked("run").items() if locked("dev").get(name) != version}
+@pytest.mark.parametrize(("part", "whole"), [("run", "tracing"), ("run", "dev"), ("tracing", "dev")])
+def test_what_is_tested_is_what_is_run(part: str, whole: str) -> None:
+    """The tests run with exactly the versions that a user's installation gets, with the extra and without."""
+    assert {} == {name: version for name, version in locked(part).items() if locked(whole).get(name) != version}
+
+
+def test_tracing_is_an_extra(project: dict[str, Any]) -> None:
+    """Nobody who does not ask for it gets a library of OpenTelemetry, nor what that brings."""
+    extra = locked("tracing").keys() - locked("run").keys()
+
+    assert ["tracing"] == list(project["project"]["optional-dependencies"])
+    assert {"opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http", "protobuf", "requests"} <= extra
+    assert [] == [name for name in locked("run") if name.startswith("opentelemetry")]
 
 
 def test_the_version_stands_in_one_place(project: dict[str, Any]) -> None:

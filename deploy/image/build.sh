@@ -4,6 +4,7 @@
 # a stand-in takes its place (stand-in.sh): then the tag ends in -stand-in, and a label says so too.
 #
 #   PYTHON_DIGEST=@sha256:…   pins the base          IMAGE=name   names the image (localhost/productlane-gateway)
+#   EXTRAS=tracing            installs that extra too
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 export CONTAINERS_CONF=${CONTAINERS_CONF:-$PWD/deploy/image/containers.conf}
@@ -27,7 +28,7 @@ if is_stand_in; then
 fi
 
 arguments=(--format docker --isolation "${BUILDAH_ISOLATION:-chroot}" --pull-never --layers
-    --build-arg "PYTHON_DIGEST=${PYTHON_DIGEST:-}" --build-arg "VERSION=$version" --build-arg "BASE_NAME=$base_name"
+    --build-arg "PYTHON_DIGEST=${PYTHON_DIGEST:-}" --build-arg "EXTRAS=${EXTRAS:-}" --build-arg "VERSION=$version" --build-arg "BASE_NAME=$base_name"
     --build-arg "REVISION=$(git rev-parse HEAD 2>/dev/null || echo unknown)")
 # What this machine trusts and where it installs from, for the time of the build only.
 [[ -n ${SSL_CERT_FILE:-} ]] && arguments+=(--volume "$SSL_CERT_FILE:/etc/ssl/certs/ca-certificates.crt:ro")

@@ -55,6 +55,7 @@ def serve(config: Path | None, **options: str | None) -> None:
     from gateway.server import serve as run
     from gateway.telemetry.capture import capture_library_logs
     from gateway.telemetry.log import Log
+    from gateway.telemetry.traces import tracing
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
@@ -65,10 +66,12 @@ def serve(config: Path | None, **options: str | None) -> None:
         restore = capture_library_logs(log)
         if lacking:
             log.event("warning", "not_hardened", problems=lacking)
+        traced = tracing(os.environ, log)
         gc.freeze()
         gc.enable()
         try:
-            runner.run(run(Gateway(snapshot, config=source, log=log, origin=origin, contents=contents)))
+            gateway = Gateway(snapshot, config=source, log=log, origin=origin, contents=contents, tracing=traced)
+            runner.run(run(gateway))
         except CannotStart as error:
             fail(str(error))
         finally:

@@ -54,6 +54,9 @@ _SPOOFABLE_PREFIXES: Final = ("x-forwarded", "x-original-", "x-remote-", "x-envo
 # Productlane's API documents no field of its own for requests, so a word is enough to drop one.
 _CREDENTIAL_WORDS: Final = ("authorization", "cookie", "credential", "passwd", "password", "secret", "session")
 
+# W3C Trace Context: written anew where the gateway has spans of its own.
+_TRACE: Final = frozenset({"traceparent", "tracestate"})
+
 # Set-Cookie: the callers of one key would share a session. Alt-Svc and HSTS speak of the upstream's host and would be
 # taken as the gateway's.
 _NOT_FOR_CALLERS: Final = frozenset(
@@ -95,12 +98,18 @@ def _crosses_back(name: str) -> bool:
     return low not in _HOP_BY_HOP and low not in _NOT_FOR_CALLERS
 
 
-def request_headers(inbound: Iterable[tuple[str, str]], secret: Secret) -> list[tuple[str, str]]:
+def request_headers(
+    inbound: Iterable[tuple[str, str]], secret: Secret, *, traced: bool = False
+) -> list[tuple[str, str]]:
     """The fields of the request that goes upstream, without ``Host`` and framing, with the key attached last.
 
-    Order and repeats are kept, and so is every byte of a value.
+    Order and repeats are kept, and so is every byte of a value. Where it is ``traced``, those of W3C Trace Context are
+    left out: each time that it is sent has its own.
     """
-    return [*_crossing(inbound, _crosses_upstream), ("Via", VIA), ("Authorization", f"Bearer {secret.reveal()}")]
+    kept = _crossing(inbound, _crosses_upstream)
+    if traced:
+        kept = [(name, value) for name, value in kept if name.lower() not in _TRACE]
+    return [*kept, ("Via", VIA), ("Authorization", f"Bearer {secret.reveal()}")]
 
 
 def check_request_headers(inbound: Iterable[tuple[str, str]]) -> None:

@@ -78,10 +78,10 @@ class Forwarder:
 
         async def send(chosen: Chosen, lease: Lease) -> tuple[Incoming, bytes]:
             record.key, record.slot, record.code = chosen.key, chosen.slot, ""
-            fields = request_headers(request.headers.items(), chosen.secret)
+            fields = request_headers(request.headers.items(), chosen.secret, traced=record.trace is not None)
             serving.keyring.used(chosen)
             try:
-                outgoing = Outgoing(target.method, target.below_base, fields, body, length)
+                outgoing = Outgoing(target.method, target.below_base, fields, body, length, record.trace)
                 incoming = await self._send(serving, outgoing, chosen, lease, record)
             finally:
                 record.upstream_ms = (time.perf_counter() - asked) * 1000

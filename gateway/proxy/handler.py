@@ -11,9 +11,10 @@ import traceback
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from aiohttp import web
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.callers.caps import Caps
 from gateway.callers.credentials import identify, supplied_key
@@ -35,6 +36,9 @@ from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.record import Record, RequestIds, trace_id
 from gateway.telemetry.usage import Usage
 
+if TYPE_CHECKING:
+    from gateway.telemetry.spans import Tracing
+
 # These end a request that policy has let through; the decision stays what it was.
 _NOT_DECISIONS: Final = frozenset(
     {
@@ -52,6 +56,7 @@ _NOT_DECISIONS: Final = frozenset(
 _LAST: Final = frozenset({Reason.FRAMING, Reason.TIME, Reason.BODY, Reason.CREDENTIAL_EXPIRED})
 _ME: Final = "GET /me"
 _CUT: Final = "drain"
+_NO_FIELDS: Final = CIMultiDictProxy(CIMultiDict[str]())
 
 
 class Handler:
@@ -67,6 +72,7 @@ class Handler:
         pacer: Pacer,
         caps: Caps,
         clock: Callable[[], float] = time.time,
+        tracing: "Tracing | None" = None,
     ) -> None:
         self._current: Final = current
         self._metrics: Final = metrics
@@ -74,6 +80,7 @@ class Handler:
         self._usage: Final = usage
         self._clock: Final = clock
         self._caps: Final = caps
+        self._tracing: Final = tracing
         self._forwarder: Final = Forwarder(metrics, current, pacer, log)
         self._new_request_id: Final = RequestIds()
         self._in_hand: set[asyncio.Task[object] | None] = set()
@@ -131,7 +138,7 @@ class Handler:
 
     def last_words(self, refused: Refused) -> bytes:
         """The answer, in bytes, to a connection that ends before there is a request on it."""
-        record = Record(request_id=self._new_request_id())
+        record = self._record()
         reply = _refusal(refused, record)
         self._tell(record)
         return reply.last_words()
@@ -142,11 +149,18 @@ class Handler:
             if task is not None:
                 task.cancel(_CUT)
 
-    def _record(self, request: web.BaseRequest) -> Record:
-        trace = trace_id(request.headers.get("traceparent"))
-        return Record(request_id=self._new_request_id(), method=request.method, trace_id=trace)
+    def _record(self, request: web.BaseRequest | None = None) -> Record:
+        """A new record, of a connection where there is no request."""
+        method, fields = ("", _NO_FIELDS) if request is None else (request.method, request.headers)
+        trace = trace_id(fields.get("traceparent"))
+        record = Record(request_id=self._new_request_id(), method=method, trace_id=trace)
+        if self._tracing is not None:
+            self._tracing.begin(record, fields)
+        return record
 
     def _tell(self, record: Record) -> None:
+        if record.trace is not None:
+            record.trace.end()
         self._metrics.count(record)
         self._usage.count(record)
         self._log.request(record)

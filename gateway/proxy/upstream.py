@@ -9,7 +9,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from aiohappyeyeballs import start_connection
@@ -21,6 +21,9 @@ from gateway.core.message import Framing, Head, write_head
 from gateway.core.refusal import Code, Reason, Refused
 from gateway.proxy.connection import Connection, Lost
 from gateway.proxy.names import Names, Unresolved, family_of, place_of
+
+if TYPE_CHECKING:
+    from gateway.telemetry.spans import Trace
 
 # Shorter than what common servers and load balancers grant (nginx 75 s, AWS ALB 60 s, Node.js 5 s is the exception),
 # so that it is nearly always this side that closes an idle connection and no request meets a closing one.
@@ -40,7 +43,8 @@ _NEXT_ADDRESS: Final = 0.25
 class Outgoing:
     """A request for the upstream. ``target`` is below the base URL; fields are without Host and framing.
 
-    ``body`` is bytes, or an iterator of bytes with ``length`` where it is known.
+    ``body`` is bytes, or an iterator of bytes with ``length`` where it is known. With a ``trace``, each time that it is
+    sent is a span of its own, by whose ids the upstream can go on.
     """
 
     method: str
@@ -48,6 +52,7 @@ class Outgoing:
     fields: list[tuple[str, str]]
     body: bytes | AsyncIterator[bytes] | None = None
     length: int | None = None
+    trace: "Trace | None" = None
 
 
 # What goes wrong while connecting, and the error type of RFC 9209 section 2.3. The first row that fits wins.
@@ -79,6 +84,13 @@ def refusal(lost: Lost) -> Refused:
     """What the caller is told of a failed exchange."""
     code = _CODES.get(lost.error, Code.UPSTREAM_UNREACHABLE)
     return Refused(code, Reason.UPSTREAM, _SENTENCES[code], note=lost.note, proxy_error=lost.error)
+
+
+def _kind(failure: BaseException) -> str:
+    """What became of a request that was sent and not answered, in a word of RFC 9209, of ours or of Python's."""
+    if isinstance(failure, Lost):
+        return failure.error
+    return failure.code.value if isinstance(failure, Refused) else type(failure).__name__
 
 
 def _circuit_open() -> Refused:
@@ -166,13 +178,12 @@ class Upstream:
         if body is None:
             # RFC 9110 section 8.6: a method that anticipates content says that there is none.
             length = -1 if outgoing.method in ("GET", "HEAD", "DELETE", "OPTIONS") else 0
-        head = write_head(outgoing.method, self._base + outgoing.target, self._authority, outgoing.fields, length)
         self._names.keep(self._host)
         if not self._breaker.admit(self._loop.time()):
             raise _circuit_open()
         await self._acquire()
         try:
-            incoming = await self._send(outgoing, head)
+            incoming = await self._send(outgoing, length)
         except BaseException:
             self._slots.release()
             raise
@@ -209,13 +220,13 @@ class Upstream:
                 headers=(("Retry-After", "1"),),
             ) from None
 
-    async def _send(self, outgoing: Outgoing, head: bytes) -> Incoming:
+    async def _send(self, outgoing: Outgoing, length: int | None) -> Incoming:
         self._retries = min(_RETRY_BURST, self._retries + _RETRY_RATIO)
         may_repeat = outgoing.method in ("GET", "HEAD") and outgoing.body is None
         connection = self._take()
         while True:
             try:
-                return await self._exchange(connection or await self._connect(), outgoing, head)
+                return await self._attempt(connection, outgoing, length)
             except Lost as lost:
                 in_vain = lost.error in _UNRESOLVED or _CODES.get(lost.error) is Code.UPSTREAM_TIMEOUT
                 if lost.answered or in_vain or not may_repeat or self._retries < 1:
@@ -227,6 +238,21 @@ class Upstream:
                 may_repeat = False
                 connection = None
                 self._on_retry("closed" if lost.error == "connection_terminated" else "connect")
+
+    async def _attempt(self, connection: Connection | None, outgoing: Outgoing, length: int | None) -> Incoming:
+        """Send it once. Raises `Lost` where no answer came of it."""
+        span = None if outgoing.trace is None else outgoing.trace.send(self._host, self._port)
+        fields = outgoing.fields if span is None else [*outgoing.fields, *span.fields]
+        head = write_head(outgoing.method, self._base + outgoing.target, self._authority, fields, length)
+        try:
+            incoming = await self._exchange(connection or await self._connect(), outgoing, head)
+        except BaseException as failure:
+            if span is not None:
+                span.failed(_kind(failure))
+            raise
+        if span is not None:
+            span.answered(incoming.status)
+        return incoming
 
     async def _exchange(self, connection: Connection, outgoing: Outgoing, head: bytes) -> Incoming:
         body = outgoing.body

@@ -83,6 +83,12 @@ REASONS: Final = frozenset(
     }
 )
 
+
+def listed_code(code: str) -> str:
+    """A code as it may be told: one that is on no list may be any text of an upstream's. Empty stays empty."""
+    return code if code in CODES or not code else OTHER
+
+
 LANES: Final = ("read", "write", "upload")
 SOURCES: Final = frozenset({"gateway", "upstream"})
 DECISIONS: Final = frozenset({"allow", "deny", "would_deny"})

@@ -129,16 +129,14 @@ class Log:
         ms = int(self._clock() * 1000)
         second = ms // 1000
         if second != self._second:
-            self._second = second
             self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            # Last: other threads tell events too.
+            self._second = second
         return f"{self._stamp}.{ms % 1000:03d}Z"
 
 
 def _request_fields(now: str, level: Level, record: Record) -> dict[str, Any]:
-    """The fields of a request's line, in their order: those of DESIGN section 11, with ``code`` and ``note``.
-
-    A code that is on no list may be any text of an upstream's, and is told as ``other``.
-    """
+    """The fields of a request's line, in their order: those of DESIGN section 11, with ``code`` and ``note``."""
     upstream_ms = record.upstream_ms
     return {
         "time": now,
@@ -149,7 +147,7 @@ def _request_fields(now: str, level: Level, record: Record) -> dict[str, Any]:
         "endpoint": record.endpoint,
         "method": record.method,
         "status": record.status,
-        "code": record.code if record.code in labels.CODES or not record.code else labels.OTHER,
+        "code": labels.listed_code(record.code),
         "source": record.source,
         "decision": record.decision,
         "reason": record.reason,

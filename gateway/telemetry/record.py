@@ -2,11 +2,14 @@
 
 import os
 import re
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from gateway.telemetry.spans import Trace
 
 # W3C Trace Context section 3.2.2. A later version may append fields after a dash; version ff is forbidden.
-_TRACEPARENT: Final = re.compile(r"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?", re.ASCII)
+_TRACEPARENT: Final = re.compile(r"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
 
 # Productlane's example is `req_` and 16 hex digits; other vendors' ids use these characters too. Whatever could carry
 # a line break, a terminal sequence or a key echoed back is not an id.
@@ -26,6 +29,7 @@ class Record:
     ``lane`` is empty while unknown. Times are milliseconds: ``wait_ms`` for budget, ``upstream_ms`` from the first byte
     sent upstream until the head of its answer was read or failed to come (None where it was not asked), ``duration_ms``
     from the request's head to the last byte of its answer. Bytes are those of the two bodies, on the caller's side.
+    ``trace`` is what its spans are told by, until they are; None where tracing is off.
     """
 
     request_id: str = ""
@@ -48,6 +52,7 @@ class Record:
     bytes_in: int = 0
     bytes_out: int = 0
     trace_id: str = ""
+    trace: "Trace | None" = field(default=None, repr=False, compare=False)
 
 
 class RequestIds:
@@ -72,16 +77,22 @@ class RequestIds:
 
 
 def trace_id(traceparent: str | None) -> str:
-    """The trace id of a valid ``traceparent`` (W3C Trace Context section 3.2), 32 hex digits; else empty."""
-    if not traceparent:
-        return ""
-    found = _TRACEPARENT.fullmatch(traceparent)
+    """The trace id of a valid ``traceparent``, 32 hex digits; else empty."""
+    found = read_traceparent(traceparent)
+    return "" if found is None else found[0]
+
+
+def read_traceparent(text: str | None) -> tuple[str, str, int] | None:
+    """Trace id (32 hex digits), parent id (16) and flags of a valid ``traceparent`` (W3C Trace Context section 3.2)."""
+    if not text:
+        return None
+    found = _TRACEPARENT.fullmatch(text)
     if found is None:
-        return ""
-    version, trace, parent, more = found.groups()
+        return None
+    version, trace, parent, flags, more = found.groups()
     if (version == "00" and more) or not trace.strip("0") or not parent.strip("0"):
-        return ""
-    return trace
+        return None
+    return trace, parent, int(flags, 16)
 
 
 def read_request_id(text: str | None) -> str:

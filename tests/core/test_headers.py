@@ -195,6 +195,14 @@ def test_what_connection_names_stays_on_its_hop(connection: list[str], kept: lis
     assert kept == [name for name, _ in response_headers(fields)]
 
 
+@pytest.mark.parametrize("name", ["traceparent", "TraceParent", "tracestate", "TRACESTATE"])
+def test_a_trace_of_the_gateways_own_takes_the_callers_place(name: str, secret: Secret) -> None:
+    """Where the gateway has spans, a request has no second trace; what a caller gives its own code to carry stays."""
+    fields = [("A", "1"), (name, "x"), ("baggage", "b")]
+
+    assert [("A", "1"), ("baggage", "b"), *OURS] == request_headers(fields, secret, traced=True)
+
+
 def test_the_key_is_attached_where_there_was_no_credential(secret: Secret) -> None:
     """A caller without any field is forwarded with the key, and with exactly one."""
     assert OURS == request_headers([], secret)

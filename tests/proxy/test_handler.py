@@ -364,7 +364,7 @@ async def test_neither_log_nor_metrics_hold_what_a_caller_sent(run: Running) -> 
 async def test_a_fault_of_the_gateway_is_told_without_its_text(run: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the gateway itself fails, a caller gets a 500 in the envelope, and nothing that the failure quoted."""
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise ValueError(f"Bearer {KEY}")
 
     monkeypatch.setattr("gateway.proxy.forward.request_headers", fail)

@@ -1,0 +1,255 @@
+"""What is told of spans that have ended, and its way to a collector, by the library of OpenTelemetry.
+
+Imported where tracing is on. All of it but `open_tracing` runs in the library's thread. Names and attributes are those
+of OpenTelemetry's stable HTTP conventions, less ``url.path``, ``url.full``, ``url.query`` and whatever else would tell
+an id, a query or a field of a caller's.
+"""
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, Final, cast
+
+import requests
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Status, StatusCode
+
+from gateway import __version__
+from gateway.telemetry import labels
+from gateway.telemetry.record import Record
+from gateway.telemetry.spans import Attributes, Sent, Story, Tracing
+
+_SERVICE: Final = "productlane-gateway"
+# RFC 9110 section 9 and RFC 5789. Another may be any text of a caller's; the conventions have a word for all of them.
+_METHODS: Final = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
+_OTHER_METHOD: Final = "_OTHER"
+
+# A thread at work keeps the GIL for 5 ms whenever the loop asks for it (sys.getswitchinterval), and a span takes 0.1 ms
+# to make and encode. One that lets go by itself now and then does not hold requests up. Sleeping 0 would take it back.
+_STRETCH: Final = 4
+_PAUSE: Final = 50e-6
+
+# What is read of a collector's answer, so that its connection can be used again; there is nothing in it to know.
+_ANSWER: Final = 4096
+# A fault is told as over once so many seconds have passed without another, lest one that comes and goes fills the log.
+_CALM: Final = 60.0
+
+_UNSET: Final = Status(StatusCode.UNSET)
+_ERROR: Final = Status(StatusCode.ERROR)
+
+
+def open_tracing(on_fault: Callable[[str], None], on_back: Callable[[], None]) -> Tracing:
+    """Tracing as the variables ``OTEL_*`` say. ``on_fault`` and ``on_back`` are called in another thread.
+
+    Raises ValueError where a variable has a value that cannot be used.
+    """
+    listener: Attributes = {}
+    named = OTELResourceDetector().detect().attributes
+    resource = Resource.create({"service.name": _SERVICE, "service.version": __version__, **named})
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+    session = Session()
+    exporter = Exporter(
+        OTLPSpanExporter(session=session), session, Describe(resource, listener), on_fault=on_fault, on_back=on_back
+    )
+    processor = BatchSpanProcessor(exporter)
+    # From here on the library would tell of callers' fields and of each batch that fails; `Exporter` tells of faults.
+    library = logging.getLogger("opentelemetry")
+    library.addHandler(logging.NullHandler())
+    library.propagate = False
+
+    def emit(story: Story) -> None:
+        processor.on_end(cast("ReadableSpan", story))
+
+    return Tracing(
+        provider.sampler,
+        provider.id_generator,
+        emit=emit,
+        shut=processor.shutdown,
+        on_fault=on_fault,
+        listener=listener,
+    )
+
+
+class Describe:
+    """Makes what is told of a span. Limits of the number and length of attributes are those of ``OTEL_*``."""
+
+    def __init__(self, resource: Resource, listener: Attributes) -> None:
+        self._resource: Final = resource
+        self._listener: Final = listener
+        self._scope: Final = InstrumentationScope(_SERVICE, __version__)
+        self._limits: Final = SpanLimits()
+
+    def __call__(self, story: Story) -> ReadableSpan:
+        """Empty attributes are left out."""
+        about = story.about
+        told, failed = _of_request(about, self._listener) if isinstance(about, Record) else _of_sending(about)
+        method, route = _method(about.method), _route(about.endpoint)
+        attributes = {"http.request.method": method, **told}
+        return ReadableSpan(
+            f"{'HTTP' if method == _OTHER_METHOD else method} {route}".rstrip(),
+            context=story.context,
+            parent=story.parent,
+            resource=self._resource,
+            attributes=BoundedAttributes(
+                self._limits.max_span_attributes,
+                {name: value for name, value in attributes.items() if value != ""},
+                max_value_len=self._limits.max_span_attribute_length,
+            ),
+            kind=story.kind,
+            status=_ERROR if failed else _UNSET,
+            start_time=story.began,
+            end_time=story.ended,
+            instrumentation_scope=self._scope,
+        )
+
+
+def _of_request(record: Record, listener: Attributes) -> tuple[Attributes, bool]:
+    """Attributes of a request's span, and whether it failed: by a server's fault, or with a good answer cut short."""
+    code, status = labels.listed_code(record.code), record.status
+    failed = status >= 500 or (0 < status < 400 and bool(code))
+    told: Attributes = {
+        "http.route": _route(record.endpoint),
+        "http.response.status_code": status or "",
+        "error.type": _error(code, status) if failed else "",
+        **listener,
+        "productlane_gateway.request_id": record.request_id,
+        "productlane_gateway.caller": record.caller,
+        "productlane_gateway.decision": record.decision,
+        "productlane_gateway.reason": record.reason,
+        "productlane_gateway.code": code,
+        "productlane_gateway.source": record.source,
+        "productlane_gateway.key": record.key,
+        "productlane_gateway.slot": record.slot,
+        "productlane_gateway.lane": record.lane,
+        "productlane_gateway.wait_ms": round(record.wait_ms, 3),
+    }
+    return told, failed
+
+
+def _of_sending(sent: Sent) -> tuple[Attributes, bool]:
+    """Attributes of the span of one sending, and whether it failed: any error of the upstream's, or no answer."""
+    failed = sent.status >= 400 or bool(sent.error)
+    told: Attributes = {
+        "http.response.status_code": sent.status or "",
+        "http.request.resend_count": sent.resends or "",
+        "error.type": sent.error or (str(sent.status) if failed else ""),
+        "server.address": sent.host,
+        "server.port": sent.port,
+        "productlane_gateway.key": sent.key,
+        "productlane_gateway.slot": sent.slot,
+    }
+    return told, failed
+
+
+def _method(method: str) -> str:
+    return method if method in _METHODS else _OTHER_METHOD
+
+
+def _route(endpoint: str) -> str:
+    """The path's template of an endpoint's name (``GET /threads/{id}``), empty for ``other``."""
+    return endpoint.partition(" ")[2]
+
+
+def _error(code: str, status: int) -> str:
+    return code if code in labels.CODES else str(status)
+
+
+class Exporter(SpanExporter):
+    """Sends batches by ``inner``, whose ``session`` knows what became of each, and tells of faults once.
+
+    It takes stories (see `Story`) where the library's types say spans, and lets ``describe`` make them just before they
+    are sent. ``clock`` is in seconds.
+    """
+
+    def __init__(
+        self,
+        inner: SpanExporter,
+        session: "Session",
+        describe: Callable[[Story], ReadableSpan],
+        *,
+        on_fault: Callable[[str], None],
+        on_back: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._inner: Final = inner
+        self._session: Final = session
+        self._describe: Final = describe
+        self._on_fault: Final = on_fault
+        self._on_back: Final = on_back
+        self._clock: Final = clock
+        self._last_number = 0
+        self._failed_at: float | None = None
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        stories = cast("Sequence[Story]", spans)
+        # The queue drops the oldest where it is full.
+        dropped = stories[-1].number - self._last_number - len(stories)
+        self._last_number = stories[-1].number
+        self._session.fault = "spans could not be encoded"
+        result = self._inner.export(cast("Sequence[ReadableSpan]", _Spans(stories, self._describe)))
+        self._judge(
+            self._session.fault or (f"spans ended faster than they could be sent: {dropped} dropped" if dropped else "")
+        )
+        return result
+
+    def _judge(self, fault: str) -> None:
+        now = self._clock()
+        if fault:
+            told, self._failed_at = self._failed_at is not None, now
+            if not told:
+                self._on_fault(fault)
+        elif self._failed_at is not None and now - self._failed_at >= _CALM:
+            self._failed_at = None
+            self._on_back()
+
+    def shutdown(self) -> None:
+        self._inner.shutdown()
+
+
+class _Spans:
+    """Spans, each of which is made when its turn comes, in short stretches with the GIL let go in between."""
+
+    def __init__(self, stories: Sequence[Story], describe: Callable[[Story], ReadableSpan]) -> None:
+        self._stories = stories
+        self._describe = describe
+
+    def __len__(self) -> int:
+        return len(self._stories)
+
+    def __iter__(self) -> Iterator[ReadableSpan]:
+        for n, story in enumerate(self._stories, 1):
+            yield self._describe(story)
+            if n % _STRETCH == 0:
+                time.sleep(_PAUSE)
+
+
+class Session(requests.Session):
+    """What the exporter sends with: no proxy, no ``.netrc``, no cookie, and little read of an answer.
+
+    ``fault`` says why the last batch was not taken, empty where it was.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        self.fault = ""
+
+    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+        try:
+            answer = super().send(request, **{**kwargs, "stream": True})
+        except Exception as failure:
+            self.fault = type(failure).__name__
+            raise
+        # A redirection, which is not followed, takes nothing either.
+        self.fault = "" if 200 <= answer.status_code < 300 else f"the collector answered {answer.status_code}"
+        with answer, contextlib.suppress(Exception):
+            answer.raw.read(_ANSWER)
+        return answer
