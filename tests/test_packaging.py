@@ -83,6 +83,17 @@ def test_tracing_is_an_extra(project: dict[str, Any]) -> None:
     assert [] == [name for name in locked("run") if name.startswith("opentelemetry")]
 
 
+def test_an_image_can_be_built_with_each_extra(project: dict[str, Any]) -> None:
+    """`--build-arg EXTRAS=` takes the name of an extra, whose lock is part of the build; without it there is none."""
+    text = (ROOT / "Dockerfile").read_text("utf-8")
+    locks = [f"requirements/{name}.txt" for name in ("run", *project["project"]["optional-dependencies"])]
+
+    assert 'ARG EXTRAS=""\n' in text
+    assert '--require-hashes -r "requirements/${EXTRAS:-run}.txt"' in text
+    assert f"COPY requirements/build.txt {' '.join(locks)} requirements/\n" in text
+    assert [] == [lock for lock in locks if not (ROOT / lock).is_file()]
+
+
 def test_the_version_stands_in_one_place(project: dict[str, Any]) -> None:
     """The distribution has the version that the package says, and the changelog has a place for what comes next."""
     assert re.fullmatch(r"\d+\.\d+\.\d+(?:(?:a|b|rc)\d+)?", gateway.__version__)

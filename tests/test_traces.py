@@ -298,6 +298,19 @@ async def test_the_sampler_decides_what_is_told(
     assert (2 if sent == "01" else 0) == len(collector.all_spans())
 
 
+async def test_what_is_not_sampled_is_not_told_as_dropped(
+    tmp_path: Path, upstream: Upstream, collector: Collector
+) -> None:
+    """Requests of which nothing is to be told are no fault of the collector's."""
+    async with traced(tmp_path, upstream, collector) as served:
+        for flags, count in (("01", 2), ("00", 2), ("01", 4)):
+            await served.ask("/api/v2/threads", f"traceparent: 00-{TRACE}-{PARENT}-{flags}")
+            await collector.spans(count)
+        assert 0 == await served.end()
+
+    assert [] == [line for line in served.lines() if line.get("event") == "tracing_fault"]
+
+
 async def test_the_libraries_variables_are_heeded(tmp_path: Path, upstream: Upstream, collector: Collector) -> None:
     """Name and attributes of the service, fields for the collector, compression and limits are OpenTelemetry's own."""
     environ = {

@@ -73,7 +73,7 @@ async def test_a_collector_that_is_not_there_costs_no_request(
             await asyncio.sleep(0.15)
         assert 0 == await served.end()
 
-    assert ["ConnectionError"] == told(served, "tracing_fault")
+    assert ["the collector gave no answer: ConnectionError"] == told(served, "tracing_fault")
     assert slowest < SOON
     assert quiet(served)
 
