@@ -34,6 +34,8 @@ from gateway.proxy.listener import Listener
 from gateway.proxy.names import Lookup
 from gateway.proxy.pacing import Pacer
 from gateway.proxy.serving import Current
+from gateway.proxy.sockets import CannotStart as CannotStart
+from gateway.proxy.sockets import bound, listen
 from gateway.proxy.tls import ListenerTls
 from gateway.reload import Loaded, Reloads
 from gateway.telemetry.facts import KeyFacts, ReloadFacts
@@ -44,18 +46,11 @@ from gateway.telemetry.usage import Usage
 if TYPE_CHECKING:
     from gateway.telemetry.spans import Tracing
 
-_BACKLOG: Final = 1024
 # How often a drain looks whether it is done, and how long answers that it cuts have to leave.
 _LOOK: Final = 0.02
 _CUT_GRACE: Final = 0.5
-# A unix socket is for its owner and its group; in a pod, `fsGroup` is the group that both containers have.
-_SOCKET_MODE: Final = 0o660
 # How long a caller may take to say goodbye in TLS; asyncio's 30 s would hold up the end of a drain.
 _TLS_GOODBYE: Final = 2.0
-
-
-class CannotStart(Exception):
-    """The process is not fit to hold keys, or an address is not to be had. The text is one line that says why."""
 
 
 def check_runtime(*, debug: bool) -> None:
@@ -258,15 +253,15 @@ class Gateway:
         self._stack.push_async_callback(runner.cleanup)
         server, address = runner.server, self._snapshot.admin
         assert server is not None  # noqa: S101 - setup has run
-        listening = await _listen(lambda: admin.Connection(server), address, "admin")
+        listening = await listen(lambda: admin.Connection(server), address, "admin")
         self._stack.callback(listening.close)
-        self.admin = _bound(address, listening)
+        self.admin = bound(address, listening)
 
     async def _open_traffic(self) -> None:
         address = self._snapshot.listen
-        self._server = await _listen(self._listener, address, "traffic", **self._tls_options())
+        self._server = await listen(self._listener, address, "traffic", **self._tls_options())
         self._stack.callback(self._server.close)
-        self.traffic = _bound(address, self._server)
+        self.traffic = bound(address, self._server)
         if self._tracing is not None:
             self._tracing.listens(
                 str(self.traffic.path or self.traffic.host), self.traffic.port, tls=self.tls is not None
@@ -356,28 +351,6 @@ def _files(tls: Tls) -> set[Path | None]:
 async def _end(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.wait({task})
-
-
-async def _listen(
-    factory: Callable[[], asyncio.Protocol], address: Address, name: str, **options: Any
-) -> asyncio.Server:
-    """A socket that is open and listens. ``options`` are those of TLS. Raises `CannotStart`."""
-    loop = asyncio.get_running_loop()
-    try:
-        if address.path is None:
-            return await loop.create_server(
-                factory, address.host, address.port, backlog=_BACKLOG, reuse_address=True, **options
-            )
-        server = await loop.create_unix_server(factory, str(address.path), backlog=_BACKLOG, **options)
-        await asyncio.to_thread(Path(address.path).chmod, _SOCKET_MODE)
-    except OSError as error:
-        raise CannotStart(f"the {name} listener cannot listen on {address}: {error.strerror}") from None
-    return server
-
-
-def _bound(asked: Address, server: asyncio.Server) -> Address:
-    """The address in use, with the port that the system chose where 0 was asked for."""
-    return asked if asked.path is not None else Address(asked.host, int(server.sockets[0].getsockname()[1]))
 
 
 async def serve(gateway: Gateway) -> None:
