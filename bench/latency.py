@@ -15,12 +15,14 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
 
 BODY: Final = b'{"data":"' + b"x" * 1000 + b'"}'
 ME: Final = b'{"workspace_id":"w","api_key_id":"k","scopes":["threads:read"]}'
+REQUEST: Final = b"GET /api/v2/threads HTTP/1.1\r\nHost: bench\r\n\r\n"
 ENVIRON: Final = {
     **os.environ,
     "PRODUCTLANE_KEY": "pl_v2_of-the-bench-0001",
@@ -75,26 +77,23 @@ def resident(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-async def call(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> float:
+async def call(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> float:
     """Seconds that one call takes."""
     began = time.perf_counter()
-    writer.write(b"GET /api/v2/threads HTTP/1.1\r\nHost: bench\r\n\r\n")
+    writer.write(request)
     head = await reader.readuntil(b"\r\n\r\n")
     length = next(int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
     await reader.readexactly(length)
     return time.perf_counter() - began
 
 
-async def measured(direct: int, gateway: int, count: int, rate: float) -> dict[str, list[float]]:
-    """The seconds of each call, alternating, at a steady rate; the first hundred warm up and do not count."""
-    ways = {
-        "direct": await asyncio.open_connection("127.0.0.1", direct),
-        "gateway": await asyncio.open_connection("127.0.0.1", gateway),
-    }
+async def measured(ports: Mapping[str, int], count: int, rate: float, request: bytes) -> dict[str, list[float]]:
+    """The seconds of each call, the ways alternating, at a steady rate; the first hundred warm up and do not count."""
+    ways = {way: await asyncio.open_connection("127.0.0.1", port) for way, port in ports.items()}
     took: dict[str, list[float]] = {way: [] for way in ways}
     for n in range(count + 100):
         for way, streams in ways.items():
-            seconds = await call(*streams)
+            seconds = await call(*streams, request)
             if n >= 100:
                 took[way].append(seconds)
         await asyncio.sleep(1 / rate)
@@ -122,7 +121,7 @@ def main() -> None:
     process, _ = started(port, 18080, 19090)
     time.sleep(1)
     idle = resident(process.pid)
-    took = asyncio.run(measured(port, 18080, options.count, options.rate))
+    took = asyncio.run(measured({"direct": port, "gateway": 18080}, options.count, options.rate, REQUEST))
     busy = resident(process.pid)
     process.terminate()
     process.wait()
