@@ -60,8 +60,10 @@ async def identify(
 
 def supplied_key(authorization: Sequence[str]) -> str | None:
     """``v1`` or ``v2`` where a caller sends an upstream key of its own, which it should not hold."""
-    found = (_UPSTREAM_KEY.search(value) for value in authorization)
-    return next((match[1] for match in found if match), None)
+    for value in authorization:
+        if "pl_v" in value and (found := _UPSTREAM_KEY.search(value)):
+            return found[1]
+    return None
 
 
 def _bearer(authorization: Sequence[str]) -> str:

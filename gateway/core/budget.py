@@ -1,14 +1,15 @@
 """What a key may still spend in a lane, as Productlane's ``X-RateLimit-*`` fields tell it on every answer."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from gateway.core.catalog import Lane
 
+_NUMBER: Final = re.compile(r"[0-9]{1,15}").fullmatch
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+
+class Budget(NamedTuple):
     """One reading: requests a minute, requests left, and the Unix second at which the count starts anew."""
 
     limit: int
@@ -21,10 +22,13 @@ class Budget:
 
         ``headers`` must be a mapping that does not mind the case of names.
         """
-        texts = [headers.get(f"X-RateLimit-{part}", "") for part in ("Limit", "Remaining", "Reset")]
-        if not all(text.isascii() and text.isdigit() and len(text) <= 15 for text in texts):
+        limit = headers.get("X-RateLimit-Limit", "")
+        if not limit:
             return None
-        return cls(*(int(text) for text in texts))
+        remaining, reset = headers.get("X-RateLimit-Remaining", ""), headers.get("X-RateLimit-Reset", "")
+        if _NUMBER(limit) and _NUMBER(remaining) and _NUMBER(reset):
+            return cls(int(limit), int(remaining), int(reset))
+        return None
 
 
 # The vendor's page on rate limits, for a key of which no answer has been seen yet: requests a minute.

@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 MAX_HEAD: Final = 65_536
 MAX_CHUNK_LINE: Final = 256
@@ -16,6 +15,8 @@ _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([\t -~\x8
 # RFC 9110 section 5.1 and 5.5. No white space before the colon, no obs-fold, no control characters. The white space
 # around a value is stripped apart: an expression that sets it off takes quadratic time over a long run of spaces.
 _FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t -~\x80-\xff]*)")
+_FIELDS: Final = re.compile(rb"(?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t -~\x80-\xff]*+)*+")
+_TELLING: Final = frozenset({"content-length", "transfer-encoding", "connection"})
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t -~\x80-\xff]*)?")
 
 
@@ -32,8 +33,7 @@ class Framing(Enum):
     CLOSE = "close"
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """A response head. ``length`` is the body's, where `Framing.LENGTH` or a bodiless answer states one."""
 
     status: int
@@ -59,36 +59,36 @@ def read_head(raw: bytes, method: str) -> Head:
 
     Header values are decoded as UTF-8 with surrogates for other bytes. Raises `Malformed`.
     """
-    status_line, *lines = raw.split(b"\r\n")
-    matched = _STATUS_LINE.fullmatch(status_line)
+    end = raw.find(b"\r\n")
+    matched = _STATUS_LINE.fullmatch(raw, 0, end if end >= 0 else len(raw))
     if matched is None:
         raise Malformed("the status line is not HTTP/1.0 or HTTP/1.1 with a status from 100 to 599")
+    if end >= 0 and not _FIELDS.fullmatch(raw, end):
+        raise Malformed("a header line is not `name: value`")
     minor, status = matched[1], int(matched[2])
     fields: list[tuple[str, str]] = []
     lengths: set[bytes] = set()
     codings: list[bytes] = []
     connection: set[bytes] = set()
+    lines = raw[end + 2 :].decode("utf-8", "surrogateescape").split("\r\n") if end >= 0 else ()
     for line in lines:
-        name, value = _field(line)
-        match name.lower():
-            case b"content-length":
-                lengths.add(value)
-            case b"transfer-encoding":
-                codings.append(value.lower())
-            case b"connection":
-                connection.update(token.strip().lower() for token in value.split(b","))
-        fields.append((name.decode("ascii"), value.decode("utf-8", "surrogateescape")))
+        name, _, value = line.partition(":")
+        value = value.strip(" \t")
+        fields.append((name, value))
+        low = name.lower()
+        if low in _TELLING:
+            # As bytes: letters beyond ASCII have lower cases within it.
+            said = value.encode("utf-8", "surrogateescape").lower()
+            if low == "content-length":
+                lengths.add(said)
+            elif low == "transfer-encoding":
+                codings.append(said)
+            else:
+                connection.update(token.strip() for token in said.split(b","))
     framing, length = _framing(method, status, minor, lengths, codings)
     keep_alive = b"close" not in connection and (minor == b"1" or b"keep-alive" in connection)
     reason = (matched[3] or b"").decode("utf-8", "surrogateescape")
     return Head(status, reason, tuple(fields), framing, length, keep_alive and framing is not Framing.CLOSE)
-
-
-def _field(line: bytes) -> tuple[bytes, bytes]:
-    field = _FIELD.fullmatch(line)
-    if field is None:
-        raise Malformed("a header line is not `name: value`")
-    return field[1], field[2].strip(b" \t")
 
 
 def _framing(
@@ -180,7 +180,8 @@ class Chunked:
         self._trailers += len(line)
         if self._trailers > MAX_TRAILERS:
             raise Malformed("a chunk's size line or the trailers are too long")
-        _field(line)
+        if not _FIELD.fullmatch(line):
+            raise Malformed("a header line is not `name: value`")
 
 
 def write_head(method: str, target: str, host: str, fields: Iterable[tuple[str, str]], length: int | None) -> bytes:

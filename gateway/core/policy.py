@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
 from gateway.core.catalog import Endpoint, Lane
 from gateway.core.refusal import Code, Reason, Refused
@@ -31,8 +32,7 @@ class Policy:
         return self.reads if lane is Lane.READ else self.writes
 
 
-@dataclass(frozen=True, slots=True)
-class Permit:
+class Permit(NamedTuple):
     """Proof that a policy allowed a request. `decide` is the only place that makes one.
 
     ``would_deny`` is set where only ``mode: audit`` let the request through.

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.core.catalog import Endpoint, plain
 from gateway.core.policy import Permit, required_scopes
@@ -69,8 +69,7 @@ def _table(routes: Sequence[Route], endpoints: Iterable[Endpoint]) -> dict[Endpo
     return {endpoint: route for endpoint, route in found if route is not None}
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """What is known of a key at this moment.
 
     ``scopes`` is None while its identity is unknown. ``refused`` says why the key cannot be used at all: Productlane's

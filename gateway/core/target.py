@@ -1,8 +1,7 @@
 """The request target, read once. What two servers could read differently is refused, never repaired."""
 
 import re
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.core.refusal import Code, Reason, Refused
 
@@ -11,18 +10,15 @@ MAX_TARGET: Final = 8192
 
 # RFC 3986 section 6.2.2 lists what servers may normalise: percent-encoding, case, dot segments. `//`, `\`, `;` and
 # encoded slashes are read differently again by common frameworks. None of them occurs in this API, whose segments
-# are plain words and ids, so one small alphabet is enough and everything else is refused. A dot that ends a segment
-# is dropped by servers on Windows file systems, and it is what `.` and `..` have in common.
+# are plain words and ids, so one small alphabet is enough and everything else is refused.
 _PATH: Final = re.compile(r"(?:/[A-Za-z0-9._~-]{1,128})+")
-_END_DOT: Final = re.compile(r"\.(?:/|$)")
 
 # RFC 3986 section 3.4 and whatever browsers leave raw, but no controls, spaces or `#`. Kept byte for byte: bytes
 # that are not UTF-8 come as lone surrogates and go out as the bytes they were.
 _QUERY: Final = re.compile(r"[^\x00-\x20#\x7f]*")
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """A method and a raw target that can be read in one way only.
 
     ``raw`` is what the caller sent and what goes upstream; ``segments`` are those of its path.
@@ -58,7 +54,8 @@ def read_target(method: str, raw: str) -> Target:
         raise _bad("it must be a path that starts with `/`, as in `GET /api/v2/threads`")
     if not _PATH.fullmatch(path):
         raise _bad("its path may hold only segments of A-Z a-z 0-9 `.` `_` `~` `-`, at most 128 characters each")
-    if _END_DOT.search(path):
+    # It is dropped by servers on Windows file systems, and it is what `.` and `..` have in common.
+    if "./" in path or path.endswith("."):
         raise _bad("its path holds a segment that ends in `.`")
     if mark and not _QUERY.fullmatch(query):
         raise _bad("its query holds a space, a control character or a `#`")

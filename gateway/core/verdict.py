@@ -1,7 +1,7 @@
 """The walk from a target to a verdict: endpoint, policy, route. The data path and ``explain`` take the same one."""
 
-from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
 from gateway.core.catalog import Catalog, Endpoint
 from gateway.core.policy import Permit, Policy, decide
@@ -10,8 +10,7 @@ from gateway.core.routing import Route, Routes
 from gateway.core.target import Target
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What a request came to: whatever was found out before the first step that refused, and that refusal.
 
     Without ``refused``, ``endpoint`` and ``permit`` are there, and ``route`` where routes were looked at.

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from ssl import SSLContext
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from aiohttp.abc import AbstractResolver
 
@@ -18,8 +18,7 @@ from gateway.keys.storage import ENTRIES, Clock, MemoryStorage, Recent, Storage
 Result = Literal["hit", "miss", "stale", "refused", "error"]
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """What a look-up gives: an identity, or Productlane's refusal of the secret, or neither.
 
     ``age`` is the seconds since it was asked for, 0.0 where neither is known. ``fault`` is a short phrase, free of

@@ -34,7 +34,8 @@ def check(request: web.BaseRequest) -> None:
     _check_host(request)
     _check_framing(request)
     _check_expect(request)
-    check_request_headers(request.headers.items())
+    if "Via" in request.headers:
+        check_request_headers(request.headers.items())
 
 
 def _check_version(request: web.BaseRequest) -> None:
@@ -46,7 +47,8 @@ def _check_version(request: web.BaseRequest) -> None:
 def _check_size(request: web.BaseRequest) -> None:
     """RFC 6585 section 5. aiohttp bounds each field and their number, but not the head."""
     size = len(request.method) + len(request.raw_path) + len("  HTTP/1.1\r\n\r\n")
-    size += sum(len(name) + len(value) + len(": \r\n") for name, value in request.raw_headers)
+    for name, value in request.raw_headers:
+        size += len(name) + len(value) + 4  # `: ` and the line break
     if size > MAX_HEAD:
         raise head_too_long()
 

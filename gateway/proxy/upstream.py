@@ -8,8 +8,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from aiohappyeyeballs import start_connection
@@ -39,8 +38,7 @@ _RETRY_BURST: Final = 10.0
 _NEXT_ADDRESS: Final = 0.25
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A request for the upstream. ``target`` is below the base URL; fields are without Host and framing.
 
     ``body`` is bytes, or an iterator of bytes with ``length`` where it is known. With a ``trace``, each time that it is
