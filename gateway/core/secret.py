@@ -57,8 +57,13 @@ class Secret:
         """64 hex digits that only whoever holds the secret can make for these bytes (HMAC-SHA-256)."""
         return hmac.new(self._value.encode(), b"productlane-gateway seal v1\0" + data, hashlib.sha256).hexdigest()
 
+    def hide(self, body: bytes) -> bytes:
+        """A whole body without this secret, as `Mask` would leave it."""
+        mask = self.mask()
+        return mask.feed(body) + mask.rest() if self._value.encode() in body else body
+
     def mask(self) -> "Mask":
-        """What takes this secret out of a body."""
+        """What takes this secret out of a body that comes in pieces."""
         return Mask(self._value.encode(), f"{PREFIX}{self.preview}".encode())
 
     def __eq__(self, other: object) -> bool:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from ssl import SSLContext
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 from aiohttp.abc import AbstractResolver
 
@@ -18,7 +18,8 @@ from gateway.keys.storage import ENTRIES, Clock, MemoryStorage, Recent, Storage
 Result = Literal["hit", "miss", "stale", "refused", "error"]
 
 
-class Known(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Known:
     """What a look-up gives: an identity, or Productlane's refusal of the secret, or neither.
 
     ``age`` is the seconds since it was asked for, 0.0 where neither is known. ``fault`` is a short phrase, free of
@@ -67,6 +68,7 @@ class Identities:
     ``clock`` a monotonic one. ``storage`` outlives this object where it is handed in; memory otherwise. Where others
     share it, ``stamp`` is the clock that they agree on: Unix time. ``resolver`` is as for `Me`.
     ``on_lookup`` is told the key's name and the result of each look-up. Nothing is opened before the first question.
+    ``changes`` counts how often what is remembered in this process has changed.
     """
 
     def __init__(
@@ -84,8 +86,9 @@ class Identities:
         entries: int = ENTRIES,
     ) -> None:
         self.on_lookup: Final = on_lookup
+        self.changes = 0
         self._settings: Final = settings
-        self._clock: Final = clock
+        self.clock: Final = clock
         self._entries: Final[Recent[_Entry]] = Recent(entries)
         self._flights: Final[dict[str, _Flight]] = {}
         self._tasks: Final[set[asyncio.Task[Known]]] = set()
@@ -114,7 +117,7 @@ class Identities:
         entry = self._entries.get(secret.fingerprint)
         if entry is None:
             return None
-        age = self._clock() - entry.asked_at
+        age = self.clock() - entry.asked_at
         if entry.refused is not None:
             return Known(None, entry.refused, age, "refused") if age < self._settings.refused_ttl else None
         return Known(entry.identity, None, age, "hit") if age < self._settings.ttl else None
@@ -125,7 +128,7 @@ class Identities:
         if entry is None:
             return None
         if entry.refused is not None:
-            return Known(None, entry.refused, self._clock() - entry.asked_at, "refused", entry.fault)
+            return Known(None, entry.refused, self.clock() - entry.asked_at, "refused", entry.fault)
         return self._known(entry, "hit")
 
     async def lookup(self, key: str, secret: Secret, *, fresh: bool = False) -> Known:
@@ -145,6 +148,7 @@ class Identities:
 
         The answer to a question on its way still reaches those who wait for it, and is not remembered.
         """
+        self.changes += 1
         self._entries.drop(secret.fingerprint)
         self._flights.pop(secret.fingerprint, None)
         self._me.drop(secret)
@@ -159,13 +163,13 @@ class Identities:
 
     def _while_quiet(self, secret: Secret) -> Known | None:
         entry = self._entries.get(secret.fingerprint)
-        if entry is None or self._clock() >= entry.quiet_until:
+        if entry is None or self.clock() >= entry.quiet_until:
             return None
         return self._known(entry, "stale")
 
     def _known(self, entry: _Entry, result: Result) -> Known:
         """The entry's identity as this result, as long as it may be served at all (RFC 5861 section 4)."""
-        age = self._clock() - entry.asked_at
+        age = self.clock() - entry.asked_at
         if entry.identity is None or age >= self._settings.ttl + self._settings.stale_if_error:
             return Known(None, None, 0.0, "error", entry.fault)
         return Known(entry.identity, None, age, result, entry.fault)
@@ -186,11 +190,12 @@ class Identities:
 
     async def _fly(self, flight: _Flight, secret: Secret) -> Known:
         try:
-            began = self._clock()
+            began = self.clock()
             outcome = await self._me.ask(secret, fresh=flight.fresh)
             entry = await self._entry(secret, outcome, began)
             # Forgotten or overtaken meanwhile: this answer is older than what is known of the secret now.
             if self._flights.get(secret.fingerprint) is flight:
+                self.changes += 1
                 self._entries.put(secret.fingerprint, entry)
         finally:
             if self._flights.get(secret.fingerprint) is flight:
@@ -199,21 +204,21 @@ class Identities:
             case Good():
                 return Known(outcome.identity, None, outcome.age, "hit" if outcome.kept else "miss")
             case Refusal():
-                return Known(None, outcome.code, self._clock() - began, "refused")
+                return Known(None, outcome.code, self.clock() - began, "refused")
             case Fault():
                 return self._known(entry, "stale")
 
     async def _entry(self, secret: Secret, outcome: Good | Refusal | Fault, began: float) -> _Entry:
         match outcome:
             case Good():
-                return _Entry(outcome.identity, None, self._clock() - outcome.age)
+                return _Entry(outcome.identity, None, self.clock() - outcome.age)
             case Refusal():
                 return _Entry(None, outcome.code, began)
             case Fault():
                 last = self._entries.get(secret.fingerprint) or _NOTHING
                 if last.identity is None and (kept := await self._me.stale(secret)) is not None:
-                    last = _Entry(kept.identity, None, self._clock() - kept.age)
-                return replace(last, quiet_until=self._clock() + outcome.pause, fault=outcome.why)
+                    last = _Entry(kept.identity, None, self.clock() - kept.age)
+                return replace(last, quiet_until=self.clock() + outcome.pause, fault=outcome.why)
 
     def _ended(self, task: asyncio.Task[Known]) -> None:
         self._tasks.discard(task)

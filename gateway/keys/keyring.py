@@ -3,12 +3,12 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.config.snapshot import Key
 from gateway.core.policy import Permit
 from gateway.core.refusal import Code, Refused
-from gateway.core.rotation import Place, candidates, reason, state
+from gateway.core.rotation import Place, Rotation, candidates, reason, state
 from gateway.core.routing import Route, Standing, choose_key, narrowest_key
 from gateway.core.secret import Secret
 from gateway.keys.held import Chosen, Held, OnChange, SlotState
@@ -44,6 +44,18 @@ class _Hand:
 _MISSING: Final = Standing(refused="missing")
 
 
+class _Choice(NamedTuple):
+    """What was chosen, and what it came from: how the keys stood, whose identities were looked up, and how often what
+    is known of identities had changed by then. It is good ``until`` a moment of the identities' clock.
+    """
+
+    chosen: Chosen
+    stood: tuple[tuple[Held, Rotation], ...]
+    looked_up: tuple[str, ...]
+    changes: int
+    until: float
+
+
 class Keyring:
     """The keys of one configuration. Which secret of a key serves is for `gateway.core.rotation` to say.
 
@@ -75,6 +87,7 @@ class Keyring:
         number = self.keeper.begin_reading() if number is None else number
         self._identities: Final = identities
         self._held: Final = self.keeper.hold(keys, needs, number)
+        self._choices: Final[dict[tuple[tuple[str, ...], frozenset[str]], _Choice]] = {}
 
     async def choose(self, route: Route, permit: Permit) -> Chosen:
         """The secret that serves a permitted request.
@@ -82,12 +95,19 @@ class Keyring:
         Before ``scope_required`` is let out, identities older than `FRESH_ENOUGH` seconds are asked for once more.
         Raises `Refused` as `choose_key` does.
         """
-        hand = self._glance(route) or await self._look(route)
+        if (chosen := self._choose_again(route, permit)) is not None:
+            return chosen
+        glance = self._glance(route)
+        hand = glance or await self._look(route)
         try:
-            return hand.secrets[choose_key(route, permit, hand.standings)][0]
+            chosen = hand.secrets[choose_key(route, permit, hand.standings)][0]
         except Refused as refused:
             if refused.code is not Code.SCOPE_REQUIRED or not await self._refresh(hand):
                 raise
+        else:
+            if glance is not None:
+                self._remember(route, permit, glance, chosen)
+            return chosen
         hand = self._glance(route) or await self._look(route)
         return hand.secrets[choose_key(route, permit, hand.standings)][0]
 
@@ -164,6 +184,29 @@ class Keyring:
             since=now - self.keeper.age(place.since),
             note=note,
             fault=place.fault,
+        )
+
+    def _choose_again(self, route: Route, permit: Permit) -> Chosen | None:
+        """The last choice among the same keys for the same scopes, where nothing that it came from has changed."""
+        choice = self._choices.get((route.keys, permit.endpoint.scopes))
+        if choice is None or choice.changes != self._identities.changes or self._identities.clock() >= choice.until:
+            return None
+        for held, rotation in choice.stood:
+            if held.rotation is not rotation:
+                return None
+        for key in choice.looked_up:
+            self._identities.on_lookup(key, "hit")
+        return choice.chosen
+
+    def _remember(self, route: Route, permit: Permit, hand: _Hand, chosen: Chosen) -> None:
+        """Keep a choice that came of a glance."""
+        left = self._identities.ttl - max(known.age for _, known in hand.secrets.values())
+        self._choices[route.keys, permit.endpoint.scopes] = _Choice(
+            chosen,
+            stood=tuple((held, held.rotation) for held in (self._held[name] for name in route.keys)),
+            looked_up=tuple(hand.secrets),
+            changes=self._identities.changes,
+            until=self._identities.clock() + left,
         )
 
     def _glance(self, route: Route) -> _Hand | None:

@@ -68,7 +68,7 @@ class Forwarder:
         """
         lane = endpoint.lane
         source = self._source(request, serving, lane, record)
-        lease = await self._lease(serving, chosen, lane, policy, record)
+        lease = self._pacer.take(chosen, lane) or await self._wait(serving, chosen, lane, policy, record)
         try:
             body, length = (None, None) if source is None else (await source.open(), source.length)
         except BaseException:
@@ -85,6 +85,8 @@ class Forwarder:
                 incoming = await self._send(serving, outgoing, chosen, lease, record)
             finally:
                 record.upstream_ms = (time.perf_counter() - asked) * 1000
+            if incoming.status < 400:
+                return incoming, b""
             return incoming, await self._error(serving, incoming, endpoint, chosen, record)
 
         incoming, error = await send(chosen, lease)
@@ -94,7 +96,8 @@ class Forwarder:
             if other is not None:
                 chosen = other
                 # Another secret is another budget.
-                incoming, error = await send(chosen, await self._lease(serving, chosen, lane, policy, record))
+                lease = self._pacer.take(chosen, lane) or await self._wait(serving, chosen, lane, policy, record)
+                incoming, error = await send(chosen, lease)
         try:
             return await self._relay(request, serving, incoming, error, chosen, record)
         finally:
@@ -107,11 +110,8 @@ class Forwarder:
         limits, idle = serving.snapshot.limits, serving.snapshot.upstream.idle_timeout
         return Body(request, record, limit=limits.body[lane], idle_timeout=idle)
 
-    async def _lease(self, serving: Serving, chosen: Chosen, lane: Lane, policy: Policy, record: Record) -> Lease:
-        """Rate budget of the secret, waited for where there is none. Raises `Refused`."""
-        lease = self._pacer.take(chosen, lane)
-        if lease is not None:
-            return lease
+    async def _wait(self, serving: Serving, chosen: Chosen, lane: Lane, policy: Policy, record: Record) -> Lease:
+        """Rate budget of the secret, of which there is none now. Raises `Refused`."""
         began = time.perf_counter()
         try:
             return await self._pacer.wait(chosen, lane, policy, serving.snapshot.pacing)
@@ -143,9 +143,7 @@ class Forwarder:
     async def _error(
         self, serving: Serving, incoming: Incoming, endpoint: Endpoint, chosen: Chosen, record: Record
     ) -> bytes:
-        """The body of an error answer, of which the keyring is told; empty for another answer."""
-        if incoming.status < 400:
-            return b""
+        """The body of an error answer, of which the keyring is told."""
         try:
             error = await _read_error(incoming)
         except BaseException:
@@ -179,21 +177,20 @@ class Forwarder:
         record: Record,
     ) -> Reply:
         fields, length = response_headers(incoming.fields), incoming.length
-        mask = chosen.secret.mask()
         fields += self._judge_error(serving, incoming, chosen, record)
-        begin = mask.feed(error)
         fields = [(name, chosen.secret.redact(value)) for name, value in fields]
         record.source, record.status = "upstream", incoming.status
         reason = chosen.secret.redact(incoming.reason)
         if incoming.whole and not incoming.bodiless:
-            body = begin + mask.feed(await incoming.read()) + mask.rest()
+            body = chosen.secret.hide(error + incoming.rest())
             return Reply(incoming.status, fields, reason=reason, body=body)
         reply = Reply(incoming.status, fields, reason=reason, length=length)
         reply.patience = serving.snapshot.upstream.idle_timeout
         if self._current.draining:
             reply.close()
-        await reply.prepare(request)
-        await self._stream(incoming, reply, begin, mask, record)
+        reply.begin(request)
+        mask = chosen.secret.mask()
+        await self._stream(incoming, reply, mask.feed(error), mask, record)
         return reply
 
     def _judge_error(

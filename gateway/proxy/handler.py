@@ -100,7 +100,7 @@ class Handler:
             reply.patience = self._current.serving.snapshot.upstream.idle_timeout
             if not reply.prepared and self._current.draining:
                 reply.close()
-            await reply.prepare(request)
+            reply.begin(request)
             await reply.write_eof()
         except ConnectionError as gone:
             record.note = str(gone)

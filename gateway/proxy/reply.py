@@ -67,9 +67,14 @@ class Reply(web.StreamResponse):
         return not self._closes
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Make the head ready. It leaves with the first bytes of the body, or by `flush`."""
+        """As aiohttp asks for `begin`."""
+        self.begin(request)
+        return None
+
+    def begin(self, request: web.BaseRequest) -> None:
+        """Make the head ready, once. It leaves with the first bytes of the body, or by `flush`."""
         if self._began:
-            return None
+            return
         self._began = True
         self._request = request
         self._bodiless = request.method == "HEAD" or self.status in (204, 304)
@@ -90,7 +95,6 @@ class Reply(web.StreamResponse):
         elif request.version < (1, 1):
             lines.append("Connection: keep-alive")
         self._pending = self._head(lines)
-        return None
 
     def last_words(self) -> bytes:
         """All bytes of a whole answer, for a connection that ends before there is a request on it."""
@@ -119,7 +123,8 @@ class Reply(web.StreamResponse):
         else:
             self._left -= len(data)
             self._send(bytes(data))
-        await self._drain()
+        if self._congested:
+            await self._drain()
 
     async def write_eof(self, data: bytes = b"") -> None:
         """End the body. Where it is shorter than its head said, the connection is cut, so that the caller sees it."""
@@ -135,7 +140,8 @@ class Reply(web.StreamResponse):
             self.abort()
             return
         self._send(b"0\r\n\r\n" if self._chunks else b"")
-        await self._drain()
+        if self._congested:
+            await self._drain()
 
     def abort(self) -> None:
         """Cut the connection: what was sent so far can then not be taken for a whole answer."""
@@ -162,10 +168,13 @@ class Reply(web.StreamResponse):
             raise CallerGone("the caller has gone")
         return transport
 
+    @property
+    def _congested(self) -> bool:
+        """Whether the caller takes its answer more slowly than it comes."""
+        return self._request is not None and self._request.protocol.writing_paused
+
     async def _drain(self) -> None:
-        assert self._request is not None  # noqa: S101 - prepare has run
-        if not self._request.protocol.writing_paused:
-            return
+        assert self._request is not None  # noqa: S101 - begin has run
         try:
             async with asyncio.timeout(self.patience):
                 await self._request.writer.drain()

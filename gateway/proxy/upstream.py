@@ -126,6 +126,10 @@ class Incoming:
         """The next bytes of the body, ``b""`` at its end. Raises `Lost` where it is cut short."""
         return await self._connection.read()
 
+    def rest(self) -> bytes:
+        """What is left of a body that is `whole`."""
+        return self._connection.take()
+
     def close(self) -> None:
         release, self._release = self._release, None
         if release is not None:
