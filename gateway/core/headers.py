@@ -135,11 +135,11 @@ def response_headers(inbound: Iterable[tuple[str, str]]) -> list[tuple[str, str]
 def _crossing(inbound: Iterable[tuple[str, str]], crosses: Callable[[str], bool]) -> list[tuple[str, str]]:
     kept: list[tuple[str, str]] = []
     named: set[str] = set()
-    for name, value in inbound:
-        if crosses(name):
-            kept.append((name, value))
-        elif name.lower() == "connection":
-            named.update(token.strip().lower() for token in value.split(","))
+    for field in inbound:
+        if crosses(field[0]):
+            kept.append(field)
+        elif field[0].lower() == "connection":
+            named.update(token.strip().lower() for token in field[1].split(","))
     if named:
         return [(name, value) for name, value in kept if name.lower() not in named]
     return kept

@@ -59,8 +59,10 @@ class Secret:
 
     def hide(self, body: bytes) -> bytes:
         """A whole body without this secret, as `Mask` would leave it."""
+        if self._value.encode() not in body:
+            return body
         mask = self.mask()
-        return mask.feed(body) + mask.rest() if self._value.encode() in body else body
+        return mask.feed(body) + mask.rest()
 
     def mask(self) -> "Mask":
         """What takes this secret out of a body that comes in pieces."""

@@ -61,8 +61,8 @@ def _check_method(request: web.BaseRequest) -> None:
 
 def _check_host(request: web.BaseRequest) -> None:
     """RFC 9112 section 3.2: HTTP/1.1 needs exactly one valid Host. It is judged and dropped, never sent on."""
-    hosts = request.headers.getall("Host", [])
-    if len(hosts) > 1 or (not hosts and request.version >= (1, 1)) or not all(_HOST.fullmatch(host) for host in hosts):
+    hosts = request.headers.getall("Host", ())
+    if len(hosts) > 1 or not (_HOST.fullmatch(hosts[0]) if hosts else request.version < (1, 1)):
         raise Refused(Code.INVALID_REQUEST, Reason.HEADERS, "The request needs exactly one valid Host field.")
 
 

@@ -177,7 +177,8 @@ class Forwarder:
         record: Record,
     ) -> Reply:
         fields, length = response_headers(incoming.fields), incoming.length
-        fields += self._judge_error(serving, incoming, chosen, record)
+        if incoming.status in _REFUSED:
+            fields += self._judge_error(serving, incoming, chosen, record)
         fields = [(name, chosen.secret.redact(value)) for name, value in fields]
         record.source, record.status = "upstream", incoming.status
         reason = chosen.secret.redact(incoming.reason)

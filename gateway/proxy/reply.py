@@ -80,7 +80,7 @@ class Reply(web.StreamResponse):
         self._bodiless = request.method == "HEAD" or self.status in (204, 304)
         lines: list[str] = []
         if self._length is not None:
-            if self.status != HTTPStatus.NO_CONTENT:
+            if self.status != 204:
                 lines.append(f"Content-Length: {self._length}")
             self._left = 0 if self._bodiless else self._length
         elif not self._bodiless:
