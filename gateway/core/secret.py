@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import re
+from collections.abc import Iterable
 from typing import Final
 
 PREFIX: Final = "pl_v2_"
@@ -52,6 +53,11 @@ class Secret:
     def redact(self, text: str) -> str:
         """The text with every occurrence of this secret replaced by its preview."""
         return text.replace(self._value, f"{PREFIX}{self.preview}…") if self._value in text else text
+
+    def redact_fields(self, fields: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Header fields whose values are redacted."""
+        value = self._value
+        return [(field[0], self.redact(field[1])) if value in field[1] else field for field in fields]
 
     def seal(self, data: bytes) -> str:
         """64 hex digits that only whoever holds the secret can make for these bytes (HMAC-SHA-256)."""

@@ -179,7 +179,7 @@ class Forwarder:
         fields, length = response_headers(incoming.fields), incoming.length
         if incoming.status in _REFUSED:
             fields += self._judge_error(serving, incoming, chosen, record)
-        fields = [(name, chosen.secret.redact(value)) for name, value in fields]
+        fields = chosen.secret.redact_fields(fields)
         record.source, record.status = "upstream", incoming.status
         reason = chosen.secret.redact(incoming.reason)
         if incoming.whole and not incoming.bodiless:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 _MINUTE: Final = 60
 
@@ -62,8 +62,7 @@ class StoreFacts:
     faults: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class BudgetFacts:
+class BudgetFacts(NamedTuple):
     """The last reading of a key's budget in a lane; ``reset`` is the Unix second at which the count starts anew.
 
     ``low`` is the lowest reading of its minute and ``low_before`` that of the minute before, None without any.
