@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import trustme
 
 from tests.kit import KEY, Upstream
-from tests.served import ROOT, environment, serving, started
+from tests.served import ROOT, environment, serving, started, write_config
 
 # linux/ptrace.h and linux/prctl.h.
 _SEIZE = 0x4206
@@ -150,3 +151,35 @@ def test_ctrl_c_at_start_is_no_fault() -> None:
 
     assert "" == ran.stderr
     assert ran.returncode != 0
+
+
+# A start that ends after all imports, since asyncio's debug mode is on; then what two contexts trust.
+TRUST = """
+import sys
+from gateway.cli.serve import serve
+try:
+    serve.main(["--config", sys.argv[1]], standalone_mode=False)
+except SystemExit as end:
+    print(end.code)
+from aiohttp import connector
+from gateway.config.tls import upstream_context
+print(connector._SSL_CONTEXT_VERIFIED.cert_store_stats()["x509"], upstream_context(None).cert_store_stats()["x509"])
+"""
+
+
+def test_what_aiohttp_makes_for_itself_trusts_nobody(tmp_path: Path) -> None:
+    """A TLS context of aiohttp's own would refuse every server; the gateway's trust the system's certificates."""
+    system = tmp_path / "system.pem"
+    trustme.CA().cert_pem.write_to_path(str(system))
+    config = write_config(tmp_path, "http://127.0.0.1:1/api/v2")
+
+    ran = subprocess.run(
+        [sys.executable, "-c", TRUST, str(config)],
+        env={**environment(), "SSL_CERT_FILE": str(system), "SSL_CERT_DIR": "/nowhere", "PYTHONASYNCIODEBUG": "1"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+
+    assert ["2", "0 1"] == ran.stdout.splitlines()

@@ -32,7 +32,7 @@ def serve(config: Path | None, **options: str | None) -> None:
 
     Exit status: 0 after a drain, 2 where it cannot start.
     """
-    from gateway.process import harden
+    from gateway.process import harden, trusting_nobody
 
     # Before there is a key in this process.
     lacking = harden()
@@ -50,6 +50,9 @@ def serve(config: Path | None, **options: str | None) -> None:
     import sys
 
     import uvloop
+
+    with trusting_nobody():
+        import aiohttp  # noqa: F401
 
     from gateway.server import CannotStart, Gateway, check_runtime
     from gateway.server import serve as run
