@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.settings import config_option, fail, loaded, location
+from gateway.cli.settings import config_option, fail, location, unusable
 
 
 @click.command()
@@ -39,11 +39,15 @@ def serve(config: Path | None, **options: str | None) -> None:
     # What is made up to here lives as long as the process: looking through it for garbage costs 60 ms of the start.
     gc.disable()
     from gateway.config.origin import Origin
+    from gateway.config.problem import ConfigError
 
     origin = Origin(config, dict(os.environ), _flags(options))
     # Before the load, so that what changes in between is not missed.
     contents = origin.contents()
-    snapshot = loaded(config, origin.flags)
+    try:
+        snapshot = origin.load()
+    except ConfigError as error:
+        unusable(error.problems)
     source = location(config)
 
     import asyncio

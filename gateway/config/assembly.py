@@ -10,7 +10,7 @@ from msgspec import UNSET
 from gateway.config import gateway_file
 from gateway.config.catalog import read_catalog
 from gateway.config.document import Document, check_once
-from gateway.config.policies import Policies, check_policies, read_folder
+from gateway.config.policies import Kept, Policies, check_policies, read_folder
 from gateway.config.problem import Steps, shown
 from gateway.config.proofs import Means
 from gateway.config.proving import means, proof_files, read_issuer, read_tls, read_trust_domain
@@ -29,13 +29,25 @@ T = TypeVar("T")
 
 
 class Assembly:
-    """The work of one load. Problems go to the document's list; whether there are any is for the caller to see."""
+    """The work of one load. Problems go to the document's list; whether there are any is for the caller to see.
 
-    def __init__(self, document: Document, folder: Path, environ: Mapping[str, str], *, offline: bool = False) -> None:
+    ``kept`` are the policies of the load before.
+    """
+
+    def __init__(
+        self,
+        document: Document,
+        folder: Path,
+        environ: Mapping[str, str],
+        *,
+        offline: bool = False,
+        kept: Kept | None = None,
+    ) -> None:
         self._document: Final = document
         self._folder: Final = folder
         self._environ: Final = environ
         self._offline: Final = offline
+        self._kept: Final = kept
         root = document.root
         values = {} if root is None else record_of(gateway_file.Gateway).values(root, (), document)
         self._file: Final = gateway_file.Gateway(**{"keys": {}, "routes": (), **values})
@@ -108,7 +120,8 @@ class Assembly:
     def _policies(self, policy: Document | None, catalog: Catalog, means: Means | None) -> Policies:
         if policy is not None:
             return check_policies([(Path(policy.file), policy)], catalog, means)
-        return read_folder(self._base("policies") / self._file.policies, catalog, self._document.problems, means)
+        folder = self._base("policies") / self._file.policies
+        return read_folder(folder, catalog, self._document.problems, means, self._kept)
 
     def _key(self, name: str, entry: gateway_file.Key) -> Key:
         check_once(self._document, ("keys", name, "secrets"), entry.secrets)

@@ -7,6 +7,7 @@ from pathlib import Path
 from gateway.config import settings
 from gateway.config.assembly import Assembly
 from gateway.config.load import load
+from gateway.config.policies import Kept
 from gateway.config.problem import Problem
 from gateway.config.snapshot import Snapshot
 from gateway.config.source import open_document
@@ -15,15 +16,19 @@ from gateway.config.watch import Contents, read_contents
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The arguments of `load`. The environment is that of the start: a process's own never changes from outside."""
+    """The arguments of `load`. The environment is that of the start: a process's own never changes from outside.
+
+    A later load parses only the policies that have changed since the one before.
+    """
 
     path: Path | None
     environ: Mapping[str, str] = field(repr=False)
     flags: Mapping[str, str] = field(default_factory=dict)
+    _kept: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
 
     def load(self) -> Snapshot:
         """The checked configuration as the files are now. Raises `ConfigError`."""
-        return load(self.path, environ=self.environ, flags=self.flags)
+        return load(self.path, environ=self.environ, flags=self.flags, kept=self._kept)
 
     def paths(self) -> list[Path]:
         """Every file and folder that `load` would read, as far as the document says so, however wrong it is."""

@@ -1,9 +1,11 @@
 """A folder of policy files, one caller each, with what holds between them."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Final
 
 from msgspec import UNSET
 
@@ -13,7 +15,7 @@ from gateway.config.document import Document, check_once
 from gateway.config.problem import Problem, shown
 from gateway.config.proofs import Claims, Means, check_proofs
 from gateway.config.reader import read
-from gateway.config.source import open_document
+from gateway.config.source import parse, read_file
 from gateway.core.catalog import Catalog, Endpoint
 from gateway.core.policy import Policy
 
@@ -32,6 +34,16 @@ class PolicyFile:
     kubernetes: tuple[str, ...] = ()
     spiffe: tuple[str, ...] = ()
     unix_uids: tuple[int, ...] = ()
+
+    @property
+    def claims(self) -> list[tuple[str, object]]:
+        """What no other caller may be known by, as `Claims` has it."""
+        return [
+            *(("tokens", f"sha256:{token.hex()}") for token in self.tokens),
+            *(("kubernetes", account) for account in self.kubernetes),
+            *(("spiffe", spiffe_id) for spiffe_id in self.spiffe),
+            *(("unix_uids", uid) for uid in self.unix_uids),
+        ]
 
     @property
     def cases(self) -> Path:
@@ -57,11 +69,40 @@ def read_policies(folder: Path, catalog: Catalog) -> tuple[tuple[PolicyFile, ...
     return read_folder(folder, catalog, problems).files, problems
 
 
-def read_folder(folder: Path, catalog: Catalog, problems: list[Problem], means: Means | None = None) -> Policies:
+class Kept:
+    """The policies that were sound when a folder was last read, so that only what has changed since is parsed anew."""
+
+    def __init__(self) -> None:
+        self._basis: object = None
+        self._files: dict[Path, tuple[bytes, PolicyFile]] = {}
+
+    def of(self, basis: object) -> dict[Path, tuple[bytes, PolicyFile]]:
+        """Each file's digest and its policy, where they were read on the same basis: catalog and means."""
+        return self._files if basis == self._basis else {}
+
+    def become(self, basis: object, files: dict[Path, tuple[bytes, PolicyFile]]) -> None:
+        self._basis, self._files = basis, files
+
+
+def read_folder(
+    folder: Path, catalog: Catalog, problems: list[Problem], means: Means | None = None, kept: Kept | None = None
+) -> Policies:
     """The same with the names of all callers; what is wrong goes to ``problems``."""
-    paths = list(_policy_paths(folder, problems))
-    documents = [(path, open_document(path, problems)) for path in paths]
-    return check_policies(documents, catalog, means)
+    basis = (catalog.endpoints, catalog.scopes, means)
+    before = {} if kept is None else kept.of(basis)
+    now: dict[Path, tuple[bytes, PolicyFile]] = {}
+    gathered = _Gathered(catalog, means)
+    for path in _policy_paths(folder, problems):
+        data = read_file(path, problems)
+        digest = hashlib.blake2b(data or b"", digest_size=16).digest()
+        known, file = before.get(path, (b"", None))
+        if file is None or known != digest or not gathered.add_again(file):
+            file = gathered.add(path, parse(str(path), data, problems))
+        if file is not None:
+            now[path] = digest, file
+    if kept is not None:
+        kept.become(basis, now)
+    return gathered.policies()
 
 
 def check_policies(
@@ -71,27 +112,60 @@ def check_policies(
 
     ``means`` is what a ``gateway.yaml`` lets callers prove themselves by, where there is one.
     """
-    files: list[PolicyFile] = []
-    callers: dict[str, str] = {}
-    claims: Claims = {}
-    anonymous: str | None = None
-    unknown = False
+    gathered = _Gathered(catalog, means)
     for path, document in documents:
+        gathered.add(path, document)
+    return gathered.policies()
+
+
+class _Gathered:
+    """Policies taken one after the other, each checked by itself and against those before it."""
+
+    def __init__(self, catalog: Catalog, means: Means | None) -> None:
+        self._catalog: Final = catalog
+        self._means: Final = means
+        self._files: Final[list[PolicyFile]] = []
+        self._callers: Final[dict[str, str]] = {}
+        self._claims: Final[Claims] = {}
+        self._anonymous: str | None = None
+        self._unknown = False
+
+    def add(self, path: Path, document: Document) -> PolicyFile | None:
+        """Take what a document says; None where there is a problem with it, which is then reported."""
         entry = read(policy_file.Policy, document)
         if entry is None:
-            unknown = True
-            continue
-        if (other := callers.setdefault(entry.caller, document.file)) != document.file:
+            self._unknown = True
+            return None
+        if (other := self._callers.setdefault(entry.caller, document.file)) != document.file:
             document.report(("caller",), f"{shown(entry.caller)} has a policy already, in {other}")
-        file = _policy_file(path, entry, _policy(entry, document, catalog))
-        check_proofs(entry, document, claims, means)
-        if file.anonymous and anonymous is not None:
-            document.report(("authenticate", "anonymous"), f"caller {shown(anonymous)} is anonymous already")
+        file = _policy_file(path, entry, _policy(entry, document, self._catalog))
+        check_proofs(entry, document, self._claims, self._means)
+        if file.anonymous and self._anonymous is not None:
+            message = f"caller {shown(self._anonymous)} is anonymous already"
+            document.report(("authenticate", "anonymous"), message)
         elif file.anonymous:
-            anonymous = entry.caller
-        if document.sound(()):
-            files.append(file)
-    return Policies(tuple(files), None if unknown else frozenset(callers), anonymous)
+            self._anonymous = entry.caller
+        if not document.sound(()):
+            return None
+        self._files.append(file)
+        return file
+
+    def add_again(self, file: PolicyFile) -> bool:
+        """Take a policy that was sound by itself; False, and nothing done, where it does not go with those before."""
+        caller, claims = file.policy.caller, file.claims
+        if caller in self._callers or (file.anonymous and self._anonymous is not None):
+            return False
+        if not self._claims.keys().isdisjoint(claims):
+            return False
+        self._callers[caller] = str(file.file)
+        self._claims.update(dict.fromkeys(claims, caller))
+        if file.anonymous:
+            self._anonymous = caller
+        self._files.append(file)
+        return True
+
+    def policies(self) -> Policies:
+        return Policies(tuple(self._files), None if self._unknown else frozenset(self._callers), self._anonymous)
 
 
 def _policy_paths(folder: Path, problems: list[Problem]) -> Iterator[Path]:

@@ -20,17 +20,23 @@ MAX_DEPTH: Final = 20
 
 def open_document(path: Path, problems: list[Problem]) -> Document:
     """The document in a file."""
+    return parse(str(path), read_file(path, problems), problems)
+
+
+def read_file(path: Path, problems: list[Problem]) -> bytes | None:
+    """A file's bytes, of one that is too large no more than show that it is; None where it cannot be read."""
     try:
         with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+            return stream.read(MAX_BYTES + 1)
     except OSError as error:
         problems.append(Problem(str(path), 0, "", f"cannot be read: {error.strerror}"))
-        return Document(str(path), None, problems)
-    return parse(str(path), data, problems)
+        return None
 
 
-def parse(file: str, data: bytes, problems: list[Problem]) -> Document:
-    """The document in a file's bytes."""
+def parse(file: str, data: bytes | None, problems: list[Problem]) -> Document:
+    """The document in a file's bytes; without a root where there are none."""
+    if data is None:
+        return Document(file, None, problems)
     faults: list[tuple[Steps, int, str]] = []
     root: Node | None = None
     try:
