@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from gateway.config.catalog import load_catalog
-from gateway.config.policies import PolicyFile, read_policies
+from gateway.config.policies import Kept, PolicyFile, read_folder, read_policies
+from gateway.config.problem import Problem
+from gateway.core.catalog import Catalog
 from gateway.core.policy import Policy
 
 DIGEST = hashlib.sha256(b"token").hexdigest()
@@ -106,3 +108,90 @@ def test_a_kubernetes_volume_holds_each_policy_once(tmp_path: Path) -> None:
 
     assert not problems
     assert ["app"] == [file.policy.caller for file in policies]
+
+
+def read_again(folder: Path, kept: Kept, catalog: Catalog) -> tuple[dict[str, Policy], list[str]]:
+    """The policies by caller, and what is wrong with the folder."""
+    problems: list[Problem] = []
+    files = read_folder(folder, catalog, problems, kept=kept).files
+    return {file.policy.caller: file.policy for file in files}, [
+        str(problem).removeprefix(f"{folder}/") for problem in problems
+    ]
+
+
+def test_only_what_has_changed_is_read_anew(tmp_path: Path) -> None:
+    """A change of one policy among thousands costs one; a caller that has gone is gone."""
+    one, two = (
+        f"caller: {name}\nauthenticate: {{tokens: [sha256:{n * 64}]}}\n" for name, n in (("a", "1"), ("b", "2"))
+    )
+    folder, kept, catalog = (
+        folder_of(tmp_path, a=one, b=two, c="caller: c\nauthenticate: {anonymous: true}\n"),
+        Kept(),
+        load_catalog(),
+    )
+    before, _ = read_again(folder, kept, catalog)
+    folder_of(folder, b=f"{two}scopes: [tags:read]\n")
+    (folder / "c.yaml").unlink()
+    after, problems = read_again(folder, kept, load_catalog())
+
+    assert [] == problems
+    assert before["a"] is after["a"]
+    assert {"a": Policy("a"), "b": Policy("b", frozenset({"tags:read"}))} == after
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            f"caller: z\nauthenticate: {{tokens: [sha256:{'1' * 64}]}}\n",
+            "z.yaml:1: caller: `z` has a policy already, in {folder}/a.yaml",
+        ),
+        (
+            f"caller: a\nauthenticate: {{tokens: [sha256:{DIGEST}]}}\n",
+            "z.yaml:2: authenticate.tokens[0]: is a token of caller `a` too",
+        ),
+        (
+            "caller: a\nauthenticate: {kubernetes: [a/z]}\n",
+            "z.yaml:2: authenticate.kubernetes[0]: is a service account of caller `a` too",
+        ),
+        (
+            "caller: a\nauthenticate: {spiffe: [spiffe://a/z]}\n",
+            "z.yaml:2: authenticate.spiffe[0]: is a SPIFFE id of caller `a` too",
+        ),
+        (
+            "caller: a\nauthenticate: {unix_uids: [7]}\n",
+            "z.yaml:2: authenticate.unix_uids[0]: is a user id of caller `a` too",
+        ),
+        (
+            "caller: a\nauthenticate: {anonymous: true}\n",
+            "z.yaml:2: authenticate.anonymous: caller `a` is anonymous already",
+        ),
+    ],
+)
+def test_what_has_not_changed_is_held_against_what_has(tmp_path: Path, change: str, problem: str) -> None:
+    """A policy that was sound is not any more once another one claims what is its own, and is told with its line."""
+    proofs = (
+        f"{{tokens: [sha256:{DIGEST}], kubernetes: [a/z], spiffe: ['spiffe://a/z'], unix_uids: [7], anonymous: true}}"
+    )
+    folder = folder_of(
+        tmp_path, a="caller: a\nauthenticate: {unix_uids: [8]}\n", z=f"caller: z\nauthenticate: {proofs}\n"
+    )
+    kept, catalog = Kept(), load_catalog()
+    before, sound = read_again(folder, kept, catalog)
+    folder_of(folder, a=change)
+    _, problems = read_again(folder, kept, catalog)
+
+    assert ({"a", "z"}, []) == (set(before), sound)
+    assert [problem.format(folder=folder)] == problems
+
+
+def test_another_catalog_has_every_policy_read_anew(tmp_path: Path) -> None:
+    """What a policy names has to be in the catalog of today, not in that of the load before."""
+    folder = folder_of(tmp_path, a="caller: a\nauthenticate: {anonymous: true}\nscopes: [digests:read]\n")
+    (tmp_path / "more").write_text("scopes: {digests:read: read digests}\n")
+    kept = Kept()
+    _, sound = read_again(folder, kept, load_catalog([tmp_path / "more"]))
+    _, problems = read_again(folder, kept, load_catalog())
+
+    assert [] == sound
+    assert ["a.yaml:3: scopes[0]"] == [": ".join(problem.split(": ")[:2]) for problem in problems]

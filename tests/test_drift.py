@@ -2,9 +2,13 @@
 
 from datetime import date
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from gateway.admin.drift import Drift, drift, needs
 from gateway.core.catalog import Endpoint, Lane
-from gateway.core.policy import Policy
+from gateway.core.policy import Policy, decide
+from gateway.core.refusal import Refused
 from gateway.core.routing import Route, Routes
 
 TODAY = date(2026, 11, 24)
@@ -140,3 +144,50 @@ def test_each_kind_of_drift_says_what_would_mend_it() -> None:
     ] == worst.advice
     assert [] == Drift(scopes(), scopes()).advice
     assert 1 == len(Drift(scopes(), scopes("c:read"), scopes("c:read")).advice)
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> tuple[list[Policy], Routes]:
+    """Some policies, and routes of which some name callers."""
+    grants = st.frozensets(st.sampled_from(ENDPOINTS), max_size=3)
+    words = st.frozensets(st.sampled_from(sorted(frozenset[str]().union(*(e.scopes for e in ENDPOINTS)))))
+    ends = st.sampled_from([None, TODAY, date(2030, 1, 1)])
+    callers = ["a", "b", "c"]
+    policies = [
+        Policy(caller, draw(words), draw(grants), draw(grants), draw(st.booleans()), draw(ends)) for caller in callers
+    ]
+    paths = st.sampled_from(["/**", "/threads", "/companies/**"])
+    keys = st.lists(st.sampled_from(["main", "spare"]), min_size=1, unique=True).map(tuple)
+    named = st.frozensets(st.sampled_from(callers), max_size=2)
+    return policies, Routes(draw(st.lists(st.builds(Route, paths, keys, named), max_size=4)), ENDPOINTS)
+
+
+@given(worlds())
+def test_needs_are_those_of_every_permit(world: tuple[list[Policy], Routes]) -> None:
+    """What policies ask of keys is what every single permit, but those by audit, asks of the keys of its route."""
+    policies, routes = world
+    asked = [
+        (policy.caller, routes.find(policy.caller, endpoint).keys, endpoint.scopes)
+        for policy in policies
+        for endpoint in ENDPOINTS
+        if endpoint.scopes and _leads(policy, routes, endpoint)
+    ]
+    by_caller = {
+        (caller, key): scopes().union(*(s for c, keys, s in asked if c == caller and key in keys))
+        for caller, names, _ in asked
+        for key in names
+    }
+
+    found = needs(policies, routes, ENDPOINTS, TODAY)
+
+    assert {(keys, s) for _, keys, s in asked} == found.endpoints
+    assert {key: {s for (_, k), s in by_caller.items() if k == key} for _, key in by_caller} == found.callers
+
+
+def _leads(policy: Policy, routes: Routes, endpoint: Endpoint) -> bool:
+    try:
+        permit = decide(policy, endpoint, TODAY)
+        routes.find(policy.caller, endpoint)
+    except Refused:
+        return False
+    return permit.would_deny is None

@@ -236,13 +236,44 @@ async def test_what_upstream_answers_can_drop_an_identity(
 ) -> None:
     """401, 410 and 403 `scope_required` make the next request look the secret up anew; no other answer does."""
     keyring = ring(identities, key("support", A), key("other", B))
-    chosen = await keyring.choose(route("support"), permit())
-    await keyring.choose(route("other"), permit())
+    for _ in range(3):
+        chosen = await keyring.choose(route("support"), permit())
+        await keyring.choose(route("other"), permit())
     keyring.answered(chosen, status, code)
     await keyring.choose(route("support"), permit())
     await keyring.choose(route("other"), permit())
 
     assert (asked, 1) == (productlane.bearers.count(A.reveal()), productlane.bearers.count(B.reveal()))
+
+
+async def test_a_choice_is_made_anew_once_an_identity_has_had_its_time(
+    productlane: Productlane, identities: Identities, clock: Clock
+) -> None:
+    """However often a key was chosen before, it is not chosen on the strength of an answer that is too old."""
+    productlane.scopes = {A.reveal(): ["docs:read"], B.reveal(): ["docs:read", "tags:read"]}
+    keyring = ring(identities, key("narrow", A), key("wide", B))
+    for _ in range(3):
+        before = await keyring.choose(route("narrow", "wide"), permit("docs:read"))
+    productlane.scopes[A.reveal()] = ["tags:read"]
+    clock.now += identities.ttl - 1
+    still = await keyring.choose(route("narrow", "wide"), permit("docs:read"))
+    clock.now += 1
+    after = await keyring.choose(route("narrow", "wide"), permit("docs:read"))
+
+    assert ["narrow", "narrow", "wide"] == [before.key, still.key, after.key]
+
+
+async def test_a_choice_is_made_anew_once_another_secret_serves(
+    productlane: Productlane, identities: Identities
+) -> None:
+    """A secret that was refused is not chosen any more, however often it was before."""
+    keyring = ring(identities, key("support", A, B))
+    for _ in range(3):
+        chosen = await keyring.choose(route("support"), permit())
+    productlane.statuses[A.reveal()] = 401
+    keyring.answered(chosen, 401, "unauthenticated")
+
+    assert (ONE, TWO) == (chosen, await keyring.choose(route("support"), permit()))
 
 
 async def test_me_is_that_of_the_routes_narrowest_key(productlane: Productlane, identities: Identities) -> None:

@@ -1,13 +1,18 @@
 """Where keys and policies have drifted apart: what a key lacks, what it carries for nobody, and what would mend it."""
 
+import contextlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from typing import TypeAlias
 
 from gateway.core.catalog import Endpoint
 from gateway.core.policy import Policy, decide
 from gateway.core.refusal import Refused
 from gateway.core.routing import Routes
+
+# The keys of a route, and the scopes that an endpoint asks of one of them.
+Need: TypeAlias = tuple[tuple[str, ...], frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +23,7 @@ class Needs:
     different sets of scopes that single callers need of it.
     """
 
-    endpoints: frozenset[tuple[tuple[str, ...], frozenset[str]]] = frozenset()
+    endpoints: frozenset[Need] = frozenset()
     callers: Mapping[str, frozenset[frozenset[str]]] = field(default_factory=dict)
 
 
@@ -61,19 +66,16 @@ def needs(policies: Iterable[Policy], routes: Routes, endpoints: Iterable[Endpoi
     What only ``mode: audit`` lets through is not granted. The cost grows with policies times endpoints: once a config.
     """
     scoped = [endpoint for endpoint in endpoints if endpoint.scopes]
-    found = set()
+    of_most = _needs_of("", routes, scoped)
+    found: set[Need] = set()
     callers: dict[str, set[frozenset[str]]] = {}
     for policy in policies:
-        own: dict[str, set[str]] = {}
-        for endpoint in scoped:
-            if endpoint in policy.endpoints or endpoint.scopes <= policy.scopes:
-                keys = _keys(policy, routes, endpoint, today)
-                if keys:
-                    found.add((keys, endpoint.scopes))
-                for key in keys:
-                    own.setdefault(key, set()).update(endpoint.scopes)
-        for key, scopes in own.items():
-            callers.setdefault(key, set()).add(frozenset(scopes))
+        by_need = _needs_of(policy.caller, routes, scoped) if policy.caller in routes.callers else of_most
+        own = {need for need, alike in by_need.items() if any(_grants(policy, endpoint, today) for endpoint in alike)}
+        found |= own
+        for key in {key for keys, _ in own for key in keys}:
+            scopes = frozenset[str]().union(*(scopes for keys, scopes in own if key in keys))
+            callers.setdefault(key, set()).add(scopes)
     return Needs(frozenset(found), {key: frozenset(sets) for key, sets in callers.items()})
 
 
@@ -113,9 +115,21 @@ def _listed(scopes: Iterable[str]) -> str:
     return ", ".join(sorted(scopes))
 
 
-def _keys(policy: Policy, routes: Routes, endpoint: Endpoint, today: date) -> tuple[str, ...]:
+def _needs_of(caller: str, routes: Routes, endpoints: Iterable[Endpoint]) -> dict[Need, list[Endpoint]]:
+    """What each endpoint asks of the keys of its route for this caller; endpoints that ask alike stand together."""
+    found: dict[Need, list[Endpoint]] = {}
+    for endpoint in endpoints:
+        with contextlib.suppress(Refused):
+            found.setdefault((routes.find(caller, endpoint).keys, endpoint.scopes), []).append(endpoint)
+    return found
+
+
+def _grants(policy: Policy, endpoint: Endpoint, today: date) -> bool:
+    """Whether it is permitted, and not by audit alone."""
+    if not endpoint.scopes <= policy.scopes and endpoint not in policy.endpoints:
+        return False
     try:
         decide(policy, endpoint, today)
-        return routes.find(policy.caller, endpoint).keys
     except Refused:
-        return ()
+        return False
+    return True

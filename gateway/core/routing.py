@@ -1,6 +1,6 @@
 """Which key serves a request: the route of caller and endpoint, then the narrowest of its keys."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -46,6 +46,11 @@ class Routes:
         self._for_one: Final = {
             caller: _table([r for r in narrowest_first if caller in r.callers], endpoints) for caller in callers
         }
+
+    @property
+    def callers(self) -> Collection[str]:
+        """The callers that some route names."""
+        return self._for_one.keys()
 
     def find(self, caller: str, endpoint: Endpoint) -> Route:
         """A route that names the caller beats one that does not; then the longest path wins.
