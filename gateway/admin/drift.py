@@ -66,7 +66,7 @@ def needs(policies: Iterable[Policy], routes: Routes, endpoints: Iterable[Endpoi
     What only ``mode: audit`` lets through is not granted. The cost grows with policies times endpoints: once a config.
     """
     scoped = [endpoint for endpoint in endpoints if endpoint.scopes]
-    of_most = _needs_of("", routes, scoped)
+    of_most = _needs_of("", routes, scoped)  # No caller is called so.
     found: set[Need] = set()
     callers: dict[str, set[frozenset[str]]] = {}
     for policy in policies:

@@ -14,8 +14,10 @@ _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([\t -~\x80-\xff]*))?")
 # RFC 9110 section 5.1 and 5.5. No white space before the colon, no obs-fold, no control characters. The white space
 # around a value is stripped apart: an expression that sets it off takes quadratic time over a long run of spaces.
-_FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t -~\x80-\xff]*)")
-_FIELDS: Final = re.compile(rb"(?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t -~\x80-\xff]*+)*+")
+_LINE: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t -~\x80-\xff]*+"
+_FIELD: Final = re.compile(_LINE)
+_FIELDS: Final = re.compile(rb"(?:\r\n" + _LINE + rb")*+")
+# What says how long the body is, and whether the connection stays.
 _TELLING: Final = frozenset({"content-length", "transfer-encoding", "connection"})
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t -~\x80-\xff]*)?")
 

@@ -289,3 +289,22 @@ def test_a_line_break_in_a_field_is_never_sent(value: str) -> None:
         write_head("GET", "/", "up", [("X", value)], -1)
 
     assert not re.search(re.escape(value), str(caught.value))
+
+
+KELVIN = "\u212a".encode()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chun%bed" % KELVIN, b"HTTP/1.1 200 OK\r\nContent-Length: 5\xc2\xa0"],
+    ids=["kelvin", "no-break-space"],
+)
+def test_framing_is_ascii(raw: bytes) -> None:
+    """What is a letter, a digit or white space to Unicode alone says nothing about where a body ends."""
+    with pytest.raises(Malformed):
+        read_head(raw, "GET")
+
+
+def test_what_keeps_a_connection_is_ascii() -> None:
+    """A connection is not kept for a word that is only like `keep-alive`."""
+    assert not read_head(b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\nConnection: %beep-alive" % KELVIN, "GET").keep_alive
