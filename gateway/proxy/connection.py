@@ -163,9 +163,14 @@ class Connection(asyncio.Protocol):
             self._fail(Lost("http_protocol_error", f"the upstream's answer is malformed: {problem}", answered=True))
             self.abort()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._answering and not self._done and self._head is None and self._framing is Framing.CLOSE and exc is None:
+    def eof_received(self) -> None:
+        """The upstream has said that nothing follows. Over TLS that is its close_notify alone, as uvloop has it: a
+        connection that ends without one was cut (RFC 9112 section 9.8), and so was one that this side gave up.
+        """
+        if self._answering and not self._done and self._head is None and self._framing is Framing.CLOSE:
             self._finish()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         answered = self._received
         self._fail(Lost("connection_terminated", "the upstream closed the connection", answered=answered))
         self.transport = None

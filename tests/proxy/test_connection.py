@@ -1,12 +1,20 @@
 """`gateway.proxy.connection`: one exchange at a time, and nothing of one that could be taken for the next."""
 
 import asyncio
+import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
-from tests.kit import DEADLINE, Arrival, Cut, Running, answer, head
+from gateway.config.snapshot import Upstream as Settings
+from gateway.proxy.connection import Lost
+from gateway.proxy.names import Names
+from gateway.proxy.upstream import Outgoing
+from gateway.proxy.upstream import Upstream as Leg
+from tests.kit import DEADLINE, Arrival, Cut, Running, Upstream, answer, head, running
 
 Start = Callable[..., Any]
 POISON = b"HTTP/1.1 200 X\r\nContent-Length: 6\r\n\r\npoison"
@@ -178,3 +186,67 @@ async def test_a_stall_after_an_early_answer_is_given_up_too(start: Start) -> No
 
     with pytest.raises(Cut):
         await caller.response()
+
+
+@pytest.mark.parametrize("giving_up", ["stalled", "closed"])
+async def test_an_answer_that_was_given_up_never_looks_whole(upstream: Upstream, giving_up: str) -> None:
+    """Where the end of an answer is that of its connection, and this side ended it, the answer is cut short.
+
+    A caller that takes its answer slowly would else be told the end of one that has none.
+    """
+
+    async def reply(arrival: Arrival, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 X\r\n\r\nhello")
+        await upstream.hang(arrival, writer)
+
+    upstream.reply = reply
+    patience = 0.1 if giving_up == "stalled" else 60.0
+    leg = Leg(Settings(upstream.url, None, 5.0, 5.0, patience, 1, "relay"), None, names=Names())
+    incoming = await leg.send(Outgoing("GET", "/threads", []))
+    received = await incoming.read()
+    if giving_up == "closed":
+        await leg.close()
+    await upstream.until(lambda: upstream.open == 0)
+
+    assert b"hello" == received
+    with pytest.raises(Lost):
+        await incoming.read()
+    incoming.close()
+    await leg.close()
+
+
+@pytest.mark.parametrize("ending", ["whole", "cut"])
+async def test_over_tls_an_answer_ends_where_the_upstream_says_so(tmp_path: Path, ending: str) -> None:
+    """A connection that breaks without TLS' own goodbye is no end of an answer (RFC 9112 section 9.8).
+
+    Whoever can cut a connection could else shorten an answer.
+    """
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    upstream, arrived = Upstream(), asyncio.Event()
+
+    async def reply(arrival: Arrival, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 X\r\n\r\nhello")
+        await arrived.wait()
+        if ending == "whole":
+            writer.close()
+        else:
+            writer.transport.abort()
+
+    upstream.reply = reply
+    await upstream.start(ssl=context)
+    try:
+        async with running(tmp_path / "run", upstream, upstream={"ca": str(tmp_path / "ca.pem")}) as run:
+            caller = await run.connect()
+            await caller.send(head())
+            async with asyncio.timeout(DEADLINE):
+                begin = await caller.reader.readuntil(b"hello\r\n")
+                arrived.set()
+                rest = await caller.reader.read(5)
+
+            assert b"transfer-encoding: chunked" in begin.lower()
+            assert (b"0\r\n\r\n" if ending == "whole" else b"") == rest
+    finally:
+        await upstream.stop()
