@@ -43,29 +43,29 @@ class Purse:
 
     What the last answer left is shared truth, since every replica's requests are in it; what this process has in flight
     comes off it, because nobody knows whether the upstream has counted that yet. Past the end of a count the whole
-    limit is there again.
+    limit is there again. ``ends`` is the end of the running count.
     """
 
-    __slots__ = ("_blocked_until", "_ends", "_in_flight", "_remaining", "_reset", "limit")
+    __slots__ = ("_blocked_until", "_in_flight", "_remaining", "_reset", "ends", "limit")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._remaining = limit
         self._in_flight = 0
-        self._ends = float("-inf")
+        self.ends = float("-inf")
         self._blocked_until = float("-inf")
         self._reset = -1
 
     def left(self, now: float) -> int:
         if now < self._blocked_until:
             return 0
-        return (self.limit if now >= self._ends else self._remaining) - self._in_flight
+        return (self.limit if now >= self.ends else self._remaining) - self._in_flight
 
     def take(self, now: float) -> None:
         """Spend one. The first of a minute of which nothing is known begins one."""
-        if now >= self._ends:
+        if now >= self.ends:
             self._remaining = self.limit
-            self._ends = now + WINDOW
+            self.ends = now + WINDOW
         self._in_flight += 1
 
     def give_back(self) -> None:
@@ -84,12 +84,12 @@ class Purse:
             if limited or self._reset >= 0:
                 self._remaining = max(0, self._remaining - 1)
             return
-        same = reading.reset == self._reset and now < self._ends
+        same = reading.reset == self._reset and now < self.ends
         self.limit = reading.limit
         self._remaining = min(self._remaining, reading.remaining) if same else reading.remaining
         if not same:
             # No longer than a minute, whatever two clocks that differ make of it.
-            self._reset, self._ends = reading.reset, now + min(seconds, WINDOW)
+            self._reset, self.ends = reading.reset, now + min(seconds, WINDOW)
 
     def block(self, now: float, seconds: float) -> None:
         """The upstream refused: nothing is left for so long, whatever readings say."""
@@ -98,7 +98,7 @@ class Purse:
     def ready_at(self, now: float) -> float:
         """The moment at which time alone makes something left; ``now`` where that depends on what is in flight."""
         ready = max(now, self._blocked_until)
-        return self._ends if ready < self._ends and self._remaining <= 0 else ready
+        return self.ends if ready < self.ends and self._remaining <= 0 else ready
 
 
 class Account:
@@ -153,6 +153,10 @@ class Account:
     def ready_at(self, lane: Lane, now: float) -> float:
         """The moment at which time alone makes something left; see `Purse.ready_at`."""
         return max(purse.ready_at(now) for purse in self._purses[lane])
+
+    def renewed_at(self, lane: Lane, now: float) -> float:
+        """The moment after this one at which a count of the lane begins anew; infinite where none runs."""
+        return min((purse.ends for purse in self._purses[lane] if purse.ends > now), default=float("inf"))
 
     def limit(self, lane: Lane, now: float) -> int:
         """Requests a minute of the count that has the least left."""

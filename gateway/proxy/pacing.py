@@ -93,14 +93,20 @@ class _Pool:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        later = [
-            ready
-            for lane in self.lanes
-            if self.queue.waiting(lane) and (ready := self.account.ready_at(lane, now)) > now
-        ]
-        if later:
+        # Where what is in flight holds the last of a count, its end brings more all the same.
+        later = min(
+            (
+                at
+                for lane in self.lanes
+                if self.queue.waiting(lane)
+                for at in (self.account.ready_at(lane, now), self.account.renewed_at(lane, now))
+                if at > now
+            ),
+            default=math.inf,
+        )
+        if later < math.inf:
             # A loop's timer may be a little early by the clock that is handed in.
-            seconds = max(min(later) - now, 0.001)
+            seconds = max(later - now, 0.001)
             self._timer = asyncio.get_running_loop().call_later(seconds, self.serve)
 
 

@@ -137,6 +137,16 @@ async def test_at_the_reset_those_who_wait_go(start: Start) -> None:
     assert isinstance(await pacer.wait(CHOSEN, Lane.WRITE, APP, Pacing()), Lease)
 
 
+async def test_at_the_reset_nobody_waits_for_what_is_in_flight() -> None:
+    """The next minute begins for those who wait even where a slow request holds the last of this one."""
+    pacer = Pacer(wall=lambda: 1000.9)
+    spend(pacer, left=1, seconds=1)
+    slow = pacer.take(CHOSEN, Lane.WRITE)
+
+    assert isinstance(await pacer.wait(CHOSEN, Lane.WRITE, APP, Pacing(max_wait=2.0)), Lease)
+    assert slow is not None
+
+
 async def test_whoever_leaves_costs_nothing() -> None:
     """A caller that hangs up while it waits leaves the queue, and one that hangs up while it is served hands it on."""
     pacer = pacer_at(Clock())
