@@ -18,7 +18,8 @@ class Budget(NamedTuple):
 
     @classmethod
     def read(cls, headers: Mapping[str, str]) -> Self | None:
-        """Read an answer's fields (Productlane's page on rate limits); None where one is absent or not a number.
+        """Read an answer's fields (Productlane's page on rate limits); None where one is absent or not a number, or
+        the limit is 0: no new minute would bring anything, and a key that may not be used at all gets 401 or 429.
 
         ``headers`` must be a mapping that does not mind the case of names.
         """
@@ -26,7 +27,7 @@ class Budget(NamedTuple):
         if not limit:
             return None
         remaining, reset = headers.get("X-RateLimit-Remaining", ""), headers.get("X-RateLimit-Reset", "")
-        if _NUMBER(limit) and _NUMBER(remaining) and _NUMBER(reset):
+        if _NUMBER(limit) and int(limit) and _NUMBER(remaining) and _NUMBER(reset):
             return cls(int(limit), int(remaining), int(reset))
         return None
 

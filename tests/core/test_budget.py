@@ -30,6 +30,12 @@ def test_a_spent_budget_is_a_budget() -> None:
     )
 
 
+@pytest.mark.parametrize("limit", ["0", "000"])
+def test_a_limit_of_nothing_says_nothing(limit: str) -> None:
+    """One answer with a limit of 0, which would never be over, does not stop a key until the next restart."""
+    assert Budget.read(GOOD | {"X-RateLimit-Limit": limit, "X-RateLimit-Remaining": "0"}) is None
+
+
 @pytest.mark.parametrize("name", GOOD)
 def test_an_answer_without_one_of_the_fields_says_nothing(name: str) -> None:
     """A page from a CDN in front, without the fields, leaves the last reading as it is."""
@@ -50,10 +56,10 @@ def test_what_is_not_a_plain_number_says_nothing(name: str, value: str) -> None:
 
 @given(st.dictionaries(st.sampled_from(sorted(GOOD)), st.text(max_size=20)))
 def test_no_fields_can_do_harm(headers: dict[str, str]) -> None:
-    """Whatever the fields hold, the reading is three numbers from nothing up, or none."""
+    """Whatever the fields hold, the reading is a limit of one or more and two numbers from nothing up, or none."""
     read = Budget.read(headers)
 
-    assert read is None or min(read.limit, read.remaining, read.reset) >= 0
+    assert read is None or (read.limit >= 1 and min(read.remaining, read.reset) >= 0)
 
 
 # What may still be spent. Moments are seconds of one clock, on which the test's minute begins at 1000.
@@ -224,7 +230,7 @@ def test_a_refused_upload_does_not_stop_other_writes() -> None:
             st.tuples(
                 st.just("settle"),
                 st.floats(0, 30),
-                st.none() | st.builds(Budget, st.integers(0, 99), st.integers(0, 99), st.integers(0, 9)),
+                st.none() | st.builds(Budget, st.integers(1, 99), st.integers(0, 99), st.integers(0, 9)),
                 st.floats(-5, 99),
             ),
             st.tuples(st.just("give_back"), st.floats(0, 30), st.none(), st.floats(0, 0)),
@@ -247,4 +253,4 @@ def test_a_purse_always_recovers(steps: list[tuple[str, float, Budget | None, fl
     for _ in range(flying):
         purse.give_back()
 
-    assert purse.limit == purse.left(now + 120)
+    assert 1 <= purse.limit == purse.left(now + 120)

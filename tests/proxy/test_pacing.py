@@ -395,3 +395,11 @@ async def test_callers_share_by_weight(start: Start) -> None:
 
     assert {b"heavy": 6, b"light": 2} == Counter(went)
     assert 8.0 == still_waiting
+
+
+async def test_a_limit_of_nothing_stops_nobody(run: Running) -> None:
+    """An upstream that tells a limit of 0, which no minute would end, is still asked."""
+    lines = ("X-RateLimit-Limit: 0", "X-RateLimit-Remaining: 0", "X-RateLimit-Reset: 9999999999")
+    run.upstream.reply = answer(fields=lines)
+
+    assert [200, 200] == [(await run.ask()).status, (await run.ask()).status]
