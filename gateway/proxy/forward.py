@@ -36,8 +36,10 @@ _KEY_FAULTS: Final = {
     (410, "unsupported_key_version"): Code.UPSTREAM_KEY_UNSUPPORTED,
 }
 
+# Nobody was asked.
+_NOT_ASKED: Final = frozenset({Code.OVERLOADED, Code.CIRCUIT_OPEN})
 # The request did not leave, so it cost no budget.
-_NEVER_SENT: Final = frozenset({Code.UPSTREAM_UNREACHABLE, Code.OVERLOADED, Code.CIRCUIT_OPEN})
+_NEVER_SENT: Final = _NOT_ASKED | {Code.UPSTREAM_UNREACHABLE}
 
 # By these statuses Productlane refuses the key itself, whatever the code.
 _REFUSED: Final = frozenset({401, 410})
@@ -80,11 +82,16 @@ class Forwarder:
             record.key, record.slot, record.code = chosen.key, chosen.slot, ""
             fields = request_headers(request.headers.items(), chosen.secret, traced=record.trace is not None)
             serving.keyring.used(chosen)
+            timed = True
             try:
                 outgoing = Outgoing(target.method, target.below_base, fields, body, length, record.trace)
                 incoming = await self._send(serving, outgoing, chosen, lease, record)
+            except Refused as refused:
+                timed = refused.code not in _NOT_ASKED
+                raise
             finally:
-                record.upstream_ms = (time.perf_counter() - asked) * 1000
+                if timed:
+                    record.upstream_ms = (time.perf_counter() - asked) * 1000
             if incoming.status < 400:
                 return incoming, b""
             return incoming, await self._error(serving, incoming, endpoint, chosen, record)

@@ -30,6 +30,17 @@ async def test_an_upstream_that_does_not_answer_is_left_alone(run: Running) -> N
     assert "circuit_open" == (await run.lines(FAILURES + 1))[-1]["code"]
 
 
+async def test_whoever_was_not_asked_took_no_time(run: Running) -> None:
+    """A request that the open circuit kept back has no time upstream, in the log or in the chart of Productlane's."""
+    run.upstream.reply = drops
+    for _ in range(FAILURES + 1):
+        await post(run)
+    times = [line["upstream_ms"] for line in await run.lines(FAILURES + 1)]
+
+    assert [False] * FAILURES + [True] == [time is None for time in times]
+    assert FAILURES == await run.metric("upstream_duration_seconds_count")
+
+
 async def test_it_is_used_again_once_it_answers(run: Running) -> None:
     """A probe that is answered, with whatever status, opens the way for everyone, and the log tells of both turns."""
     run.upstream.reply = drops

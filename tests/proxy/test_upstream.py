@@ -129,6 +129,7 @@ async def test_a_full_pool_answers_503_in_time(start: Start) -> None:
     assert "max_connections" in str(refused.get("proxy-status"))
     assert [200, 200] == [(await holding).status, (await waiting).status]
     assert b"n=2" not in run.upstream.received
+    assert 1 == [line["upstream_ms"] for line in await run.lines(3)].count(None)
 
 
 async def test_a_pool_survives_every_way_to_end(start: Start) -> None:
