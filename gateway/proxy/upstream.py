@@ -390,10 +390,11 @@ class Upstream:
             self._idle.pop().abort()
 
     async def close(self) -> None:
-        """Close every connection; exchanges that are under way end as broken."""
+        """Close every connection; exchanges that are under way end as broken. One that begins later keeps its time."""
         self._closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
+            self._sweeper = None
         for connection in (*self._idle, *self._active):
             connection.abort()
         self._idle.clear()

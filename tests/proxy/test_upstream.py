@@ -12,9 +12,13 @@ from typing import Any
 import pytest
 import trustme
 
-from gateway.proxy.upstream import _CODES, _CONNECT_FAILURES, _UNRESOLVED
+from gateway.config.snapshot import Upstream as Settings
+from gateway.core.refusal import Code, Refused
+from gateway.proxy.names import Names
+from gateway.proxy.upstream import _CODES, _CONNECT_FAILURES, _UNRESOLVED, Outgoing
+from gateway.proxy.upstream import Upstream as Leg
 from gateway.telemetry import labels
-from tests.kit import Arrival, Response, Running, Upstream, answer, head, running
+from tests.kit import DEADLINE, Arrival, Response, Running, Upstream, answer, head, running
 
 Start = Callable[..., Any]
 
@@ -194,6 +198,19 @@ async def test_an_upstream_that_does_not_begin_to_answer_is_a_504(start: Start) 
     assert [(504, "upstream_timeout")] * 2 == [(response.status, response.code) for response in (read, write)]
     assert ["GET", "POST"] == [arrival.method for arrival in run.upstream.arrivals]
     await run.upstream.until(lambda: run.upstream.open == 0)
+
+
+async def test_a_replaced_upstream_still_keeps_time(upstream: Upstream) -> None:
+    """A request that waited for budget while a change of configuration closed its upstream keeps deadlines."""
+    leg = Leg(Settings(upstream.url, None, 5.0, 0.2, 60.0, 1, "relay"), None, names=Names())
+    (await leg.send(Outgoing("GET", "/threads", []))).close()
+    await leg.close()
+    upstream.reply = upstream.hang
+    async with asyncio.timeout(DEADLINE):
+        with pytest.raises(Refused) as refused:
+            await leg.send(Outgoing("GET", "/threads", []))
+
+    assert Code.UPSTREAM_TIMEOUT is refused.value.code
 
 
 async def test_a_dribbled_head_does_not_put_the_time_off(start: Start) -> None:
