@@ -38,8 +38,6 @@ _KEY_FAULTS: Final = {
 
 # Nobody was asked.
 _NOT_ASKED: Final = frozenset({Code.OVERLOADED, Code.CIRCUIT_OPEN})
-# The request did not leave, so it cost no budget.
-_NEVER_SENT: Final = _NOT_ASKED | {Code.UPSTREAM_UNREACHABLE}
 
 # By these statuses Productlane refuses the key itself, whatever the code.
 _REFUSED: Final = frozenset({401, 410})
@@ -84,7 +82,7 @@ class Forwarder:
             serving.keyring.used(chosen)
             timed = True
             try:
-                outgoing = Outgoing(target.method, target.below_base, fields, body, length, record.trace)
+                outgoing = Outgoing(target.method, target.below_base, fields, body, length, record.trace, lease.leaves)
                 incoming = await self._send(serving, outgoing, chosen, lease, record)
             except Refused as refused:
                 timed = refused.code not in _NOT_ASKED
@@ -131,9 +129,6 @@ class Forwarder:
         """The answer, once its head has come and its rate limits have been noted."""
         try:
             incoming = await serving.upstream.send(outgoing)
-        except Refused as refused:
-            (lease.unused if refused.code in _NEVER_SENT else lease.lost)()
-            raise
         except BaseException:
             lease.lost()
             raise

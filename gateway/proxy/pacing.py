@@ -22,14 +22,19 @@ _BREATH: Final = 1.0
 
 
 class Lease:
-    """Budget that one request holds. Exactly one of its methods is called, once."""
+    """Budget that one request holds. Exactly one of its methods but `leaves` is called, once."""
 
-    __slots__ = ("_lane", "_pool", "_tills")
+    __slots__ = ("_lane", "_left", "_pool", "_tills")
 
     def __init__(self, tills: "_Tills", pool: "_Pool", lane: Lane) -> None:
         self._tills = tills
         self._pool = pool
         self._lane = lane
+        self._left = False
+
+    def leaves(self) -> None:
+        """The request is about to be sent, for the first time or once more."""
+        self._left = True
 
     def answered(self, status: int, reading: Budget | None, headers: Mapping[str, str]) -> None:
         """The head of the answer has come. ``headers`` must be a mapping that does not mind the case of names."""
@@ -40,7 +45,10 @@ class Lease:
         self._pool.serve()
 
     def lost(self) -> None:
-        """The request was sent, perhaps in part, and no answer came."""
+        """No answer came. A request that was sent, perhaps in part, may have been counted upstream."""
+        if not self._left:
+            self.unused()
+            return
         self._pool.account.settle(self._lane, self._tills.clock())
         self._pool.serve()
 

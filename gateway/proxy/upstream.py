@@ -42,7 +42,7 @@ class Outgoing(NamedTuple):
     """A request for the upstream. ``target`` is below the base URL; fields are without Host and framing.
 
     ``body`` is bytes, or an iterator of bytes with ``length`` where it is known. With a ``trace``, each time that it is
-    sent is a span of its own, by whose ids the upstream can go on.
+    sent is a span of its own, by whose ids the upstream can go on. ``on_leave`` is called just before each time.
     """
 
     method: str
@@ -51,6 +51,7 @@ class Outgoing(NamedTuple):
     body: bytes | AsyncIterator[bytes] | None = None
     length: int | None = None
     trace: "Trace | None" = None
+    on_leave: Callable[[], None] = lambda: None
 
 
 # What goes wrong while connecting, and the error type of RFC 9209 section 2.3. The first row that fits wins.
@@ -262,6 +263,7 @@ class Upstream:
         connection.deadline = self._loop.time() + self._settings.response_timeout
         self._active.add(connection)
         self._sweep_later()
+        outgoing.on_leave()
         try:
             if body is None or isinstance(body, bytes):
                 answer = connection.begin(outgoing.method, head + body if body else head)

@@ -165,6 +165,24 @@ async def test_whoever_leaves_costs_nothing() -> None:
     assert served.cancelled()
 
 
+@pytest.mark.parametrize(("left", "rest"), [(False, 5), (True, 4)])
+async def test_a_request_costs_what_it_may_have_cost_upstream(left: bool, rest: int) -> None:
+    """What broke off before a byte of it was sent costs nothing; what may have arrived is taken to have."""
+    clock = Clock()
+    pacer = pacer_at(clock)
+    spend(pacer, left=5)
+    lease = pacer.take(CHOSEN, Lane.WRITE)
+    assert lease is not None
+    if left:
+        lease.leaves()
+    lease.lost()
+    taken = []
+    while (another := pacer.take(CHOSEN, Lane.WRITE)) is not None:
+        taken.append(another)
+
+    assert rest == len(taken)
+
+
 async def test_nobody_overtakes_those_who_wait() -> None:
     """A request that comes just as budget is there again does not take it from those who have waited."""
     clock = Clock()
@@ -322,6 +340,35 @@ async def test_a_caller_that_waits_holds_nothing(start: Start) -> None:
 
     assert 200 == read.status
     assert ["POST", "GET"] == [arrival.method for arrival in run.upstream.arrivals]
+
+
+async def test_what_never_left_costs_no_budget(start: Start) -> None:
+    """Callers that hang up while all connections to Productlane are in use have spent nothing of their key."""
+    run = await start(pacing={"max_wait": "0s"}, upstream={"max_connections": 1})
+    run.upstream.reply = limited(3, 30)
+    await write(run)
+    release = asyncio.Event()
+
+    async def hold(_arrival: Arrival, writer: asyncio.StreamWriter) -> None:
+        await release.wait()
+        writer.write(answer())
+
+    async def in_hand(count: int) -> bool:
+        return count == int(await run.metric("in_flight_requests"))
+
+    run.upstream.reply = hold
+    holding = asyncio.create_task(write(run))
+    await run.upstream.until(lambda: len(run.upstream.arrivals) == 2)
+    leavers = [await run.connect() for _ in range(2)]
+    for leaver in leavers:
+        await leaver.send(head("POST", "/api/v2/threads", "Content-Length: 2") + b"{}")
+    await eventually(lambda: in_hand(3))
+    for leaver in leavers:
+        await leaver.close()
+    await eventually(lambda: in_hand(1))
+    release.set()
+
+    assert [200, 200] == [(await holding).status, (await write(run)).status]
 
 
 async def test_a_body_that_is_too_large_does_not_wait(start: Start) -> None:
