@@ -80,7 +80,7 @@ class Connection(asyncio.Protocol):
         self._interim, self._chunked = 0, None
         self._head = self._loop.create_future()
         if self._lost is not None:
-            self._head.set_exception(self._lost)
+            self._fail(self._lost)
         elif self.transport is not None:
             self.transport.write(head)
         return self._head
@@ -257,6 +257,7 @@ class Connection(asyncio.Protocol):
             self._lost = lost
         if self._head is not None and not self._head.done():
             self._head.set_exception(self._lost)
+            self._head.exception()  # seen, or the loop would report it where whoever waited is being cancelled
         self._wake()
         self.resume_writing()
 

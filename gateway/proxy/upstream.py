@@ -292,8 +292,7 @@ class Upstream:
             if not pump.done():
                 pump.cancel()
             await asyncio.gather(pump, return_exceptions=True)
-            if not answer.cancel() and not answer.cancelled():
-                answer.exception()  # Seen, so that the loop does not report it as lost.
+            answer.cancel()
             if not connection.complete:
                 # The pump may have taken the deadline away after the answer had begun.
                 connection.deadline = min(connection.deadline, self._loop.time() + self._settings.idle_timeout)

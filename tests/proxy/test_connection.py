@@ -1,6 +1,7 @@
 """`gateway.proxy.connection`: one exchange at a time, and nothing of one that could be taken for the next."""
 
 import asyncio
+import gc
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 import trustme
 
 from gateway.config.snapshot import Upstream as Settings
-from gateway.proxy.connection import Lost
+from gateway.proxy.connection import Connection, Lost
 from gateway.proxy.names import Names
 from gateway.proxy.upstream import Outgoing
 from gateway.proxy.upstream import Upstream as Leg
@@ -186,6 +187,27 @@ async def test_a_stall_after_an_early_answer_is_given_up_too(start: Start) -> No
 
     with pytest.raises(Cut):
         await caller.response()
+
+
+async def test_a_failure_that_nobody_waits_for_any_more_is_no_error_of_the_program(upstream: Upstream) -> None:
+    """A caller that leaves at the moment at which the upstream breaks off puts no error into the log."""
+    told: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, context: told.append(context))
+    upstream.reply = lambda _arrival, writer: writer.transport.abort()
+
+    async def fails() -> bool:
+        host, port = upstream.url.removeprefix("http://").partition("/")[0].split(":")
+        _, connection = await loop.create_connection(lambda: Connection(loop), host, int(port))
+        left = connection.begin("GET", b"GET /api/v2/threads HTTP/1.1\r\nHost: a\r\n\r\n")
+        await upstream.until(lambda: connection.transport is None)
+        return left.done()
+
+    failed = await asyncio.create_task(fails())
+    gc.collect()
+
+    assert failed
+    assert [] == told
 
 
 @pytest.mark.parametrize("giving_up", ["stalled", "closed"])
