@@ -22,7 +22,7 @@ class Caps:
 
     A shared count that fails, or says nothing for ``patience``, is left alone for ``rest``; the count of this process,
     which is always kept, decides meanwhile. ``on_fault`` is told the error's type. Times are seconds, ``clock`` is
-    monotonic and ``wall`` Unix time; ``window`` is the length of what is called a minute.
+    monotonic; ``window`` is the length of what is called a minute.
     """
 
     def __init__(
@@ -33,7 +33,6 @@ class Caps:
         patience: float = 0.05,
         rest: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
-        wall: Callable[[], float] = time.time,
         on_fault: Callable[[str], None] = lambda _error: None,
     ) -> None:
         self._redis: Final = store if isinstance(store, Redis) else None
@@ -41,7 +40,6 @@ class Caps:
         self._patience: Final = patience
         self._rest: Final = rest
         self._clock: Final = clock
-        self._wall: Final = wall
         self._on_fault: Final = on_fault
         self._here: Windows | None = None
         self._shared: Windows | None = None
@@ -90,7 +88,7 @@ class Caps:
 
         if self._redis is not None:
             self._shared = Windows.shared(self._redis, self._patience)
-        self._here = Windows.here(self._wall)
+        self._here = Windows.here(self._clock)
         return self._here
 
     async def _ask(self, caller: str, kind: str, most: int) -> float | None:

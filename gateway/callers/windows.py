@@ -20,14 +20,14 @@ _SWEEP: Final = 4096
 
 
 class Memory(Storage, MovingWindowSupport):
-    """The moments of the last requests, by key. ``clock`` is Unix time in seconds.
+    """The moments of the last requests, by key. ``clock`` counts seconds.
 
     The library's own storage in memory starts a task for each request that goes over the keys of all callers.
     """
 
     STORAGE_SCHEME = None
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__()
         self._clock: Final = clock
         self._moments: Final[dict[str, tuple[deque[float], int]]] = {}
@@ -87,7 +87,7 @@ class Memory(Storage, MovingWindowSupport):
 
 
 class Windows:
-    """Counts over moving windows of some seconds. ``clock`` is Unix time; the shared one goes by this host's."""
+    """Counts over moving windows of some seconds. ``clock`` is the storage's: in Redis, the Unix time of this host."""
 
     def __init__(
         self,
@@ -100,8 +100,8 @@ class Windows:
         self._limiter: Final = MovingWindowRateLimiter(storage)
 
     @classmethod
-    def here(cls, clock: Callable[[], float] = time.time) -> "Windows":
-        """Those of this process."""
+    def here(cls, clock: Callable[[], float]) -> "Windows":
+        """Those of this process; ``clock`` had better be one that is never set."""
         return cls(Memory(clock), clock)
 
     @classmethod

@@ -58,9 +58,12 @@ async def allowed(caps: Caps, policy: Policy, lane: Lane, tries: int) -> int:
 
 
 async def test_a_cap_is_over_any_minute() -> None:
-    """No sixty seconds hold more than the cap, wherever they begin, and room comes back request by request."""
+    """No sixty seconds hold more than the cap, wherever they begin, and room comes back request by request.
+
+    They are counted by the monotonic clock: one that is set back would lock a caller out for as long.
+    """
     clock = Clock()
-    async with counting(wall=clock) as caps:
+    async with counting(clock=clock) as caps:
         granted = []
         for now in (0.0, 50.0, 55.0, 59.9, 60.1, 60.2, 110.1):
             clock.now = 1_800_000_000.0 + now
@@ -72,7 +75,7 @@ async def test_a_cap_is_over_any_minute() -> None:
 async def test_a_refusal_says_exactly_when_to_come_back() -> None:
     """Retry-After is the whole second from which on there is room, and the note names the limit of the policy."""
     clock = Clock()
-    async with counting(wall=clock) as caps:
+    async with counting(clock=clock) as caps:
         await allowed(caps, APP, Lane.WRITE, 2)
         clock.now += 12.3
         with pytest.raises(Refused) as caught:
@@ -90,7 +93,7 @@ async def test_a_refusal_says_exactly_when_to_come_back() -> None:
 
 async def test_lanes_and_callers_are_counted_apart() -> None:
     """Writes do not use up reads, uploads are writes, and one caller's requests are not another's."""
-    async with counting(wall=Clock()) as caps:
+    async with counting(clock=Clock()) as caps:
         reads = await allowed(caps, APP, Lane.READ, 5)
         uploads = await allowed(caps, APP, Lane.UPLOAD, 1)
         writes = await allowed(caps, APP, Lane.WRITE, 5)
@@ -103,7 +106,7 @@ async def test_lanes_and_callers_are_counted_apart() -> None:
 async def test_callers_that_are_silent_are_forgotten() -> None:
     """Memory is for those who sent something in the last minute, however many have come and gone."""
     clock = Clock()
-    async with counting(wall=clock) as caps:
+    async with counting(clock=clock) as caps:
         for number in range(3000):
             await caps.spend(Policy(f"c{number}", reads=1), Lane.READ)
         clock.now += 61
