@@ -383,7 +383,7 @@ class Running:
         """The log lines of an event with these fields, once there are at least so many."""
         async with asyncio.timeout(DEADLINE):
             while True:
-                text = await asyncio.to_thread(self.log_file.read_text)
+                text = (await asyncio.to_thread(self.log_file.read_text)).rpartition("\n")[0]  # whole lines
                 lines = [json.loads(line) for line in text.splitlines() if f'"event":"{event}"' in line]
                 found = [line for line in lines if fields.items() <= line.items()]
                 if len(found) >= count:
@@ -394,7 +394,7 @@ class Running:
         """The log lines of requests, once there are at least so many."""
         async with asyncio.timeout(DEADLINE):
             while True:
-                text = await asyncio.to_thread(self.log_file.read_text)
+                text = (await asyncio.to_thread(self.log_file.read_text)).rpartition("\n")[0]  # whole lines
                 found = [json.loads(line) for line in text.splitlines() if '"endpoint"' in line]
                 if len(found) >= count:
                     return found

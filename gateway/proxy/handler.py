@@ -103,15 +103,17 @@ class Handler:
             reply.begin(request)
             await reply.write_eof()
         except ConnectionError as gone:
+            # Not raised: to aiohttp it would be a fault, to be answered, counted and logged once more.
             record.note = str(gone)
-            raise
+            if reply is not None:
+                reply.abort()
         finally:
             self._in_hand.discard(task)
             self._metrics.in_flight -= 1
             record.bytes_out = reply.bytes_out if reply is not None else record.bytes_out
             record.duration_ms = (time.perf_counter() - started) * 1000
             self._tell(record)
-        return reply
+        return _to_nobody() if reply is None else reply
 
     async def _reply(self, request: web.BaseRequest, record: Record) -> Reply:
         """The answer, whatever happens but that the caller leaves or a half-sent answer is cut."""
@@ -250,6 +252,13 @@ def _refusal(refused: Refused, record: Record) -> Reply:
     ]
     body = json.dumps(envelope(refused, record.request_id), ensure_ascii=False, separators=(",", ":")).encode()
     return Reply(refused.status, fields, body=body, close=refused.reason in _LAST)
+
+
+def _to_nobody() -> Reply:
+    """The end of a connection whose caller has left: nothing is sent."""
+    reply = Reply(500, ())
+    reply.abort()
+    return reply
 
 
 def _cut_by_drain() -> Refused:

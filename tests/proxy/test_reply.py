@@ -191,8 +191,11 @@ async def test_a_caller_that_takes_nothing_is_given_up(start: Start, size: int) 
 
     await eventually(told)
     await run.upstream.until(lambda: run.upstream.open <= 1)
+    statuses = {line["status"] for line in await run.lines()}
 
     assert 0 == await run.metric("in_flight_requests")
+    assert {200} == statuses  # No fault of the gateway's is told beside it.
+    assert 0 == await run.metric("requests_total", source="gateway")
 
 
 async def test_an_answer_begins_before_it_is_whole(run: Running) -> None:
