@@ -289,10 +289,8 @@ class Upstream:
                 await pump  # Raises what the body raised; else the answer is all that is missing.
             return await answer
         finally:
-            if not pump.done():
-                pump.cancel()
+            pump.cancel()
             await asyncio.gather(pump, return_exceptions=True)
-            answer.cancel()
             if not connection.complete:
                 # The pump may have taken the deadline away after the answer had begun.
                 connection.deadline = min(connection.deadline, self._loop.time() + self._settings.idle_timeout)
