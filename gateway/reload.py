@@ -118,8 +118,8 @@ class Reloads:
     """Watches what a configuration is made of, and has each good change adopted.
 
     ``running`` gives what is served now. ``begin`` numbers a load before it begins. ``adopt`` is given what was loaded,
-    the paths that changed, and that number. ``seen`` are the contents from before the first load; ``facts`` is what is
-    to be told of the last one. ``clock`` is Unix time in seconds.
+    the paths that changed since it was last done, and that number. ``seen`` are the contents from before the first
+    load; ``facts`` is what is to be told of the last one. ``clock`` is Unix time in seconds.
     """
 
     def __init__(
@@ -145,6 +145,7 @@ class Reloads:
         self._metrics: Final = metrics
         self._clock: Final = clock
         self._loading: Final = asyncio.Lock()
+        self._unadopted: set[Path] = set()
         self.watcher: Final = Watcher(
             origin.paths,
             self._changed,
@@ -171,9 +172,11 @@ class Reloads:
         """Load everything and have it adopted; where it cannot be, tell why, and what is served stays."""
         async with self._loading:
             began, number = time.perf_counter(), self._begin()
+            # What changed beside a mistake, a certificate say, is still to be taken up once that is mended.
+            self._unadopted |= {*changed}
             try:
                 loaded = await asyncio.to_thread(load_after, self._running(), self._origin, self._today())
-                await self._adopt(loaded, changed, number)
+                await self._adopt(loaded, self._unadopted, number)
             except ConfigError as error:
                 self._failed([str(problem) for problem in error.problems])
             except Exception as failure:  # noqa: BLE001 - a fault of our own, told here; the watch has to go on
@@ -181,6 +184,7 @@ class Reloads:
                 place = f"{Path(frame.filename).name}:{frame.lineno}"
                 self._failed([f"the gateway failed to load it: {type(failure).__name__} at {place}"])
             else:
+                self._unadopted = set()
                 self._succeeded(loaded, time.perf_counter() - began)
 
     def _failed(self, problems: list[str]) -> None:

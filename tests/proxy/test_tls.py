@@ -16,7 +16,7 @@ from gateway.config.snapshot import Tls
 from gateway.config.tls import BadTls
 from gateway.proxy.tls import ListenerTls
 from tests.callers.certs import ID, Authority, Identity
-from tests.kit import Caller, Response, Running, Upstream, head, policy
+from tests.kit import TOKEN, Caller, Response, Running, Upstream, head, policy
 
 DOMAIN: Final = {"trusted_spiffe_domain": "cluster.local"}
 
@@ -234,6 +234,20 @@ async def test_new_files_are_used_by_new_connections(start: Callable[..., Any], 
     assert await refused(run, house.client(identity))
     await kept.send(head(token=None))
     assert 200 == (await kept.response()).status
+
+
+async def test_a_renewal_beside_a_broken_change_is_not_lost(start: Callable[..., Any], house: House) -> None:
+    """A certificate that was renewed while some policy was broken is served as soon as that policy is mended."""
+    run = await start(live=True, tls={name: house.tls[name] for name in ("certificate", "private_key")})
+    file = run.folder / "policies" / "0.yaml"
+    good = file.read_text()
+    file.write_text("caller: [\n")
+    house.renew(trustme.CA())
+    await run.events("reload", outcome="failure")
+    file.write_text(good)
+    await run.events("reload", outcome="success")
+
+    assert 200 == (await ask(run, house.client(), TOKEN)).status
 
 
 async def test_no_session_is_resumed_with_a_certificate(start: Callable[..., Any], house: House) -> None:
