@@ -105,6 +105,26 @@ async def test_a_broken_change_keeps_the_last_good(start: Start, name: str) -> N
     )
 
 
+@pytest.mark.parametrize("way", ["a link to itself", "a name that no file can have"])
+async def test_a_path_that_leads_nowhere_does_not_end_the_watch(start: Start, way: str) -> None:
+    """However wrong a path is for a while, what is put right is noticed and served."""
+    run = await start(live=True)
+    file = run.folder / "gateway.yaml"
+    good = file.read_text()
+    if way == "a link to itself":
+        file.with_name(".link").symlink_to("gateway.yaml")
+        file.with_name(".link").replace(file)
+    else:
+        put(file, good + f"catalog: [{'x' * 300}]\n")
+    await run.events("reload", outcome="failure")
+    put(file, good)
+    await run.events("reload", outcome="success")
+    put_policy(run, scopes=["contacts:read"])
+    await run.events("policy_change", outcome="changed")
+
+    assert 403 == (await run.ask()).status
+
+
 async def test_every_problem_is_told_once(start: Start) -> None:
     """While a change stays broken, what was told is not told again; what is new is."""
     run = await start(live=True)

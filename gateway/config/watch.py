@@ -210,8 +210,9 @@ class Folders:
 
     def __init__(self, paths: Iterable[Path], wanted: Callable[[str], bool] = visible) -> None:
         self._wanted: Final = wanted
-        self._paths: Final = {place for path in paths for place in (path.absolute(), path.resolve())}
-        self._inside: Final = {path for path in self._paths if path.is_dir()}
+        # Not `Path.resolve` and `Path.is_dir`, which raise at links in a circle and where a folder may not be read.
+        self._paths: Final = {place for path in paths for place in (path.absolute(), Path(os.path.realpath(path)))}
+        self._inside: Final = {path for path in self._paths if os.path.isdir(path)}  # noqa: PTH112
         roots = {path.parent for path in self._paths} | self._inside
         self._known: Final = {root: facts for root in roots if (facts := _identity(root)) is not None}
 
