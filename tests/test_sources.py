@@ -178,6 +178,24 @@ async def test_a_file_that_goes_away(identities: Identities, file: Path) -> None
         assert [("1", "aaaa", "active")] == gone
 
 
+async def test_a_disk_that_fails_leaves_memory_alone(identities: Identities, tmp_path: Path) -> None:
+    """A file that opens and cannot be read is told like one that is broken, and followed again once it can be."""
+    link = tmp_path / "link"
+    link.symlink_to("/proc/self")
+    file = link / "mem"  # of a process itself; nothing is mapped where it begins, so reading it is EIO
+    async with watched(identities, (file, A)) as it:
+        await it.sources.read()
+        failing = it.states, it.faults
+        (tmp_path / "new").mkdir()
+        put(tmp_path / "new" / "mem", B.reveal())
+        (tmp_path / ".link").symlink_to("new")
+        (tmp_path / ".link").replace(link)
+        await it.sources.watcher.look()
+        await it.shows(("1", "bbbb", "active"), ("replaced", "aaaa", "standby"))
+
+    assert ([("1", "aaaa", "active")], [f"the file {file} cannot be read: Input/output error"]) == failing
+
+
 async def test_the_next_file_may_come_later(identities: Identities, file: Path, tmp_path: Path) -> None:
     """A place whose file is not there yet is missing, and stands by as soon as it comes."""
     async with watched(identities, (file, A), (tmp_path / "next", None)) as it:

@@ -71,6 +71,8 @@ def _read_file(path: Path) -> str:
             raise BadSecret("is not a file")
         _check_place(path, facts)
         data = os.read(descriptor, _LONGEST)
+    except OSError as error:
+        raise BadSecret(f"cannot be read: {error.strerror}") from None
     finally:
         os.close(descriptor)
     text = data.decode("latin-1")
