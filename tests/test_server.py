@@ -1,6 +1,7 @@
 """`gateway.server`: start, readiness, signals and the end of a process."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -14,7 +15,7 @@ import aiohttp.http_parser
 import pytest
 
 from gateway.server import CannotStart, check_runtime, serve
-from tests.kit import DEADLINE, Running, Upstream, eventually, head, running
+from tests.kit import DEADLINE, Running, Upstream, answer, eventually, head, running
 
 Start = Callable[..., Any]
 
@@ -43,6 +44,22 @@ async def test_keys_are_looked_up_at_the_start(start: Start) -> None:
 
     assert 1 == len(run.upstream.lookups)
     assert 1 == await run.metric("identity_lookups_total", key="main", result="hit")
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [{"workspace_id": "\ud800"}, {"api_key_id": "\udfff"}, {"scopes": ["\ud800:read"]}],
+    ids=["id", "key", "scope"],
+)
+async def test_no_answer_of_me_blinds_who_watches(start: Start, upstream: Upstream, strange: dict[str, Any]) -> None:
+    """A `/me` that names a thing by half a character, which no text can carry, is no identity; all else is told."""
+    upstream.me = answer(200, json.dumps({"workspace_id": "w", "api_key_id": "k", "scopes": [], **strange}).encode())
+    run = await start()
+    served = await run.ask()
+    told = [(await run.admin(path)).status for path in ("/metrics", "/status", "/status.json")]
+
+    assert (200, [200, 200, 200]) == (served.status, told)
+    assert "the answer is not an identity" == (await run.events("identity_unknown"))[0]["reason"]
 
 
 @pytest.mark.parametrize("listener", ["listen", "admin"])

@@ -38,6 +38,11 @@ class Identity:
         workspace, api_key_id = fields.get("workspace_id"), fields.get("api_key_id")
         if not isinstance(workspace, str) or not isinstance(api_key_id, str):
             raise NotAnIdentity("no workspace_id or api_key_id")
+        try:
+            "".join((workspace, api_key_id, *scopes)).encode()
+        except UnicodeEncodeError as error:
+            # JSON can name half a character (RFC 8259 section 8.2), which neither a metric nor a status can tell.
+            raise NotAnIdentity("a name that is not text") from error
         return cls(workspace, api_key_id, frozenset(scopes), fields)
 
     def as_seen_by(self, policy: Policy) -> dict[str, Any]:
