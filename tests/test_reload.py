@@ -1,6 +1,7 @@
 """`gateway.reload`: a change of the files is served whole or not at all, and no request is lost or split by it."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -123,6 +124,20 @@ async def test_a_path_that_leads_nowhere_does_not_end_the_watch(start: Start, wa
     await run.events("policy_change", outcome="changed")
 
     assert 403 == (await run.ask()).status
+
+
+async def test_a_name_that_is_no_text_is_told_legibly(start: Start) -> None:
+    """A file whose name is not UTF-8, or would begin another line, is a problem like any other in log and status."""
+    run = await start(live=True)
+    os.close(os.open(os.fsencode(run.folder / "policies") + b"/\xff\n.yml", os.O_CREAT))
+    (failure,) = await run.events("reload", outcome="failure")
+    page, status = await run.admin("/status"), await run.admin("/status.json")
+
+    assert [f"{run.folder}/policies/??.yml: would not be read as a policy; name it *.yaml or move it away"] == [
+        *failure["problems"]
+    ]
+    assert (200, 200) == (page.status, status.status)
+    assert failure["problems"] == status.json["reload"]["problems"]
 
 
 async def test_every_problem_is_told_once(start: Start) -> None:

@@ -19,7 +19,8 @@ _LONGEST: Final = 60
 class Problem:
     """One thing to put right. ``line`` counts from 1, or is 0 where there is none; ``where`` is as ``routes[0].path``.
 
-    No part of it holds a secret: what looks like one, be it a name or a path, is cut to its prefix.
+    No part of it holds a secret: what looks like one, be it a name or a path, is cut to its prefix. Each is printable,
+    and so is one line, whatever the name of a file is.
     """
 
     file: str
@@ -29,7 +30,7 @@ class Problem:
 
     def __post_init__(self) -> None:
         for name in ("file", "where", "message"):
-            object.__setattr__(self, name, _SECRET.sub(r"\1…", getattr(self, name)))
+            object.__setattr__(self, name, _printable(_SECRET.sub(r"\1…", getattr(self, name))))
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
@@ -57,9 +58,12 @@ def dotted(path: Steps) -> str:
 
 def legible(text: str) -> str:
     """Text from a file as a message may show it: printable, at most 60 characters, keys of Productlane cut short."""
-    text = _SECRET.sub(r"\1…", text)
-    text = "".join(c if c.isprintable() else "?" for c in text)
+    text = _printable(_SECRET.sub(r"\1…", text))
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 def shown(text: str) -> str:
