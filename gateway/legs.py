@@ -104,7 +104,9 @@ class Legs:
             identities = self._identities(snapshot, tls)
         if snapshot.callers.issuer != before.snapshot.callers.issuer:
             if accounts is not None:
-                self._leave(_later(accounts.close, _GRACE))
+                from gateway.callers.issuer import TIMEOUT
+
+                self._leave(_later(accounts.close, TIMEOUT + _GRACE))
             accounts = self._accounts(snapshot)
         keyring = Keyring(
             snapshot.keys,

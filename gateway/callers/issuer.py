@@ -18,7 +18,7 @@ from gateway.config.snapshot import Issuer
 from gateway.config.tls import issuer_context
 
 # For both documents together. Callers whose key is unknown wait for it.
-_TIMEOUT: Final = 5.0
+TIMEOUT: Final = 5.0
 _WELL_KNOWN: Final = "/.well-known/openid-configuration"
 # RFC 6750 section 2.1: what may stand after "Bearer ".
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
@@ -68,11 +68,11 @@ async def _discover(issuer: Issuer, resolver: AbstractResolver | None) -> bytes:
         connector=aiohttp.TCPConnector(ssl=context, force_close=True, resolver=resolver, use_dns_cache=False),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers=headers,
-        timeout=aiohttp.ClientTimeout(total=_TIMEOUT),
+        timeout=aiohttp.ClientTimeout(total=TIMEOUT),
         auto_decompress=False,
         trust_env=False,
     ) as session:
-        async with asyncio.timeout(_TIMEOUT):
+        async with asyncio.timeout(TIMEOUT):
             document = _document(await _get(session, issuer.issuer.rstrip("/") + _WELL_KNOWN))
             if document.get("issuer") != issuer.issuer:
                 raise NoKeys("the issuer calls itself otherwise than `callers.kubernetes.issuer` does")

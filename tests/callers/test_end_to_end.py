@@ -80,6 +80,25 @@ async def test_an_issuer_that_is_down_fails_nobody_it_has_vouched_for(run: Runni
     await eventually(lambda: logged(run, '"event":"issuer_fault","reason":"the issuer answers with status 500"'))
 
 
+async def test_a_reload_ends_no_request_that_waits_for_keys(
+    start: Callable[..., Any], issuer: LocalIssuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that waits for a slow issuer is answered, although another issuer is configured meanwhile."""
+    monkeypatch.setattr("gateway.legs._GRACE", 0.05)
+    issuer.gate = asyncio.Event()
+    kubernetes = {"issuer": issuer.url, "audience": AUDIENCE, "ca": str(issuer.ca)}
+    run = await start(live=True, callers={"kubernetes": kubernetes}, policies=[kubernetes_policy()], clock=lambda: NOW)
+    under_way = asyncio.create_task(run.ask(token=issuer.signers[0].sign(claims_of(issuer.url))))
+    await eventually(lambda: asyncio.sleep(0, run.gateway._metrics.in_flight))
+    file = run.folder / "gateway.yaml"
+    file.write_text(file.read_text().replace(AUDIENCE, "another"))
+    await run.events("reload", outcome="success")
+    await asyncio.wait({under_way}, timeout=0.5)
+    issuer.gate.set()
+
+    assert 200 == (await under_way).status
+
+
 async def test_a_gateway_starts_without_its_issuer(start: Callable[..., Any]) -> None:
     """An issuer that cannot be reached keeps neither the gateway from starting nor other callers from being served."""
     kubernetes = {"issuer": "https://127.0.0.1:1", "audience": AUDIENCE}

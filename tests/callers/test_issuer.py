@@ -166,7 +166,7 @@ async def test_a_ca_that_is_not_there_is_told(issuer: LocalIssuer, tmp_path: Pat
 
 async def test_an_issuer_that_is_silent_is_given_up(issuer: LocalIssuer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Callers whose key is unknown do not wait for ever."""
-    monkeypatch.setattr("gateway.callers.issuer._TIMEOUT", 0.05)
+    monkeypatch.setattr("gateway.callers.issuer.TIMEOUT", 0.05)
     issuer.gate = asyncio.Event()
 
     assert "the issuer cannot be asked: no answer in time" == await why_not(settings(issuer))
