@@ -232,6 +232,24 @@ def test_a_misspelt_variable_is_a_problem(folder: Path) -> None:
     load(folder / "gateway.yaml", environ=environ)
 
 
+@pytest.mark.parametrize("rest", ["CATALOG", "KEYS_MAIN_SECRETS", "REDIS_URL", "STORE_PATH"])
+def test_a_variable_of_a_section_that_sets_nothing_is_a_problem(folder: Path, rest: str) -> None:
+    """A variable that begins as a section does was meant for it, however far its end is from any setting."""
+    (folder / "gateway.yaml").write_text(SMALLEST)
+    name = f"PRODUCTLANE_GATEWAY_{rest}"
+    problems = problems_of(folder / "gateway.yaml", environ={**ENVIRON, name: "x"})
+
+    assert [f"environment: {name}: sets nothing; no single setting is called so"] == problems
+
+
+def test_a_variable_that_holds_a_secret_may_be_called_as_its_owner_likes(folder: Path) -> None:
+    """A variable that the file names as a source sets nothing and is used, though it is nearly called as a setting."""
+    text = SMALLEST.replace("env:SUPPORT", "env:PRODUCTLANE_GATEWAY_UPSTREAM_KEY")
+    snapshot = loaded(folder, text, {"PRODUCTLANE_GATEWAY_UPSTREAM_KEY": SUPPORT})
+
+    assert Secret(SUPPORT) == snapshot.keys["support"].slots[0].secret
+
+
 def test_the_file_can_be_named_by_a_variable(folder: Path) -> None:
     """``PRODUCTLANE_GATEWAY_CONFIG`` is used where no path is given."""
     (folder / "gateway.yaml").write_text(SMALLEST)

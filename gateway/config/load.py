@@ -29,7 +29,6 @@ def load(
     Raises `ConfigError` with every problem there is.
     """
     problems: list[Problem] = []
-    settings.check_variables(environ, problems)
     if path is None and environ.get(settings.CONFIG):
         path = Path(environ[settings.CONFIG])
     if path is not None:
@@ -37,6 +36,7 @@ def load(
     elif settings.KEY in environ or settings.SCOPES in environ:
         snapshot = _from_environment(environ, flags or {}, problems, offline)
     else:
+        settings.check_variables(environ, None, problems)
         raise ConfigError([*problems, Problem(settings.ENVIRONMENT, 0, "", settings.NOTHING)])
     if problems or snapshot is None:
         raise ConfigError(_in_order(problems))
@@ -63,11 +63,13 @@ def _from_file(
     document = settings.overlaid(open_document(path, problems), environ, flags)
     if document.root is None:
         return None
+    settings.check_variables(environ, document.root, problems)
     return Assembly(document, path.parent, environ, offline=offline, kept=kept).snapshot(None)
 
 
 def _from_environment(
     environ: Mapping[str, str], flags: Mapping[str, str], problems: list[Problem], offline: bool
 ) -> Snapshot:
+    settings.check_variables(environ, None, problems)
     document, policy = settings.sidecar(environ, problems)
     return Assembly(settings.overlaid(document, environ, flags), Path(), environ, offline=offline).snapshot(policy)

@@ -74,20 +74,37 @@ def _with(node: Node, path: Steps, value: Node) -> Node:
     return Table({**node.entries, name: (line, _with(child, path[1:], value))}, node.line)
 
 
-def check_variables(environ: Mapping[str, str], problems: list[Problem]) -> None:
+def check_variables(environ: Mapping[str, str], root: Node | None, problems: list[Problem]) -> None:
     """Report variables that look like a misspelt setting, which would otherwise be passed over in silence.
 
-    Only near ones: the kubelet sets variables such as ``PRODUCTLANE_GATEWAY_SERVICE_HOST`` for a Service of that name,
-    and a secret's variable may be called as its owner likes.
+    Those are near ones, and whatever begins as a section does. Others are left alone: the kubelet sets variables such
+    as ``PRODUCTLANE_GATEWAY_SERVICE_HOST`` for a Service of that name. Nor is one misspelt that ``root``, the document,
+    names as a source: a secret's variable may be called as its owner likes.
     """
     known = {name.removeprefix(PREFIX) for name in variables()} | {CONFIG.removeprefix(PREFIX)}
+    sections = tuple(f"{name.upper()}_" for name in record_of(gateway_file.Gateway).fields)
+    sources = set(_texts(root))
     for name in environ:
         rest = name.removeprefix(PREFIX)
-        if rest == name or rest in known or _KUBELET.fullmatch(rest):
+        if rest == name or rest in known or _KUBELET.fullmatch(rest) or f"env:{name}" in sources:
             continue
         if near := did_you_mean(rest, known, 0.75):
             near = near.replace('"', f'"{PREFIX}', 1)
             problems.append(Problem(ENVIRONMENT, 0, name, f"sets nothing{near}"))
+        elif f"{rest}_".startswith(sections):
+            problems.append(Problem(ENVIRONMENT, 0, name, "sets nothing; no single setting is called so"))
+
+
+def _texts(node: Node | None) -> Iterator[str]:
+    match node:
+        case Scalar():
+            yield node.text
+        case Items():
+            for item in node.items:
+                yield from _texts(item)
+        case Table():
+            for _, child in node.entries.values():
+                yield from _texts(child)
 
 
 def sidecar(environ: Mapping[str, str], problems: list[Problem]) -> tuple[Document, Document]:
