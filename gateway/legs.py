@@ -114,6 +114,7 @@ class Legs:
             needs=needs,
             after=before.keyring,
             number=number,
+            elsewhere=snapshot.upstream.url != before.snapshot.upstream.url,
             prefetch=snapshot.identity.prefetch,
         )
         self._serving = Serving(snapshot, keyring, upstream, accounts)

@@ -11,10 +11,11 @@ import pytest
 import yaml
 
 from gateway.server import serve
-from tests.kit import ALL_SCOPES, DEADLINE, KEY, OTHER_KEY, TOKEN, Running, config, head, policy
+from tests.kit import ALL_SCOPES, DEADLINE, KEY, OTHER_KEY, TOKEN, Running, Upstream, config, head, policy
 
 Start = Callable[..., Any]
 OTHER_TOKEN = "plgw_token-of-other-0123456789"
+SECOND = {"main": {"secrets": ["env:SECOND_KEY"]}}
 
 
 def put(path: Path, text: str) -> None:
@@ -216,6 +217,25 @@ async def test_another_upstream_and_key_are_taken_up(start: Start) -> None:
 
     assert (b"old", b"new") == ((await under_way).body, new.body)
     assert [KEY, OTHER_KEY] == [arrival.bearer for arrival in run.upstream.arrivals]
+
+
+async def test_another_productlane_has_keys_of_another_workspace(start: Start) -> None:
+    """Moved to another upstream, a key is what that one says of it, and no secret of before is sent there."""
+    run = await start(live=True, identity={"prefetch": True})
+    await run.ask()
+    elsewhere = Upstream()
+    await elsewhere.start()
+    elsewhere.workspace, elsewhere.scopes = "wks_2", {OTHER_KEY: ALL_SCOPES}
+    try:
+        put(run.folder / "gateway.yaml", yaml.safe_dump(config(elsewhere.url, keys=SECOND)))
+        await run.events("reload", outcome="success")
+        served = await run.ask()
+        (slot,) = (await run.admin("/status.json")).json["keys"][0]["slots"]
+    finally:
+        await elsewhere.stop()
+
+    assert (200, "active", "wks_2") == (served.status, slot["state"], slot["workspace"])
+    assert {OTHER_KEY} == {arrival.bearer for arrival in (*elsewhere.lookups, *elsewhere.arrivals)}
 
 
 async def test_what_is_known_of_keys_survives(start: Start) -> None:

@@ -49,12 +49,22 @@ class Read:
 
 
 def begin(
-    reads: Iterable[Read], *, pin: str | None, needed: frozenset[frozenset[str]], now: float, eager: bool
+    reads: Iterable[Read],
+    *,
+    pin: str | None,
+    needed: frozenset[frozenset[str]],
+    now: float,
+    eager: bool,
+    epoch: int = 0,
 ) -> Rotation:
-    """A key as it was first read. Where ``eager``, every value is due to be asked about; else when one is wanted."""
+    """A key as it was first read. Where ``eager``, every value is due to be asked about; else when one is wanted.
+
+    Answers from before ``epoch`` do not count.
+    """
     places = tuple(Place(read.slot, read.source, read.secret, now, read.fault, read.number) for read in reads)
-    known = {place.secret: Dossier(due=now if eager else inf) for place in places if place.secret is not None}
-    return _settled(Rotation(pin, needed, places, known=known))
+    due = now if eager else inf
+    known = {place.secret: Dossier(epoch=epoch, due=due) for place in places if place.secret is not None}
+    return _settled(Rotation(pin, needed, places, known=known, epoch=epoch))
 
 
 def arrange(

@@ -92,8 +92,11 @@ class Keeper:
         self._readings += 1
         return self._readings
 
-    def hold(self, keys: Mapping[str, Key], needs: Needs, number: int) -> dict[str, Held]:
-        """The cells for the keys of a configuration that was read under this number; those held before go on."""
+    def hold(self, keys: Mapping[str, Key], needs: Needs, number: int, *, elsewhere: bool = False) -> dict[str, Held]:
+        """The cells for the keys of a configuration that was read under this number; those held before go on.
+
+        Where ``elsewhere``, it is of another upstream, and what the one before said of a value is of no account.
+        """
         now = self._clock()
         self._needed = {name: frozenset(scopes for names, scopes in needs if name in names) for name in keys}
         held = {}
@@ -104,6 +107,9 @@ class Keeper:
             if cell is None:
                 rotation = begin(reads, pin=pin, needed=needed, now=now, eager=self.prefetch)
                 cell = Held(name, rotation, self._on_change)
+            elif elsewhere:
+                epoch = cell.rotation.epoch + 1
+                cell.become(begin(reads, pin=pin, needed=needed, now=now, eager=self.prefetch, epoch=epoch))
             else:
                 cell.become(arrange(cell.rotation, reads, now, pin=pin, needed=needed))
             held[name] = cell

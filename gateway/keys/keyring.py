@@ -61,7 +61,8 @@ class Keyring:
 
     ``after`` is the keyring of the configuration before: what is known of a key of the same name goes on, and so does
     its `keeper`, whose settings it was made with hold. ``needs`` are what policies ask of the keys, and ``number`` is
-    that of the reading that ``keys`` come from. The other arguments are those of `Keeper`.
+    that of the reading that ``keys`` come from; ``elsewhere`` is as for `Keeper.hold`. The other arguments are those of
+    `Keeper`.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Keyring:
         needs: Needs = frozenset(),
         after: "Keyring | None" = None,
         number: int | None = None,
+        elsewhere: bool = False,
         prefetch: bool = False,
         clock: Clock = time.monotonic,
         wall: Clock = time.time,
@@ -86,7 +88,7 @@ class Keyring:
         self.keeper.prefetch = prefetch
         number = self.keeper.begin_reading() if number is None else number
         self._identities: Final = identities
-        self._held: Final = self.keeper.hold(keys, needs, number)
+        self._held: Final = self.keeper.hold(keys, needs, number, elsewhere=elsewhere)
         self._choices: Final[dict[tuple[tuple[str, ...], frozenset[str]], _Choice]] = {}
 
     async def choose(self, route: Route, permit: Permit) -> Chosen:
