@@ -1,6 +1,7 @@
 """A folder of policies, and what holds between them."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,15 @@ def test_a_file_that_looks_like_a_policy_and_would_not_be_read_is_a_problem(tmp_
     (folder / name).touch()
 
     assert [f"{name}: would not be read as a policy; name it *.yaml or move it away"] == problems_of(folder)
+
+
+@pytest.mark.timeout(10)
+def test_a_pipe_in_a_policys_place_holds_nothing_up(tmp_path: Path) -> None:
+    """A pipe that nobody writes to would be waited for without end, at the start as at each reload after it."""
+    folder = folder_of(tmp_path, app="caller: app\nauthenticate: {anonymous: true}\n")
+    os.mkfifo(folder / "pipe.yaml")
+
+    assert ["pipe.yaml: cannot be read: it is a pipe"] == problems_of(folder)
 
 
 def test_an_empty_folder_is_a_problem(tmp_path: Path) -> None:

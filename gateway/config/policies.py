@@ -1,6 +1,8 @@
 """A folder of policy files, one caller each, with what holds between them."""
 
+import contextlib
 import hashlib
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -93,7 +95,7 @@ def read_folder(
     now: dict[Path, tuple[bytes, PolicyFile]] = {}
     gathered = _Gathered(catalog, means)
     for path in _policy_paths(folder, problems):
-        data = read_file(path, problems)
+        data = _read(path, problems)
         digest = hashlib.blake2b(data or b"", digest_size=16).digest()
         known, file = before.get(path, (b"", None))
         if file is None or known != digest or not gathered.add_again(file):
@@ -103,6 +105,15 @@ def read_folder(
     if kept is not None:
         kept.become(basis, now)
     return gathered.policies()
+
+
+def _read(path: Path, problems: list[Problem]) -> bytes | None:
+    """As `read_file`. Of a pipe there is no end to be waited for, and a folder can hold one by mistake."""
+    with contextlib.suppress(OSError):
+        if stat.S_ISFIFO(path.stat().st_mode):
+            problems.append(Problem(str(path), 0, "", "cannot be read: it is a pipe"))
+            return None
+    return read_file(path, problems)
 
 
 def check_policies(
