@@ -229,7 +229,8 @@ class Gateway:
         self._know(snapshot)
         self._listener.limits = snapshot.limits
         self._usage.prune(snapshot.policies)
-        self._pacer.keep(slot.secret for key in snapshot.keys.values() for slot in key.slots if slot.secret)
+        keeper = self._current.serving.keyring.keeper
+        self._pacer.keep(secret for held in keeper.held for secret in held.rotation.known)
         await self._sources.adopt(snapshot.keys)
         self._follow_secrets()
 

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 import yaml
 
 from gateway.server import serve
-from tests.kit import ALL_SCOPES, DEADLINE, KEY, OTHER_KEY, TOKEN, Running, Upstream, config, head, policy
+from tests.kit import ALL_SCOPES, DEADLINE, KEY, OTHER_KEY, TOKEN, Running, Upstream, answer, config, head, policy
 
 Start = Callable[..., Any]
 OTHER_TOKEN = "plgw_token-of-other-0123456789"
@@ -251,6 +252,25 @@ async def test_what_is_known_of_keys_survives(start: Start) -> None:
     assert 1 == looked_up == len(run.upstream.lookups)
     assert status["keys"][0]["slots"][0]["last_used"] is not None
     assert {"app", "newcomer"} == {caller["caller"] for caller in status["callers"] if caller["used"]}
+
+
+async def test_what_a_secret_in_memory_has_spent_survives(start: Start, tmp_path: Path) -> None:
+    """While the file holds no good secret, a reload does not forget that the one kept in memory has no budget left."""
+    file = tmp_path / "key"
+    file.touch(0o600)
+    file.write_text(KEY)
+    settings: dict[str, Any] = {"keys": {"main": {"secrets": [f"file:{file}"]}}, "pacing": {"max_wait": "0s"}}
+    run = await start(live=True, identity={"prefetch": True}, **settings)
+    spent = ("X-RateLimit-Limit: 1000", "X-RateLimit-Remaining: 0", f"X-RateLimit-Reset: {int(time.time()) + 50}")
+    run.upstream.reply = answer(fields=spent)
+    await run.ask()
+    file.write_text("pl_v2_bad-one-for-tests")
+    await run.events("key_state", preview="bad-", state="rejected")
+    put_policy(run, weight=2)
+    await run.events("reload", outcome="success")
+
+    assert 429 == (await run.ask()).status
+    assert 1 == len(run.upstream.arrivals)
 
 
 async def test_limits_of_connections_and_bodies_change_live(start: Start) -> None:
