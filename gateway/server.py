@@ -312,10 +312,14 @@ class Gateway:
             await asyncio.sleep(_LOOK)
 
     def look(self) -> None:
-        """Look whether the configuration has changed, without waiting for a notice of it."""
+        """Look whether secrets or the configuration have changed, without waiting for a notice of it."""
         if self.reloads is not None:
-            self._hurried = asyncio.create_task(self.reloads.look())
+            self._hurried = asyncio.create_task(self._look(self.reloads))
             self._hurried.add_done_callback(self._ended)
+
+    async def _look(self, reloads: Reloads) -> None:
+        await self._sources.read()
+        await reloads.look()
 
     async def stop(self) -> None:
         """Close everything that `start` opened, in the opposite order."""
@@ -357,7 +361,7 @@ async def _end(task: asyncio.Task[None]) -> None:
 async def serve(gateway: Gateway) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second signal ends the drain. Raises `CannotStart`.
 
-    SIGHUP looks at the configuration at once.
+    SIGHUP looks at secrets and the configuration at once.
     """
     loop = asyncio.get_running_loop()
     asked, hurry = asyncio.Event(), asyncio.Event()

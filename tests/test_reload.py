@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from gateway.keys.sources import POLL
 from gateway.server import serve
 from tests.kit import ALL_SCOPES, DEADLINE, KEY, OTHER_KEY, TOKEN, Running, Upstream, answer, config, head, policy
 
@@ -294,6 +295,26 @@ async def test_sighup_looks_at_once(start: Start) -> None:
     assert 200 == (await run.ask()).status
     assert signal.SIGHUP in signal.valid_signals()
     assert serve.__doc__ is not None
+
+
+async def test_sighup_reads_secrets_too(start: Start, tmp_path: Path) -> None:
+    """A secret that changes where no notice comes from, a link further up its path, need not wait to be looked for."""
+    for name, secret in (("one", KEY), ("two", OTHER_KEY)):
+        file = tmp_path / name / "folder" / "key"
+        file.parent.mkdir(parents=True)
+        file.touch(0o600)
+        file.write_text(secret)
+    (tmp_path / "link").symlink_to("one")
+    keys = {"main": {"secrets": [f"file:{tmp_path}/link/folder/key"]}}
+    run = await start(live=True, identity={"prefetch": True}, keys=keys)
+    async with asyncio.timeout(DEADLINE):
+        await run.gateway._sources.watcher.watching.wait()
+    await run.gateway._sources.watcher.look()
+    (tmp_path / ".link").symlink_to("two")
+    (tmp_path / ".link").replace(tmp_path / "link")
+    run.gateway.look()
+    async with asyncio.timeout(POLL / 2):
+        await run.events("key_state", preview="Ktwo")
 
 
 @pytest.mark.timeout(300)
