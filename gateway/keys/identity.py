@@ -46,14 +46,19 @@ class _Entry:
 
 _NOTHING: Final = _Entry(None, None, float("-inf"))
 
+# How old a question may be that is still waited for where the one before it taught nothing, in seconds: enough for a
+# `/me` that answers again, and little where it hangs.
+_HOPE: Final = 0.3
+
 
 class _Flight:
-    """A question on its way. ``fresh`` where it does not take the storage's word."""
+    """A question on its way since ``began``. ``fresh`` where it does not take the storage's word."""
 
-    __slots__ = ("fresh", "task")
+    __slots__ = ("began", "fresh", "task")
 
-    def __init__(self, fresh: bool) -> None:
+    def __init__(self, fresh: bool, began: float) -> None:
         self.fresh = fresh
+        self.began = began
         self.task: asyncio.Task[Known]
 
 
@@ -135,7 +140,8 @@ class Identities:
         """What is known of a secret of the key with this name; where ``fresh``, Productlane is asked whatever is known.
 
         Never raises for a fault of Productlane or of the storage. A caller that is cancelled leaves the question to
-        those who share it. For a short while after a fault nothing is asked, even where ``fresh``.
+        those who share it. For a short while after a fault nothing is asked, even where ``fresh``; the next question is
+        hardly waited for, unless ``fresh``.
         """
         known = None if fresh else self.peek(secret)
         if known is None:
@@ -149,7 +155,12 @@ class Identities:
         The answer to a question on its way still reaches those who wait for it, and is not remembered.
         """
         self.changes += 1
-        self._entries.drop(secret.fingerprint)
+        entry = self._entries.get(secret.fingerprint)
+        if entry is not None and entry.fault:
+            # That Productlane does not answer is true all the same.
+            self._entries.put(secret.fingerprint, replace(_NOTHING, quiet_until=entry.quiet_until, fault=entry.fault))
+        else:
+            self._entries.drop(secret.fingerprint)
         self._flights.pop(secret.fingerprint, None)
         self._me.drop(secret)
 
@@ -179,13 +190,18 @@ class Identities:
 
         `asyncio.wait` and not the task itself: cancelling a caller must not cancel the question.
         """
+        now = asyncio.get_running_loop().time()
+        entry = self._entries.get(secret.fingerprint)
         flight = self._flights.get(secret.fingerprint)
         if flight is None or (fresh and not flight.fresh):
-            flight = self._flights[secret.fingerprint] = _Flight(fresh)
+            flight = self._flights[secret.fingerprint] = _Flight(fresh, now)
             flight.task = asyncio.create_task(self._fly(flight, secret))
             self._tasks.add(flight.task)
             flight.task.add_done_callback(self._ended)
-        await asyncio.wait({flight.task})
+        patience = max(0.0, flight.began + _HOPE - now) if entry is not None and entry.fault and not fresh else None
+        await asyncio.wait({flight.task}, timeout=patience)
+        if entry is not None and not flight.task.done():
+            return self._known(self._entries.get(secret.fingerprint) or entry, "stale")
         return Known(None, None, 0.0, "error", "closed") if flight.task.cancelled() else flight.task.result()
 
     async def _fly(self, flight: _Flight, secret: Secret) -> Known:

@@ -1,12 +1,13 @@
-"""Hundreds of callers at once, before anything is known of the key."""
+"""Hundreds of callers at once, before anything is known of the key; and callers while `/me` hangs."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tests.kit import DEADLINE, TOKEN, Arrival, Response, Running, eventually, head
+from tests.kit import DEADLINE, TOKEN, Arrival, Response, Running, error, eventually, head
 
 Start = Callable[..., Any]
 CROWD = 500
@@ -59,3 +60,33 @@ async def test_five_hundred_callers_of_a_refused_key_ask_once(start: Start) -> N
     assert {(502, "upstream_key_rejected"): CROWD} == answers
     assert {(502, "upstream_key_rejected")} == {(response.status, response.code) for response in late}
     assert (1, 0) == (len(run.upstream.lookups), len(run.upstream.arrivals))
+
+
+async def test_a_me_that_hangs_costs_its_time_out_once(start: Start) -> None:
+    """While `/me` accepts and says nothing, for however long, no request waits for it again after the first."""
+    run = await start(identity={"ttl": "0s"}, upstream={"connect_timeout": "1s"})
+    first = await run.ask()
+    run.upstream.me = run.upstream.hang
+    await run.ask()
+    asked, slowest = len(run.upstream.lookups), 0.0
+    while len(run.upstream.lookups) < asked + 2:
+        began = time.monotonic()
+        response = await run.ask()
+        slowest = max(slowest, time.monotonic() - began)
+
+        assert 200 == first.status == response.status
+
+    assert slowest < 0.5
+
+
+async def test_a_missing_scope_does_not_end_that(start: Start) -> None:
+    """A 403 that drops what was known of a key does not have the next request wait for a `/me` that hangs."""
+    run = await start(identity={"ttl": "0s"}, upstream={"connect_timeout": "1s"})
+    run.upstream.me = run.upstream.hang
+    run.upstream.reply = error(403, "scope_required", required=["threads:read"])
+    await run.ask()
+    began = time.monotonic()
+    for _ in range(5):
+        await run.ask()
+
+    assert time.monotonic() - began < 0.5
