@@ -46,6 +46,16 @@ async def test_keys_are_looked_up_at_the_start(start: Start) -> None:
     assert 1 == await run.metric("identity_lookups_total", key="main", result="hit")
 
 
+async def test_a_folder_whose_name_is_no_text_is_shown(tmp_path: Path, upstream: Upstream) -> None:
+    """A gateway whose files lie under a name that is not UTF-8 shows its status, with `?` for what it cannot tell."""
+    async with running(Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff")), upstream) as run:
+        page, status = await run.admin("/status"), await run.admin("/status.json")
+
+    assert (200, 200) == (page.status, status.status)
+    assert status.json["config"] == f"{tmp_path}/?/gateway.yaml"
+    assert f"{tmp_path}/?/gateway.yaml" in page.body.decode()
+
+
 @pytest.mark.parametrize(
     "strange",
     [{"workspace_id": "\ud800"}, {"api_key_id": "\udfff"}, {"scopes": ["\ud800:read"]}],

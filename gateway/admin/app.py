@@ -1,6 +1,7 @@
 """The admin listener's application: probes, metrics and status. It reads, and changes nothing."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -86,14 +87,21 @@ async def _readyz(request: web.Request) -> web.Response:
 
 
 async def _status_json(request: web.Request) -> web.Response:
-    body = msgspec.json.format(msgspec.json.encode(request.app[STATUS]()), indent=2)
+    status = request.app[STATUS]()
+    try:
+        body = msgspec.json.encode(status)
+    except UnicodeEncodeError:
+        # A path of bytes outside UTF-8 has lone surrogates in Python, which JSON cannot carry.
+        body = json.dumps(status, ensure_ascii=False).encode("utf-8", "replace")
+    body = msgspec.json.format(body, indent=2)
     return web.Response(body=body + b"\n", content_type="application/json")
 
 
 async def _status_page(request: web.Request) -> web.Response:
     return web.Response(
-        text=page(request.app[STATUS]()),
+        body=page(request.app[STATUS]()).encode("utf-8", "replace"),
         content_type="text/html",
+        charset="utf-8",
         headers={"Content-Security-Policy": SECURITY_POLICY, "Referrer-Policy": "no-referrer"},
     )
 
