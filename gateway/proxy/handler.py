@@ -122,9 +122,11 @@ class Handler:
         except Refused as refused:
             return _refusal(refused, record)
         except asyncio.CancelledError as cancelled:
-            if _CUT not in cancelled.args or record.status:
-                raise
-            return _refusal(_cut_by_drain(), record)
+            cut = _cut_by_drain()
+            if _CUT in cancelled.args and not record.status:
+                return _refusal(cut, record)
+            record.note = cut.note if _CUT in cancelled.args else "the caller left before the end of its answer"
+            raise
         except ConnectionError:
             raise
         except Exception as failure:  # noqa: BLE001 - a fault of our own, told here and nowhere else

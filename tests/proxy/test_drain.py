@@ -175,7 +175,7 @@ async def test_what_takes_too_long_is_told(start: Start, how: str) -> None:
 
 @pytest.mark.parametrize("version", [b"HTTP/1.1", b"HTTP/1.0"])
 async def test_a_half_sent_answer_is_cut_so_that_it_shows(start: Start, version: bytes) -> None:
-    """An answer that a drain cuts in the middle never looks like a whole one."""
+    """An answer that a drain cuts in the middle never looks like a whole one, nor does its line in the log."""
     run = await start(drain={"delay": "0s", "timeout": "200ms"})
     come, _ = slow(run, b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
     caller = await run.connect()
@@ -184,5 +184,19 @@ async def test_a_half_sent_answer_is_cut_so_that_it_shows(start: Start, version:
     async with draining(run):
         with pytest.raises(Cut) as cut:
             await caller.response()
+    (line,) = await run.lines()
 
     assert cut.value.received in (b"", b"hello")
+    assert (200, True) == (line["status"], "`drain.timeout` ran out" in line["note"])
+
+
+async def test_the_log_tells_that_a_caller_left(run: Running) -> None:
+    """Of an answer that its caller did not wait for, the line in the log says so."""
+    come, _ = slow(run, b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+    caller = await run.connect()
+    await caller.send(head("GET", "/api/v2/threads?slow"))
+    await wait(come)
+    await caller.close()
+    (line,) = await run.lines()
+
+    assert "the caller left before the end of its answer" == line["note"]
