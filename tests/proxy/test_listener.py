@@ -1,6 +1,7 @@
 """`gateway.proxy.listener`: who may connect, for how long, and what becomes of bytes that are no request."""
 
 import asyncio
+import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gateway.server import CannotStart
 from tests.kit import Running, Upstream, answer, eventually, head, running
 
 Start = Callable[..., Any]
@@ -150,6 +152,35 @@ async def test_a_unix_socket_serves_like_a_port(tmp_path: Path, upstream: Upstre
             assert 200 == response.status
             assert 0o660 == stat.S_IMODE(path.stat().st_mode)
     assert 2 == len(upstream.arrivals)
+
+
+async def test_a_socket_in_use_is_left_to_whoever_uses_it(tmp_path: Path, upstream: Upstream) -> None:
+    """A second gateway at the same path does not start, and takes no caller of the first one's."""
+    path = tmp_path / "gateway.sock"
+    async with running(tmp_path / "first", upstream, listen=f"unix:{path}") as run:
+        with pytest.raises(CannotStart, match="another process listens at it"):
+            async with running(tmp_path / "second", upstream, listen=f"unix:{path}"):
+                pass
+        response = await run.ask()
+
+    assert 200 == response.status
+
+
+async def test_a_socket_that_a_crash_left_stops_nobody(tmp_path: Path, upstream: Upstream) -> None:
+    """Where nobody listens any more, the path is taken over; a file that is no socket is left alone."""
+    path = tmp_path / "gateway.sock"
+    with socket.socket(socket.AF_UNIX) as crashed:
+        crashed.bind(str(path))
+    async with running(tmp_path / "first", upstream, listen=f"unix:{path}") as run:
+        response = await run.ask()
+    file = tmp_path / "file"
+    file.write_text("of somebody else")
+    with pytest.raises(CannotStart, match="Address already in use"):
+        async with running(tmp_path / "second", upstream, listen=f"unix:{file}"):
+            pass
+
+    assert 200 == response.status
+    assert "of somebody else" == file.read_text()
 
 
 async def test_a_failing_connection_costs_nobody_else(run: Running) -> None:
