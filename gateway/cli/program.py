@@ -1,10 +1,17 @@
 """The program: its commands in the order in which somebody meets them, and ``--version``."""
 
-from collections.abc import Mapping
+import errno
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
-from typing import Final
+from io import TextIOWrapper
+from typing import Any, Final
 
 import click
+
+from gateway.cli.settings import fail
 
 # Where each command is. Its module is imported when the command is wanted, so none pays for another's imports.
 _COMMANDS: Final[Mapping[str, str]] = {
@@ -23,16 +30,58 @@ _COMMANDS: Final[Mapping[str, str]] = {
 }
 
 
+# As a shell tells an end by SIGINT, and by SIGPIPE. 1 would be an answer: refused, or something changes.
+_INTERRUPTED: Final = 130
+_NO_READER: Final = 141
+
+
 class _Program(click.Group):
     """A group whose commands stand in modules under their own names."""
+
+    def make_context(self, *words: Any, **more: Any) -> click.Context:
+        """Read the command line of the group itself; ``--help`` and ``--version`` print here."""
+        with _ends_from_outside():
+            return super().make_context(*words, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        with _ends_from_outside():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         return list(_COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         place = _COMMANDS.get(cmd_name)
+        if place is None and not ctx.resilient_parsing:
+            from gateway.config.problem import did_you_mean
+
+            ctx.fail(f"No such command '{cmd_name}'{did_you_mean(cmd_name, _COMMANDS)}")
         command: click.Command | None = getattr(import_module(place), cmd_name) if place is not None else None
         return command
+
+
+@contextmanager
+def _ends_from_outside() -> Iterator[None]:
+    """Ctrl-C, a reader that has enough and a full disk end a command with a status and no traceback."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise SystemExit(_INTERRUPTED) from None
+    except BrokenPipeError:
+        _drop_output()
+        raise SystemExit(_NO_READER) from None
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _drop_output()
+        fail(f"{error.filename or 'the output'} is not whole: {error.strerror}")
+
+
+def _drop_output() -> None:
+    """Let what standard output still holds go nowhere: written again at the end, it would fail again."""
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -57,4 +106,10 @@ def _program() -> None:
 
 def main() -> None:
     """Run the command line of this process; exits with the command's status."""
+    if sys.stdin is None:
+        # Closed by whoever started this: `-` then reads nothing, as from /dev/null.
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 - as long as the process
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        # `→` and `…` on a terminal that has no such sign.
+        sys.stdout.reconfigure(errors="backslashreplace")
     _program(prog_name="productlane-gateway")

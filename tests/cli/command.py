@@ -40,9 +40,13 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 async def start(
-    *words: str | Path, cwd: Path, environ: Mapping[str, str] | None = None, flags: tuple[str, ...] = ()
+    *words: str | Path,
+    cwd: Path,
+    environ: Mapping[str, str] | None = None,
+    flags: tuple[str, ...] = (),
+    stdout: int = PIPE,
 ) -> Process:
-    """Start ``productlane-gateway`` with these words; ``flags`` are the interpreter's."""
+    """Start ``productlane-gateway`` with these words; ``flags`` are the interpreter's, ``stdout`` a descriptor."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
         *flags,
@@ -51,7 +55,7 @@ async def start(
         *map(str, words),
         cwd=cwd,
         env=environment(environ),
-        stdout=PIPE,
+        stdout=stdout,
         stderr=PIPE,
     )
 
@@ -61,7 +65,7 @@ async def finish(process: Process) -> Finished:
     async with asyncio.timeout(DEADLINE):
         out, err = await process.communicate()
     assert process.returncode is not None
-    return Finished(process.returncode, out.decode(), err.decode())
+    return Finished(process.returncode, (out or b"").decode(), err.decode())
 
 
 async def run(

@@ -1,12 +1,16 @@
 """`gateway.cli.program`: what the command line offers, and what merely looking at it costs."""
 
+import asyncio
+import os
+import signal
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from gateway import __version__
-from tests.cli.command import ROOT, run
+from tests.cli.command import ROOT, finish, run, start
 
 COMMANDS = ["serve", "demo", "check", "keys", "explain", "test", "policy", "report"]
 COMMANDS += ["token", "schema", "simulate", "version"]
@@ -37,6 +41,69 @@ async def test_a_command_that_is_not_there_exits_with_2() -> None:
 
     assert (2, "") == (done.status, done.out)
     assert "sreve" in done.err
+    assert 'did you mean "serve"?' in done.err
+
+
+@pytest.mark.parametrize("words", [["--help"], ["schema", "config"], ["keys", "--help"], ["version"]], ids=" ".join)
+async def test_a_reader_that_has_enough_is_no_answer(words: list[str]) -> None:
+    """Piped into `head`, a command ends as by SIGPIPE: silently, and not with the status of a refusal."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = await finish(await start(*words, cwd=ROOT, stdout=writer))
+    finally:
+        os.close(writer)
+
+    assert (141, "") == (done.status, done.err)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+async def test_a_full_disk_is_told_in_a_line() -> None:
+    """Whoever writes a token into a file learns that it is not there, without a traceback."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        done = await finish(await start("token", cwd=ROOT, stdout=full))
+    finally:
+        os.close(full)
+
+    assert (2, "the output is not whole: No space left on device\n") == (done.status, done.err)
+
+
+async def test_an_interrupted_command_is_no_answer(tmp_path: Path) -> None:
+    """Ctrl-C ends a command with 130 and no traceback, and not with the status of a refusal."""
+    log = tmp_path / "access.log"
+    os.mkfifo(log)
+    process = await start("report", ROOT / "policies", "--access-log", log, cwd=tmp_path)
+    # Open once the command reads.
+    with await asyncio.to_thread(log.open, "wb"):
+        process.send_signal(signal.SIGINT)
+        done = await finish(process)
+
+    assert (130, "", "") == (done.status, done.out, done.err)
+
+
+async def test_a_terminal_without_the_signs_gets_others(tmp_path: Path) -> None:
+    """What a terminal's encoding cannot show is written out, and stops nothing."""
+    environ = {
+        "PRODUCTLANE_KEY": "pl_v2_aaaaaaaa",
+        "PRODUCTLANE_SCOPES": "threads:read",
+        "PYTHONIOENCODING": "latin-1",
+    }
+    done = await run("check", environ=environ, cwd=tmp_path)
+
+    assert (0, "") == (done.status, done.err)
+    assert r"/** \u2192 default" in done.out
+
+
+async def test_a_closed_standard_input_is_an_empty_one() -> None:
+    """`-` with nothing to read is told as an empty log, also where standard input was closed."""
+    command = f"exec {sys.executable} -m gateway policy diff policies policies --against - <&-"
+    shell = await asyncio.create_subprocess_shell(command, cwd=ROOT, stderr=asyncio.subprocess.PIPE)
+    _, err = await shell.communicate()
+
+    assert 2 == shell.returncode
+    assert b"holds no request" in err
+    assert b"Traceback" not in err
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["version"], ["token"]], ids=" ".join)
