@@ -96,6 +96,8 @@ def _keys(given: Iterable[str], scopes: str | None, catalog: "Catalog") -> "list
     from gateway.simulator import SimulatedKey
 
     keys = [SimulatedKey(*_given(text, catalog)) for text in given]
+    if len({key.secret for key in keys}) < len(keys):
+        raise click.BadParameter("a key is given twice; list all of its scopes at once", param_hint="--key")
     if scopes is not None:
         keys.append(SimulatedKey(new_secret(), _scopes(scopes, catalog, "--scopes")))
     if not keys:
@@ -108,7 +110,9 @@ def _given(text: str, catalog: "Catalog") -> tuple[str, frozenset[str]]:
     from gateway.core.secret import BadSecret, Secret
 
     # A `=` may end a key and never stands in a scope.
-    secret, _, scopes = text.rpartition("=")
+    secret, equals, scopes = text.rpartition("=")
+    if not equals:
+        raise click.BadParameter("expected KEY=SCOPE,…; there is no `=`", param_hint="--key")
     try:
         Secret(secret)
     except BadSecret as error:

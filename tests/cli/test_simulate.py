@@ -90,6 +90,8 @@ async def test_it_can_speak_tls(tmp_path: Path) -> None:
     [
         (("--key", "pl_v1_abcdefgh=threads:read"), "v1 key"),
         (("--key", "threads:read"), "KEY=SCOPE"),
+        (("--key", "pl_v2_abcdefgh"), "there is no `=`"),
+        (("--key", "pl_v2_abcdefgh=tags:read", "--key", "pl_v2_abcdefgh=threads:read"), "given twice"),
         (("--key", "pl_v2_abcdefgh=threads:raed"), 'did you mean "threads:read"?'),
         (("--scopes", "everything"), "everything"),
         (("--tls-cert", __file__), "go together"),
