@@ -40,6 +40,10 @@ def place_and_catalog(config: Path | None, problems: list[Problem]) -> tuple[Pat
 
 def policies_at(place: Path, catalog: Catalog, problems: list[Problem]) -> tuple[PolicyFile, ...]:
     """The policies of a folder, or the one of a file. One with a problem is left out."""
+    if place.name.endswith(".cases.yaml"):
+        named = _policy_of(place)
+        problems.append(Problem(str(place), 0, "", f"is the table of a policy; give {named}, or its folder"))
+        return ()
     if place.is_file():
         return check_policies([(place, open_document(place, problems))], catalog).files
     files, found = read_policies(place, catalog)
@@ -70,6 +74,10 @@ def _folders(folder: Path) -> Iterator[Path]:
 def _orphans(folder: Path) -> Iterable[Problem]:
     """Tables without a policy, whose rows would never be looked at."""
     for cases in sorted(folder.glob("[!.]*.cases.yaml")):
-        policy = cases.with_name(cases.name.removesuffix(".cases.yaml") + ".yaml")
+        policy = _policy_of(cases)
         if not policy.exists():
             yield Problem(str(cases), 0, "", f"is the table of {policy.name}, which is not there")
+
+
+def _policy_of(cases: Path) -> Path:
+    return cases.with_name(cases.name.removesuffix(".cases.yaml") + ".yaml")

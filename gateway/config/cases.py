@@ -62,7 +62,7 @@ def _case(row: Node, place: int, document: Document) -> Case | None:
     request, verdict = (_text(item) for item in row.items)
     method, _, path = request.partition(" ") if request else ("", "", "")
     if request is None or not re.match(REQUEST, request):
-        document.report((place, 0), f"{_EXPECTED}; the method and the path are not as such")
+        document.report((place, 0), f"{_EXPECTED}; the method stands in capitals, and the path begins with `/`")
         return None
     if verdict not in VERDICTS:
         seen = shown(verdict) if verdict else "something else"

@@ -94,7 +94,8 @@ async def test_a_policy_without_a_table_is_told_and_not_failed(tmp_path: Path) -
     ("cases", "fields", "expected"),
     [
         ("- [GET /threads, alow]\n", {}, 'did you mean "allow"?'),
-        ("- [GET threads, allow]\n", {}, "app.cases.yaml:1"),
+        ("- [GET threads, allow]\n", {}, "the path begins with `/`"),
+        ("- [get /threads, allow]\n", {}, "the method stands in capitals"),
         ("{}\n", {}, "app.cases.yaml"),
         ("- [GET /threads, allow]\n", {"scopes": ["threads:raed"]}, 'did you mean "threads:read"?'),
     ],
@@ -118,6 +119,15 @@ async def test_a_table_without_a_policy_is_told(tmp_path: Path) -> None:
 
     assert 2 == done.status
     assert "old.cases.yaml: is the table of old.yaml, which is not there" in done.err
+
+
+async def test_a_table_alone_is_told_what_it_is(tmp_path: Path) -> None:
+    """Whoever gives the table in place of its policy learns which file to give."""
+    write(tmp_path, "app", "- [GET /threads, allow]\n")
+    done = await run("test", tmp_path / "app.cases.yaml")
+
+    assert (2, "") == (done.status, done.out)
+    assert f"app.cases.yaml: is the table of a policy; give {tmp_path}/app.yaml, or its folder" in done.err
 
 
 async def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
