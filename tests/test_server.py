@@ -15,7 +15,7 @@ import aiohttp.http_parser
 import pytest
 
 from gateway.server import CannotStart, check_runtime, serve
-from tests.kit import DEADLINE, Running, Upstream, answer, eventually, head, running
+from tests.kit import DEADLINE, Running, Upstream, answer, eventually, head, policy, running
 
 Start = Callable[..., Any]
 
@@ -201,3 +201,14 @@ async def test_callers_that_go_on_asking_lose_nothing(start: Start) -> None:
 
     assert ["200 then b''"] * 24 == ends
     assert served == len(run.upstream.arrivals)
+
+
+async def test_a_key_that_has_to_be_made_anew_is_shown_with_its_scopes(start: Start) -> None:
+    """Where no secret of a key works, `/status` says which scopes policies use of it."""
+    run = await start(policies=[policy(scopes=["threads:read"])])
+    run.upstream.scopes = {}
+    refused = await run.ask()
+    (key,) = (await run.admin("/status.json")).json["keys"]
+
+    assert (502, "rejected") == (refused.status, key["slots"][0]["state"])
+    assert ["policies use threads:read of it"] == key["advice"]

@@ -26,6 +26,11 @@ class Needs:
     endpoints: frozenset[Need] = frozenset()
     callers: Mapping[str, frozenset[frozenset[str]]] = field(default_factory=dict)
 
+    def advice(self, key: str) -> tuple[str, ...]:
+        """What a secret for a key should carry, in a sentence, for where it has none that works; none if nothing."""
+        used = frozenset[str]().union(*(scopes for keys, scopes in self.endpoints if key in keys))
+        return (f"policies use {_listed(used)} of it",) if used else ()
+
 
 @dataclass(frozen=True, slots=True)
 class Drift:

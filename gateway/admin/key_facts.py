@@ -13,13 +13,13 @@ def key_facts(states: Iterable[SlotState], needs: Needs, known: Collection[str] 
     for state in states:
         slots.setdefault(state.key, []).append(state)
     drifts = drift(needs, {key: _scopes(states) for key, states in slots.items()}, known)
-    return [_key_facts(key, own, drifts.get(key)) for key, own in slots.items()]
+    return [_key_facts(key, own, drifts.get(key), needs) for key, own in slots.items()]
 
 
-def _key_facts(key: str, states: list[SlotState], found: Drift | None) -> KeyFacts:
+def _key_facts(key: str, states: list[SlotState], found: Drift | None, needs: Needs) -> KeyFacts:
     slots = tuple(_slot_facts(state) for state in states)
     if found is None:
-        return KeyFacts(key, slots)
+        return KeyFacts(key, slots, advice=needs.advice(key))
     return KeyFacts(key, slots, found.missing, found.excess, found.unknown, found.wide, tuple(found.advice))
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from gateway.admin.drift import Drift, drift, needs
+from gateway.admin.drift import Drift, Needs, drift, needs
 from gateway.config.snapshot import Snapshot
 from gateway.config.tls import upstream_context
 from gateway.keys.identity import Identities
@@ -80,12 +80,12 @@ def _reports(snapshot: Snapshot, states: Iterable[SlotState]) -> list[KeyReport]
         slots[state.key].append(state)
     needed = needs(snapshot.policies.values(), snapshot.routes, snapshot.catalog.endpoints, datetime.now(UTC).date())
     drifts = drift(needed, {name: _in_use(own) for name, own in slots.items()}, snapshot.catalog.scopes)
-    return [_report(name, tuple(map(_slot, own)), drifts.get(name)) for name, own in slots.items()]
+    return [_report(name, tuple(map(_slot, own)), drifts.get(name), needed) for name, own in slots.items()]
 
 
-def _report(name: str, slots: tuple[SlotReport, ...], found: Drift | None) -> KeyReport:
+def _report(name: str, slots: tuple[SlotReport, ...], found: Drift | None, needed: Needs) -> KeyReport:
     if found is None:
-        return KeyReport(name, slots)
+        return KeyReport(name, slots, advice=needed.advice(name))
     return KeyReport(
         name,
         slots,

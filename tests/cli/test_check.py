@@ -109,6 +109,21 @@ async def test_online_a_secret_that_is_not_taken_is_a_fault(tmp_path: Path, upst
     assert "secret 2:" not in done.out
 
 
+async def test_online_a_key_that_has_to_be_made_anew_is_told_with_its_scopes(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    """Where no secret of a key works, whoever makes another one learns which scopes it should carry."""
+    upstream.scopes = {}
+    callers = [
+        policy(scopes=["threads:read"]),
+        policy("other", "plgw_other-token-0123456789", scopes=["contacts:read"]),
+    ]
+    done = await run("check", "--online", "--config", write(tmp_path, upstream.url, *callers), environ=SECRETS)
+
+    assert 1 == done.status
+    assert "main: policies use contacts:read, threads:read of it" == done.out.splitlines()[-1]
+
+
 async def test_online_other_faults(tmp_path: Path, upstream: Upstream) -> None:
     """A v1-era key, a secret of another workspace, and an upstream that cannot be asked are faults in words."""
     path = write(tmp_path, upstream.url, keys={"main": {"secrets": ["env:MAIN_KEY"], "workspace": "wks_2"}})
