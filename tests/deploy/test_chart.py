@@ -216,6 +216,18 @@ def test_a_change_of_configuration_restarts_nothing() -> None:
 
 
 @pytest.mark.parametrize("shape", ["minimal", "central", "tls"])
+def test_a_command_in_a_pod_knows_its_configuration(shape: str) -> None:
+    """What the runbook runs by `kubectl exec`, such as `check --online`, finds the configuration that is served."""
+    containers = [spec["containers"][0] for spec in pod_specs(rendered("4", shape))]
+    known = [{one["name"]: one.get("value") for one in container["env"]} for container in containers]
+    mounted = [mount["mountPath"] for mount in containers[0]["volumeMounts"]]
+
+    assert {"/etc/gateway/gateway.yaml"} == {variables["PRODUCTLANE_GATEWAY_CONFIG"] for variables in known}
+    assert "/etc/gateway" in mounted
+    assert [] == [word for container in containers for word in container["args"] if word == "--config"]
+
+
+@pytest.mark.parametrize("shape", ["minimal", "central", "tls"])
 def test_the_gateway_takes_the_configuration_that_the_chart_writes(shape: str, tmp_path: Path) -> None:
     """What the chart renders is what the gateway reads: nothing is quoted away, rounded or left out."""
     objects = rendered("4", shape)

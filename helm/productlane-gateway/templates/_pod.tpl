@@ -74,6 +74,8 @@
 {{- end }}
 
 {{- define "productlane-gateway.env" -}}
+- name: PRODUCTLANE_GATEWAY_CONFIG
+  value: /etc/gateway/gateway.yaml
 {{- if .Values.store.existingSecret }}
 - name: PRODUCTLANE_GATEWAY_STORE
   valueFrom:
