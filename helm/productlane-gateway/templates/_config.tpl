@@ -48,6 +48,20 @@
 {{- fail (printf "\n\npolicies.%s: a file *.cases.yaml is not read as a policy; call the caller something else\n" $caller) }}
 {{- end }}
 {{- end }}
+{{- if not .Values.existingConfig }}
+{{- range $place, $route := .Values.routes }}
+{{- range $route.keys }}
+{{- if not (hasKey $.Values.keys .) }}
+{{- fail (printf "\n\nroutes[%d].keys: no key is called %s; `keys` has %s\n" $place . (keys $.Values.keys | sortAlpha | join ", ")) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range $caller, $policy := .Values.policies }}
+{{- if and (default dict $policy.authenticate).anonymous (not $.Values.config.dangerously_allow_anonymous) }}
+{{- fail (printf "\n\npolicies.%s: anonymous here is whoever reaches the Service; let callers authenticate, or take config.dangerously_allow_anonymous\n" $caller) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- if and .Values.metrics.serviceMonitor.enabled .Values.metrics.podMonitor.enabled }}
 {{- fail "\n\nmetrics: a ServiceMonitor and a PodMonitor together would scrape every pod twice; enable one\n" }}
 {{- end }}
