@@ -137,6 +137,13 @@ async def test_metrics_come_in_the_format_that_is_asked_for(admin: TestClient[An
     assert (await open_.text()).endswith("# EOF\n")
 
 
+async def test_a_version_that_is_none_is_no_reason_to_tell_nothing(admin: TestClient[Any, Any]) -> None:
+    """A scraper whose ``Accept`` makes no sense gets the text format."""
+    told = await admin.get("/metrics", headers={"Accept": "application/openmetrics-text; version=newest"})
+
+    assert (200, True) == (told.status, told.headers["Content-Type"].startswith("text/plain; version=0.0.4"))
+
+
 async def test_a_scrape_sees_the_keys_as_they_are_now(admin: TestClient[Any, Any], metrics: Metrics) -> None:
     """A key that changed its state a moment ago shows the new one at the next scrape, and only that."""
     state = "active"

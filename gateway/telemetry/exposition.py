@@ -1,7 +1,7 @@
 """A registry's metrics as text, made so that a scrape does not hold the loop up."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Protocol, cast
 
 from prometheus_client import CollectorRegistry, Metric
@@ -16,12 +16,19 @@ _PAUSE: Final = 50e-6
 
 def content_type(accept: str) -> str:
     """The media type for an ``Accept`` field: OpenMetrics where it is asked for, else Prometheus' text format."""
-    return choose_encoder(accept)[1]
+    return _encoder(accept)[1]
+
+
+def _encoder(accept: str) -> tuple[Callable[..., bytes], str]:
+    try:
+        return choose_encoder(accept)
+    except (TypeError, ValueError):  # the library compares a version that is none
+        return choose_encoder("")
 
 
 def render(registry: CollectorRegistry, accept: str) -> bytes:
     """The exposition, in the format that `content_type` names. It sleeps now and then: call it in a thread."""
-    encode, _ = choose_encoder(accept)
+    encode, _ = _encoder(accept)
     return encode(cast("CollectorRegistry", _Gentle(registry)))
 
 

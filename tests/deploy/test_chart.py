@@ -48,10 +48,13 @@ REFUSED = {
     "a privileged port": ("containerPorts: {http: 80}", "http"),
     "no key": ("keys: null", "keys: name an upstream key"),
     "no policy": ("policies: null", "policies: without one nothing is allowed"),
-    "a route to a key that is not there": ("routes: [{path: /**, keys: [mian]}]", "routes[0].keys: no key is called mian"),
+    "a route to a key that is not there": (
+        "routes: [{path: /**, keys: [mian]}]",
+        "routes[0].keys: no key is called mian",
+    ),
     "a policy for whoever reaches the Service": (
-        "policies: {billing: {authenticate: {anonymous: true, tokens: null}}}",
-        "policies.billing: anonymous here is whoever reaches the Service",
+        "policies: {anyone: {authenticate: {anonymous: true}, scopes: [companies:read]}}",
+        "policies.anyone: anonymous here is whoever reaches the Service",
     ),
     "two monitors": (
         "metrics: {serviceMonitor: {enabled: true}, podMonitor: {enabled: true}}",
