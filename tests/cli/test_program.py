@@ -1,9 +1,12 @@
 """`gateway.cli.program`: what the command line offers, and what merely looking at it costs."""
 
 import asyncio
+import fcntl
 import os
 import signal
+import struct
 import sys
+import termios
 import tomllib
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 
 from gateway import __version__
 from tests.cli.command import ROOT, finish, run, start
+from tests.kit import eventually
 
 COMMANDS = ["serve", "demo", "check", "keys", "explain", "test", "policy", "report"]
 COMMANDS += ["token", "schema", "simulate", "version"]
@@ -74,8 +78,13 @@ async def test_an_interrupted_command_is_no_answer(tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     os.mkfifo(log)
     process = await start("report", ROOT / "policies", "--access-log", log, cwd=tmp_path)
-    # Open once the command reads.
-    with await asyncio.to_thread(log.open, "wb"):
+    with await asyncio.to_thread(log.open, "wb", buffering=0) as pipe:
+        pipe.write(b"{}\n")
+
+        async def read() -> bool:
+            return not struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0]
+
+        await eventually(read)
         process.send_signal(signal.SIGINT)
         done = await finish(process)
 
