@@ -1,6 +1,8 @@
 """The sidecar in its four forms: the chart's template, plain manifests, the Kustomize component, and the example."""
 
+import json
 import os
+import re
 import shutil
 from functools import cache
 from pathlib import Path
@@ -8,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gateway.config.catalog import load_catalog
 from tests.deploy.tools import CHART, ROOT, Manifest, helm, manifests, only, run, tool
 
 VARIANTS = ["loopback", "unix-socket"]
@@ -122,6 +125,14 @@ def test_a_sidecar_without_key_or_scopes_is_refused(app_chart: Path, unset: str,
 
     assert done.returncode
     assert told in done.stderr
+
+
+def test_a_sidecar_may_have_any_scope() -> None:
+    """The chart takes each of Productlane's scopes for a sidecar, `admin` too."""
+    schema = json.loads((CHART / "values.schema.json").read_text("utf-8"))
+    pattern = schema["properties"]["sidecar"]["properties"]["scopes"]["items"]["pattern"]
+
+    assert [] == [scope for scope in load_catalog().scopes if not re.search(pattern, scope)]
 
 
 @pytest.mark.parametrize("kubernetes", ["1.29", "1.33", "1.37"])
