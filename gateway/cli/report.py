@@ -108,7 +108,10 @@ def report(
     suggested = {one.file.file: _suggested(one, catalog) for one in reviews if one.changed}
     unruled = sorted(seen.callers - {file.policy.caller for file in files} - {"-", "other"})
     if target is not None:
-        _write(target, files, suggested)
+        try:
+            _write(target, files, suggested)
+        except OSError as error:
+            fail(f"--write: {error.filename or target} cannot be written: {error.strerror}")
     if as_json:
         print_json(facts(reviews, suggested, seen, unruled))
     else:

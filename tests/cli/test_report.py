@@ -84,6 +84,15 @@ async def test_what_is_suggested_can_be_used(tmp_path: Path) -> None:
     assert quiet == yaml.safe_load((new / "quiet.yaml").read_text())
 
 
+async def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """Where `--write` cannot write, the line says what and why, and the status is no verdict about the policies."""
+    log = write(tmp_path, APP, log=[line("app", "GET /companies")])
+    done = await run("report", tmp_path / "policies", "--access-log", log, "--write", log / "narrower")
+
+    assert (2, "") == (done.status, done.out)
+    assert f"--write: {log}/narrower cannot be written: Not a directory\n" == done.err
+
+
 async def test_a_policy_that_fits_stays(tmp_path: Path) -> None:
     """Where everything that is granted was used there is nothing to suggest, and the status is 0."""
     log = write(tmp_path, policy(scopes=["tags:read"]), log=[line("app", "GET /tags")])
