@@ -120,6 +120,7 @@ class Gateway:
         self.admin: Address = snapshot.admin
         self.tls: ListenerTls | None = None
         self._secrets_followed = False
+        self._told_start = False
 
     async def start(self) -> None:
         """Open both listeners. Raises `CannotStart` where an address is not to be had."""
@@ -165,6 +166,7 @@ class Gateway:
             keys=len(snapshot.keys),
             policies=len(snapshot.policies),
         )
+        self._told_start = True
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Have something go on until `stop`. That it ends before is a fault of the program, and told."""
@@ -324,7 +326,8 @@ class Gateway:
     async def stop(self) -> None:
         """Close everything that `start` opened, in the opposite order."""
         await self._stack.aclose()
-        self._log.event("info", "stopped")
+        if self._told_start:
+            self._log.event("info", "stopped")
 
     def _today(self) -> date:
         return datetime.fromtimestamp(self._clock(), UTC).date()

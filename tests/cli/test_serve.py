@@ -183,7 +183,7 @@ async def test_an_address_that_is_taken_is_told_in_one_line(tmp_path: Path, list
         taken = f"127.0.0.1:{other.getsockname()[1]}"
         done = await run("serve", *LISTEN, listener, taken, cwd=tmp_path, environ=SIDECAR)
 
-    assert (2, 1) == (done.status, len(done.err.splitlines()))
+    assert (2, "", 1) == (done.status, done.out, len(done.err.splitlines()))
     assert taken in done.err
 
 
