@@ -8,7 +8,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 INSTALL := -m pip install --quiet --disable-pip-version-check
 LOCK := .tools/lock/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --quiet \
-	--no-header --no-emit-index-url --no-emit-find-links $(LOCK_ARGS)
+	--no-header $(LOCK_ARGS)
 
 define SUPPORTED
 @$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
