@@ -4,12 +4,15 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvloop
 
 from tests.kit import Running, Upstream, running
+
+if TYPE_CHECKING:
+    from tests.collector import Collector
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -33,6 +36,17 @@ def fuzz(request: pytest.FixtureRequest) -> tuple[int, int]:
 async def upstream() -> AsyncIterator[Upstream]:
     """An upstream that records."""
     server = Upstream()
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def collector() -> AsyncIterator["Collector"]:
+    """A collector of spans that takes everything."""
+    from tests.collector import Collector
+
+    server = Collector()
     await server.start()
     yield server
     await server.stop()

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,6 @@ from tests.served import Served, serving
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
 CALLERS = f"traceparent: 00-{TRACE}-{PARENT}-01"
-
-
-@pytest.fixture
-async def collector() -> AsyncIterator[Collector]:
-    """A collector that takes everything."""
-    server = Collector()
-    await server.start()
-    yield server
-    await server.stop()
 
 
 def logged(served: Served) -> list[dict[str, Any]]:

@@ -4,7 +4,6 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,15 +24,6 @@ from tests.served import Served, serving
 
 # How long a request may take beside other tests; a collector that is waited for takes ten times as long.
 SOON = 1.0
-
-
-@pytest.fixture
-async def collector() -> AsyncIterator[Collector]:
-    """A collector that takes everything."""
-    server = Collector()
-    await server.start()
-    yield server
-    await server.stop()
 
 
 def told(served: Served, event: str) -> list[str]:
