@@ -51,12 +51,12 @@ def timeline(
 
 
 def stat(title: str, description: str, expression: str, *, unit: str = units.Short, bad: float | None = 0.001) -> Stat:
-    """One figure, red from ``bad`` on."""
-    steps: list[tuple[float | None, str]] = [(None, "green" if bad is not None else "blue")]
+    """One figure, red from ``bad`` on; blue where nothing is bad."""
+    steps = thresholds((None, "blue")) if bad is None else thresholds((None, "green"), (bad, "red"))
     panel = Stat().title(title).description(description).unit(unit).datasource(SOURCE).height(4).span(3)
     panel.graph_mode(BigValueGraphMode.AREA).color_mode(BigValueColorMode.VALUE)
     panel.reduce_options(ReduceDataOptions().calcs(["lastNotNull"]))
-    panel.thresholds(thresholds(*steps, *([(bad, "red")] if bad is not None else [])))
+    panel.thresholds(steps)
     return panel.with_target(Dataquery().expr(expression).ref_id("A"))
 
 

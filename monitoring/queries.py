@@ -21,9 +21,9 @@ def metric(name: str, **labels: str) -> str:
     return selector(f"productlane_gateway_{name}", CHOSEN | labels)
 
 
-def recorded(name: str) -> str:
-    """A series that `rules.yaml` records, which has no instance."""
-    return selector(name, {label: value for label, value in CHOSEN.items() if label != "instance"})
+def recorded(name: str, **labels: str) -> str:
+    """A series that comes of `rules.yaml`, which has no instance."""
+    return selector(name, {label: value for label, value in CHOSEN.items() if label != "instance"} | labels)
 
 
 def rate(name: str, *by: str, **labels: str) -> str:
