@@ -40,7 +40,7 @@ types: $(READY)
 audit: $(READY)
 	$(BIN)/bandit -q -c pyproject.toml -r gateway
 	git ls-files -z --cached --others --exclude-standard | xargs -0 $(BIN)/detect-secrets-hook \
-		--plugin .ci/detectors.py --exclude-files '^tests/configs/' --exclude-secrets '^(pw|(open%20)?sesame)$$' \
+		--plugin .ci/detectors.py --exclude-files '^tests/support/configs/' --exclude-secrets '^(pw|(open%20)?sesame)$$' \
 		--disable-plugin KeywordDetector --disable-plugin IPPublicDetector \
 		--disable-plugin Base64HighEntropyString --disable-plugin HexHighEntropyString
 	$(BIN)/deptry gateway

@@ -3,7 +3,7 @@
 The resolver is silent, answers SERVFAIL and then NXDOMAIN, each for that long: once behind a gateway that knew the
 name, and once behind one that never did. Printed is what callers saw: answers by status on live connections and on new
 ones, the slowest of these and the slowest probe of the loop in seconds; then how long the resolver's return and the
-end of a process with a hanging look-up took. As root on Linux; see `tests.outage`.
+end of a process with a hanging look-up took. As root on Linux; see `tests.support.outage`.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.outage import FAULTS, obstacle, outage
+from tests.support.outage import FAULTS, obstacle, outage
 
 
 def _told(seen: dict[str, Any]) -> None:

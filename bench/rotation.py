@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from tests.rotating import SCOPES, Stage, load, overwrite, replace_file, stage
+from tests.support.rotating import SCOPES, Stage, load, overwrite, replace_file, stage
 
 WITHIN: Final = 1.0
 BAD: Final[Mapping[str, Mapping[str, Any]]] = {

@@ -23,9 +23,9 @@ from typing import Final
 
 from gateway import __version__
 from gateway.config.catalog import load_catalog
-from tests.kit import KEY, TOKEN, Arrival, Upstream, running
+from tests.support.kit import KEY, TOKEN, Arrival, Upstream, running
+from tests.support.rows import Row, get, post
 from tests.wire import test_expect, test_fields, test_framing, test_limits, test_method, test_response, test_target
-from tests.wire.rows import Row, get, post
 
 INTRODUCTION: Final = """\
 # The wire tables against nginx and HAProxy

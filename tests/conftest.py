@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import uvloop
 
-from tests.kit import Running, Upstream, running
+from tests.support.kit import Running, Upstream, running
 
 if TYPE_CHECKING:
-    from tests.collector import Collector
+    from tests.support.collector import Collector
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -44,7 +44,7 @@ async def upstream() -> AsyncIterator[Upstream]:
 @pytest.fixture
 async def collector() -> AsyncIterator["Collector"]:
     """A collector of spans that takes everything."""
-    from tests.collector import Collector
+    from tests.support.collector import Collector
 
     server = Collector()
     await server.start()

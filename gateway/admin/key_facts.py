@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable
 
-from gateway.admin.drift import Drift, Needs, drift
+from gateway.core.drift import Drift, Needs, drift
 from gateway.keys.keyring import SlotState
 from gateway.telemetry.facts import KeyFacts, SlotFacts
 

@@ -65,7 +65,7 @@ def schema(which: str, config: Path | None) -> None:
 
     Exit status: 0, or 2 where --config has problems.
     """
-    from gateway.cli.policy_sets import place_and_catalog
+    from gateway.cli.policies.policy_sets import place_and_catalog
     from gateway.cli.settings import unusable
     from gateway.config.schema import cases_schema, config_schema, policy_schema
 

@@ -15,17 +15,17 @@ from gateway.cli.settings import fail
 
 # Where each command is. Its module is imported when the command is wanted, so none pays for another's imports.
 _COMMANDS: Final[Mapping[str, str]] = {
-    "serve": "gateway.cli.serve",
-    "demo": "gateway.cli.demo",
-    "check": "gateway.cli.check",
-    "keys": "gateway.cli.keys",
-    "explain": "gateway.cli.explain",
-    "test": "gateway.cli.cases",
-    "policy": "gateway.cli.policy",
-    "report": "gateway.cli.report",
+    "serve": "gateway.cli.serve.serve",
+    "demo": "gateway.cli.demo.demo",
+    "check": "gateway.cli.serve.check",
+    "keys": "gateway.cli.keys.keys",
+    "explain": "gateway.cli.explain.explain",
+    "test": "gateway.cli.policies.cases",
+    "policy": "gateway.cli.policies.policy",
+    "report": "gateway.cli.policies.report",
     "token": "gateway.cli.facts",
     "schema": "gateway.cli.facts",
-    "simulate": "gateway.cli.simulate",
+    "simulate": "gateway.cli.demo.simulate",
     "version": "gateway.cli.facts",
 }
 

@@ -18,12 +18,13 @@ from gateway.config.reader import record_of
 from gateway.config.routes import check_use, make_routes
 from gateway.config.scalar import seconds, size
 from gateway.config.secret_source import MissingSecret, located, read_secret
-from gateway.config.snapshot import Address, Callers, IdentitySettings, Key, Limits, Pacing, Slot, Snapshot, Upstream
+from gateway.config.snapshot import Callers, IdentitySettings, Key, Limits, Pacing, Slot, Snapshot, Upstream
 from gateway.config.storing import read_store
 from gateway.config.values import address, base_url, is_private
 from gateway.core.catalog import Catalog, Lane
 from gateway.core.routing import Routes
 from gateway.core.secret import BadSecret
+from gateway.net.listen_address import Address
 
 T = TypeVar("T")
 

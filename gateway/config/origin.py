@@ -11,7 +11,7 @@ from gateway.config.policies import Kept
 from gateway.config.problem import Problem
 from gateway.config.snapshot import Snapshot
 from gateway.config.source import open_document
-from gateway.config.watch import Contents, read_contents
+from gateway.net.watch import Contents, read_contents
 
 
 @dataclass(frozen=True, slots=True)

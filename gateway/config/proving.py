@@ -13,8 +13,9 @@ from gateway.config import gateway_file
 from gateway.config.document import Document
 from gateway.config.problem import shown
 from gateway.config.proofs import Means
-from gateway.config.snapshot import Address, Issuer, Tls
+from gateway.config.snapshot import Issuer, Tls
 from gateway.config.tls import BadTls, issuer_context, listener_context, unreadable
+from gateway.net.listen_address import Address
 
 # Where Kubernetes mounts the CA of its API server and the pod's own token.
 _MOUNTED: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")

@@ -10,20 +10,7 @@ from gateway.core.catalog import Catalog, Lane
 from gateway.core.policy import Policy
 from gateway.core.routing import Routes
 from gateway.core.secret import Secret
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a listener listens: ``host`` and ``port``, or a unix socket's ``path``."""
-
-    host: str = ""
-    port: int = 0
-    path: Path | None = None
-
-    def __str__(self) -> str:
-        if self.path is not None:
-            return f"unix:{self.path}"
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+from gateway.net.listen_address import Address
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from gateway.config.snapshot import Address
+from gateway.net.listen_address import Address
 
 # sun_path of unix(7) holds 108 bytes with its closing zero.
 _LONGEST_SOCKET: Final = 107

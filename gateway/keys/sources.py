@@ -7,10 +7,10 @@ from typing import Final
 
 from gateway.config.secret_source import SINGLE_FILE, MissingSecret, is_mounted_alone, mountinfo, read_secret
 from gateway.config.snapshot import Key, Slot
-from gateway.config.watch import Watcher
 from gateway.core.promotion import Read
 from gateway.core.secret import BadSecret
 from gateway.keys.keeper import Keeper
+from gateway.net.watch import Watcher
 
 # A change that the kernel gives no notice of is seen this many seconds later at most.
 POLL: Final = 10.0

@@ -17,8 +17,8 @@ from gateway.core.secret import Mask
 from gateway.core.target import Target
 from gateway.keys.keyring import Chosen
 from gateway.proxy.body import Body
+from gateway.proxy.catalog_misses import Misses
 from gateway.proxy.connection import Lost
-from gateway.proxy.misses import Misses
 from gateway.proxy.pacing import Lease, Pacer
 from gateway.proxy.reply import Reply
 from gateway.proxy.serving import Current, Serving

@@ -12,7 +12,8 @@ from aiohttp.web_protocol import RequestHandler
 from gateway.callers.peers import STRANGER, Peer, peer_of
 from gateway.config.snapshot import Limits
 from gateway.core.refusal import Code, Reason, Refused
-from gateway.proxy import edge, footing
+from gateway.proxy import aiohttp_internals as footing
+from gateway.proxy import edge
 from gateway.proxy.handler import Handler
 from gateway.telemetry.log import Log
 

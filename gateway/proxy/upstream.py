@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 from aiohappyeyeballs import start_connection
 
 from gateway.config.snapshot import Upstream as Settings
-from gateway.core.addresses import PATIENCE, Address
 from gateway.core.breaker import FAILURES, PROBE_EVERY, Breaker
 from gateway.core.message import Framing, Head, write_head
 from gateway.core.refusal import Code, Reason, Refused
+from gateway.net.addresses import PATIENCE, Address
+from gateway.net.resolver import Names, Unresolved, family_of, place_of
 from gateway.proxy.connection import Connection, Lost
-from gateway.proxy.names import Names, Unresolved, family_of, place_of
 
 if TYPE_CHECKING:
     from gateway.telemetry.spans import Trace

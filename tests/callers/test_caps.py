@@ -21,9 +21,9 @@ from gateway.config.store import Redis, Store
 from gateway.core.catalog import Lane
 from gateway.core.policy import Policy
 from gateway.core.refusal import Code, Reason, Refused
-from gateway.server import Gateway
+from gateway.runtime.server import Gateway
 from gateway.telemetry.log import Log
-from tests.kit import DEADLINE, KEY, Upstream, policy, running
+from tests.support.kit import DEADLINE, KEY, Upstream, policy, running
 
 Start = Callable[..., Any]
 APP = Policy("app", reads=3, writes=2)

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.callers.certificates import read_certificate
-from tests.callers.certs import ID, Authority, Identity
+from tests.support.certs import ID, Authority, Identity
 
 AUTHORITY = Authority()
 NONE = "holds no SPIFFE id"

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from gateway.callers.keyset import FLOOR
 from tests.callers.conftest import ACCOUNT, AUDIENCE, NOW, LocalIssuer, Signer, claims_of
-from tests.kit import TOKEN, Running, eventually, policy
+from tests.support.kit import TOKEN, Running, eventually, policy
 
 
 async def logged(run: Running, text: str) -> bool:
@@ -84,7 +84,7 @@ async def test_a_reload_ends_no_request_that_waits_for_keys(
     start: Callable[..., Any], issuer: LocalIssuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request that waits for a slow issuer is answered, although another issuer is configured meanwhile."""
-    monkeypatch.setattr("gateway.legs._GRACE", 0.05)
+    monkeypatch.setattr("gateway.runtime.serving_factory._GRACE", 0.05)
     issuer.gate = asyncio.Event()
     kubernetes = {"issuer": issuer.url, "audience": AUDIENCE, "ca": str(issuer.ca)}
     run = await start(live=True, callers={"kubernetes": kubernetes}, policies=[kubernetes_policy()], clock=lambda: NOW)
@@ -113,7 +113,7 @@ async def test_a_gateway_starts_without_its_issuer(start: Callable[..., Any]) ->
 def test_what_is_not_configured_is_not_loaded() -> None:
     """A gateway without Kubernetes callers and client certificates does not carry what verifies them."""
     program = (
-        "import sys, gateway.server, gateway.config.load, gateway.cli.serve\n"
+        "import sys, gateway.runtime.server, gateway.config.load, gateway.cli.serve.serve\n"
         "late = {'jwt', 'gateway.callers.kubernetes', 'gateway.callers.issuer', 'gateway.callers.certificates'}\n"
         "print(sorted(late & set(sys.modules)))"
     )

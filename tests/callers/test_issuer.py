@@ -19,7 +19,7 @@ from gateway.callers.proof import Unproven
 from gateway.callers.signatures import NoKeys, read_keys
 from gateway.callers.tokens import digest
 from gateway.config.snapshot import Issuer
-from gateway.proxy.names import Names, Resolver
+from gateway.net.resolver import Names, Resolver
 from tests.callers.conftest import ACCOUNT, AUDIENCE, Clock, LocalIssuer, Signer, claims_of, key_set
 
 

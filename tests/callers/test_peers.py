@@ -15,7 +15,7 @@ import pytest
 import trustme
 
 from gateway.callers.peers import STRANGER, Peer, peer_of
-from tests.kit import DEADLINE, Running, head, policy
+from tests.support.kit import DEADLINE, Running, head, policy
 
 NOBODY_ELSE = 12_345
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.command import run
+from tests.support.command import run
 
 
 async def test_a_token_comes_with_its_digest() -> None:

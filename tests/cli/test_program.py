@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from gateway import __version__
-from tests.cli.command import ROOT, finish, run, start
-from tests.kit import eventually
+from tests.support.command import ROOT, finish, run, start
+from tests.support.kit import eventually
 
 COMMANDS = ["serve", "demo", "check", "keys", "explain", "test", "policy", "report"]
 COMMANDS += ["token", "schema", "simulate", "version"]
@@ -131,9 +131,11 @@ async def test_serving_loads_nothing_of_the_demo(tmp_path: Path) -> None:
     done = await run("serve", environ=environ, cwd=tmp_path, flags=("-X", "importtime"))
 
     loaded = {line.rpartition("|")[2].strip() for line in done.err.splitlines() if line.startswith("import time:")}
-    assert "gateway.server" in loaded
+    assert "gateway.runtime.server" in loaded
     assert [] == [
-        name for name in loaded if name.startswith(("gateway.simulator", "gateway.cli.demo", "gateway.cli.tour"))
+        name
+        for name in loaded
+        if name.startswith(("gateway.simulator", "gateway.cli.demo.demo", "gateway.cli.demo.tour"))
     ]
 
 

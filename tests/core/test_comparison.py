@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gateway.core.catalog import Catalog, Endpoint, Lane
 from gateway.core.comparison import NO_POLICY, Setting, Turn, compare, verdict
 from gateway.core.policy import Policy
-from tests.core.policies import TODAY, endpoints, policies
+from tests.support.policies import TODAY, endpoints, policies
 
 READ = Endpoint("GET", "/threads", frozenset({"threads:read"}), Lane.READ)
 WRITE = Endpoint("POST", "/threads", frozenset({"threads:write"}), Lane.WRITE)

@@ -10,7 +10,7 @@ from gateway.core.catalog import Catalog, Endpoint
 from gateway.core.comparison import ALLOW, verdict
 from gateway.core.narrowing import narrowed, opened_beyond
 from gateway.core.policy import Policy
-from tests.core.policies import TODAY, endpoints, policies
+from tests.support.policies import TODAY, endpoints, policies
 
 
 @pytest.fixture

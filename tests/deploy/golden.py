@@ -2,7 +2,7 @@
 
 import yaml
 
-from tests.deploy.tools import ROOT, SHAPES, Manifest, rendered
+from tests.support.deploy_tools import ROOT, SHAPES, Manifest, rendered
 
 
 def golden(shape: str) -> str:

@@ -22,11 +22,11 @@ import pytest
 import yaml
 
 from gateway.simulator import Limits, SimulatedKey, Simulator
-from tests.deploy.tools import ROOT
-from tests.kit import head, policy
-from tests.redis_server import free_port, redis_serving
-from tests.served import Served, environment, started
-from tests.simulated import catalog
+from tests.support.deploy_tools import ROOT
+from tests.support.kit import head, policy
+from tests.support.redis_server import free_port, redis_serving
+from tests.support.served import Served, environment, started
+from tests.support.simulated import catalog
 
 RULES = ROOT / "monitoring" / "rules.yaml"
 OLD, NEW, NARROW, DEAD = (f"pl_v2_{name}-sentinel-0123456789" for name in ("Old1", "New2", "Nar3", "Ded4"))

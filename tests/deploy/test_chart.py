@@ -11,7 +11,7 @@ import yaml
 
 import gateway
 from tests.deploy.golden import golden
-from tests.deploy.tools import (
+from tests.support.deploy_tools import (
     CHART,
     HELMS,
     ROOT,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy.tools import ROOT, run, tool
+from tests.support.deploy_tools import ROOT, run, tool
 
 FILE = ROOT / ".github" / "workflows" / "ci.yaml"
 JOBS: dict[str, Any] = yaml.safe_load(FILE.read_text("utf-8"))["jobs"]

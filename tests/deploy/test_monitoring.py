@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from tests.deploy.scraped import Evidence, alerts, evidence
-from tests.deploy.tools import ROOT, run
-from tests.redis_server import NEEDS_REDIS
+from tests.support.deploy_tools import ROOT, run
+from tests.support.redis_server import NEEDS_REDIS
 
 MONITORING = ROOT / "monitoring"
 RULES = yaml.safe_load((MONITORING / "rules.yaml").read_text("utf-8"))["groups"]

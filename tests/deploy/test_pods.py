@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy.kubelet import GROUP, playable, write_volume
-from tests.deploy.tools import ROOT, Manifest, eventually, image, manifests, only, pod_specs, podman, template
-from tests.deploy.upstream import KEY, NEXT_KEY, ask, free_ports, productlane
+from tests.support.deploy_tools import ROOT, Manifest, eventually, image, manifests, only, pod_specs, podman, template
+from tests.support.deploy_upstream import KEY, NEXT_KEY, ask, free_ports, productlane
+from tests.support.kubelet import GROUP, playable, write_volume
 
 TOKEN = "plgw_for-the-deploy-tests"
 NAME = "egress-productlane-gateway"

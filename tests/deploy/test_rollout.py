@@ -15,9 +15,9 @@ from typing import Any
 import aiohttp
 import yaml
 
-from tests.deploy.tools import ROOT
-from tests.deploy.upstream import free_ports
-from tests.simulated import SECRET, running
+from tests.support.deploy_tools import ROOT
+from tests.support.deploy_upstream import free_ports
+from tests.support.simulated import SECRET, running
 
 TOKEN = "plgw_for-the-rollout"
 DEADLINE = 30

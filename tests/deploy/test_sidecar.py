@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.config.catalog import load_catalog
-from tests.deploy.tools import CHART, ROOT, Manifest, helm, manifests, only, run, tool
+from tests.support.deploy_tools import CHART, ROOT, Manifest, helm, manifests, only, run, tool
 
 VARIANTS = ["loopback", "unix-socket"]
 APP_CHART = {

@@ -14,8 +14,8 @@ import pytest
 import requests
 
 from gateway.simulator import SimulatedKey, Simulator
-from tests.kit import DEADLINE, KEY, TOKEN, Running, policy, running
-from tests.simulated import NO_LIMITS, catalog
+from tests.support.kit import DEADLINE, KEY, TOKEN, Running, policy, running
+from tests.support.simulated import NO_LIMITS, catalog
 
 SCOPES = ("threads:read", "threads:write", "contacts:read", "contacts:write", "files:write")
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 8000

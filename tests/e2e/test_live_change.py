@@ -5,8 +5,8 @@ from pathlib import Path
 
 import yaml
 
-from tests.kit import Upstream, policy
-from tests.served import serving
+from tests.support.kit import Upstream, policy
+from tests.support.served import serving
 
 
 async def test_the_command_follows_its_files(tmp_path: Path, upstream: Upstream) -> None:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.outage import FAULTS, obstacle, outage
+from tests.support.outage import FAULTS, obstacle, outage
 
 # A look-up that hangs takes 10 s and more, and whoever waits for one takes as long. The gateway gives it 2 s; the rest
 # is for machines that are slow at times. `bench/outage.py` has the figures.

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import ROOT
-from tests.e2e.walk import Walk
+from tests.support.command import ROOT
+from tests.support.walk import Walk
 
 WALK = Walk((ROOT / "docs" / "policies.md").read_text(), {r"sha256:[0-9a-f]+": "DIGEST"})
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.rotating import SCOPES, Stage, load, overwrite, replace_file, stage
+from tests.support.rotating import SCOPES, Stage, load, overwrite, replace_file, stage
 
 BAD: Mapping[str, tuple[Mapping[str, Any], str]] = {
     "unknown to Productlane": ({"known": False}, "rejected"),

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import ROOT
-from tests.e2e.walk import Walk
+from tests.support.command import ROOT
+from tests.support.walk import Walk
 
 WALK = Walk((ROOT / "docs" / "rotation.md").read_text(), {r"\b\d+ (?:s|min)\b": "DURATION"})
 

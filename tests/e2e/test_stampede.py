@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tests.kit import DEADLINE, TOKEN, Arrival, Response, Running, error, eventually, head
+from tests.support.kit import DEADLINE, TOKEN, Arrival, Response, Running, error, eventually, head
 
 Start = Callable[..., Any]
 CROWD = 500

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.kit import DEADLINE, KEY, OTHER_KEY, TOKEN, Running, Upstream, answer, eventually, policy, running
-from tests.redis_server import NEEDS_REDIS, PASSWORD, RedisServer, documented_acl, redis_serving
+from tests.support.kit import DEADLINE, KEY, OTHER_KEY, TOKEN, Running, Upstream, answer, eventually, policy, running
+from tests.support.redis_server import NEEDS_REDIS, PASSWORD, RedisServer, documented_acl, redis_serving
 
 TWO_KEYS: dict[str, Any] = {
     "keys": {"main": {"secrets": ["env:MAIN_KEY"]}, "second": {"secrets": ["env:SECOND_KEY"]}},

@@ -10,7 +10,7 @@ from gateway.core.policy import Policy, decide
 from gateway.core.refusal import Refused
 from gateway.core.target import read_target
 from tests.fuzz.harness import run
-from tests.wire.oracle import escapes
+from tests.support.oracle import escapes
 
 METHODS: Final = ("GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "TRACE")
 TODAY: Final = datetime.date(2026, 1, 1)

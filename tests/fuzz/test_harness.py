@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from tests.fuzz import answer, fields, source, target
-from tests.wire import grammar
+from tests.support import wire_grammar as grammar
 
 Check = Callable[[bytes], None]
 HARNESSES = (answer, fields, source, target)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.kit import DEADLINE, Cut, Running, answer, head, running
-from tests.proxy.sink import Flow, Sink, narrow
+from tests.support.kit import DEADLINE, Cut, Running, answer, head, running
+from tests.support.sink import Flow, Sink, narrow
 
 Start = Callable[..., Any]
 MIB = 1 << 20

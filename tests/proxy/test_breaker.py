@@ -4,7 +4,7 @@ import asyncio
 import json
 
 from gateway.core.breaker import FAILURES
-from tests.kit import Arrival, Response, Running, answer, error, eventually
+from tests.support.kit import Arrival, Response, Running, answer, error, eventually
 
 
 def drops(_arrival: Arrival, writer: asyncio.StreamWriter) -> None:

@@ -11,11 +11,11 @@ import pytest
 import trustme
 
 from gateway.config.snapshot import Upstream as Settings
+from gateway.net.resolver import Names
 from gateway.proxy.connection import Connection, Lost
-from gateway.proxy.names import Names
 from gateway.proxy.upstream import Outgoing
 from gateway.proxy.upstream import Upstream as Leg
-from tests.kit import DEADLINE, Arrival, Cut, Running, Upstream, answer, head, running
+from tests.support.kit import DEADLINE, Arrival, Cut, Running, Upstream, answer, head, running
 
 Start = Callable[..., Any]
 POISON = b"HTTP/1.1 200 X\r\nContent-Length: 6\r\n\r\npoison"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.kit import DEADLINE, Arrival, Caller, Cut, Running, answer, eventually, head
+from tests.support.kit import DEADLINE, Arrival, Caller, Cut, Running, answer, eventually, head
 
 Start = Callable[..., Any]
 

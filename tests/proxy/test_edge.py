@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.kit import TOKEN, Running
+from tests.support.kit import TOKEN, Running
 
 LINE = "GET /api/v2/threads HTTP/1.1"
 AUTH = f"Authorization: Bearer {TOKEN}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.kit import KEY, OTHER_KEY, TOKEN, Arrival, Running, answer, error, head
+from tests.support.kit import KEY, OTHER_KEY, TOKEN, Arrival, Running, answer, error, head
 
 Start = Callable[..., Any]
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.core.refusal import proxy_status
-from tests.kit import KEY, OTHER_KEY, TOKEN, Arrival, Response, Running, answer, error, head, policy
+from tests.support.kit import KEY, OTHER_KEY, TOKEN, Arrival, Response, Running, answer, error, head, policy
 
 Start = Callable[..., Any]
 MIB = 1 << 20

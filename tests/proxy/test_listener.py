@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from gateway.server import CannotStart
-from tests.kit import Running, Upstream, answer, eventually, head, running
+from gateway.runtime.server import CannotStart
+from tests.support.kit import Running, Upstream, answer, eventually, head, running
 
 Start = Callable[..., Any]
 

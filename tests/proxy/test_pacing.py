@@ -16,7 +16,7 @@ from gateway.core.refusal import Code, Refused
 from gateway.core.secret import Secret
 from gateway.keys.keyring import Chosen
 from gateway.proxy.pacing import Lease, Pacer
-from tests.kit import KEY, TOKEN, Arrival, Running, answer, eventually, head, policy
+from tests.support.kit import KEY, TOKEN, Arrival, Running, answer, eventually, head, policy
 
 Start = Callable[..., Any]
 CHOSEN = Chosen("main", "1", Secret(KEY))

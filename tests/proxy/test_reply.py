@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.kit import DEADLINE, Arrival, Cut, Running, answer, eventually, head
-from tests.proxy.sink import Flow, narrow
+from tests.support.kit import DEADLINE, Arrival, Cut, Running, answer, eventually, head
+from tests.support.sink import Flow, narrow
 
 Start = Callable[..., Any]
 MIB = 1 << 20

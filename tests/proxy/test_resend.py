@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tests.kit import ALL_SCOPES, DEADLINE, KEY, OTHER_KEY, Arrival, Running, Upstream, answer, error, head
+from tests.support.kit import ALL_SCOPES, DEADLINE, KEY, OTHER_KEY, Arrival, Running, Upstream, answer, error, head
 
 SECRETS = {"keys": {"main": {"secrets": ["env:MAIN_KEY", "env:SECOND_KEY"]}}}
 SMALL = 65_536

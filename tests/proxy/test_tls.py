@@ -15,8 +15,8 @@ import trustme
 from gateway.config.snapshot import Tls
 from gateway.config.tls import BadTls
 from gateway.proxy.tls import ListenerTls
-from tests.callers.certs import ID, Authority, Identity
-from tests.kit import TOKEN, Caller, Response, Running, Upstream, head, policy
+from tests.support.certs import ID, Authority, Identity
+from tests.support.kit import TOKEN, Caller, Response, Running, Upstream, head, policy
 
 DOMAIN: Final = {"trusted_spiffe_domain": "cluster.local"}
 

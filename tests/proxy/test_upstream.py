@@ -14,11 +14,11 @@ import trustme
 
 from gateway.config.snapshot import Upstream as Settings
 from gateway.core.refusal import Code, Refused
-from gateway.proxy.names import Names
+from gateway.net.resolver import Names
 from gateway.proxy.upstream import _CODES, _CONNECT_FAILURES, _UNRESOLVED, Outgoing
 from gateway.proxy.upstream import Upstream as Leg
 from gateway.telemetry import labels
-from tests.kit import DEADLINE, Arrival, Response, Running, Upstream, answer, head, running
+from tests.support.kit import DEADLINE, Arrival, Response, Running, Upstream, answer, head, running
 
 Start = Callable[..., Any]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.kit import KEY, Upstream
-from tests.served import serving
+from tests.support.kit import KEY, Upstream
+from tests.support.served import serving
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """No key and no token can be read, whole or in part, in anything that a gateway leaves behind, however it is treated.
 
-The gateway is the real command, at log level debug; what is planted in it is in `tests.secrets.faulty`.
+The gateway is the real command, at log level debug; what is planted in it is in `tests.support.faulty`.
 """
 
 import importlib
@@ -14,10 +14,10 @@ from typing import Final
 import pytest
 
 import tests.wire
-from tests.kit import KEY, TOKEN, Arrival, Upstream, answer, head
-from tests.secrets.hunt import found
-from tests.served import Ended, Served, serving
-from tests.wire.rows import Row
+from tests.support.hunt import found
+from tests.support.kit import KEY, TOKEN, Arrival, Upstream, answer, head
+from tests.support.rows import Row
+from tests.support.served import Ended, Served, serving
 
 ADMIN: Final = ("/metrics", "/status", "/status.json", "/livez", "/readyz", "/none", f"/status?token={TOKEN}")
 # What aiohttp's parser would quote: the offending line, or the lines around it.
@@ -178,7 +178,7 @@ async def test_an_identity_that_echoes_the_key_gives_it_to_nobody(tmp_path: Path
 async def test_no_fault_of_the_program_tells_a_secret(tmp_path: Path, upstream: Upstream) -> None:
     """Exceptions whose text is a secret, in every part of the program, are told by their class and place alone."""
     upstream.reply = lambda arrival, writer: writer.write(answer(200, b"fault " + arrival.head))
-    async with serving(tmp_path, upstream, program=("-m", "tests.secrets.faulty")) as served:
+    async with serving(tmp_path, upstream, program=("-m", "tests.support.faulty")) as served:
         for name in FAULTS:
             await served.send(head("GET", f"/api/v2/threads/fault-{name}", "Connection: close"))
         for name in SET_OFF:
@@ -194,7 +194,7 @@ async def test_no_fault_of_the_program_tells_a_secret(tmp_path: Path, upstream: 
 async def test_a_gateway_that_dies_at_its_start_tells_no_secret(tmp_path: Path, upstream: Upstream) -> None:
     """A fault that ends the process is told with its place, for whoever has to mend it, and without its text."""
     with pytest.raises(Ended) as died:
-        async with serving(tmp_path, upstream, program=("-m", "tests.secrets.faulty", "--at-start")):
+        async with serving(tmp_path, upstream, program=("-m", "tests.support.faulty", "--at-start")):
             pass
     said: bytes = died.value.args[0]
 

@@ -14,8 +14,8 @@ import msgspec
 import pytest
 
 from gateway.core.secret import Mask, Secret
-from tests.kit import Running, Upstream, head, running
-from tests.secrets.hunt import found
+from tests.support.hunt import found
+from tests.support.kit import Running, Upstream, head, running
 
 # Code, not data: what hangs on these is the program itself.
 _CODE = (type, ModuleType, FunctionType, BuiltinFunctionType, MethodType)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from tests.kit import Running, Upstream, running
+from tests.support.kit import Running, Upstream, running
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

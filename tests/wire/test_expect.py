@@ -4,8 +4,8 @@ from typing import Final
 
 import pytest
 
-from tests.kit import Running
-from tests.wire.rows import AUTH, HIDDEN, Row, get, passed, play, post, refused, sent
+from tests.support.kit import Running
+from tests.support.rows import AUTH, HIDDEN, Row, get, passed, play, post, refused, sent
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

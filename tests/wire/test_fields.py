@@ -8,8 +8,8 @@ from typing import Final
 
 import pytest
 
-from tests.kit import KEY, OTHER_KEY, TOKEN, Running
-from tests.wire.rows import Row, get, passed, play, post, refused, sent
+from tests.support.kit import KEY, OTHER_KEY, TOKEN, Running
+from tests.support.rows import Row, get, passed, play, post, refused, sent
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -12,10 +12,10 @@ from random import Random
 import pytest
 import pytest_asyncio
 
-from tests.kit import KEY, Running, policy, running
-from tests.wire.grammar import SHAPES, damaged, message
-from tests.wire.oracle import escapes, named, readings
-from tests.wire.strict import StrictUpstream
+from tests.support.kit import KEY, Running, policy, running
+from tests.support.oracle import escapes, named, readings
+from tests.support.strict import StrictUpstream
+from tests.support.wire_grammar import SHAPES, damaged, message
 
 # A caller with much allowed next to what is not, so that one step aside is a step too far.
 LIMITED = policy(

@@ -8,8 +8,8 @@ import pytest
 
 from gateway.proxy.edge import MAX_FIELDS, MAX_HEAD
 from gateway.proxy.listener import Connection
-from tests.kit import DEADLINE, Arrival, Cut, Running, answer
-from tests.wire.rows import AUTH, Row, get, passed, play, post, refused, sent
+from tests.support.kit import DEADLINE, Arrival, Cut, Running, answer
+from tests.support.rows import AUTH, Row, get, passed, play, post, refused, sent
 
 Start = Callable[..., Awaitable[Running]]
 CHUNKED: Final = "Transfer-Encoding: chunked"

@@ -9,8 +9,8 @@ from typing import Final
 
 import pytest
 
-from tests.kit import KEY, Arrival, Cut, Response, Running, answer
-from tests.wire.rows import get, post
+from tests.support.kit import KEY, Arrival, Cut, Response, Running, answer
+from tests.support.rows import get, post
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

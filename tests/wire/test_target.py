@@ -7,8 +7,8 @@ from typing import Final
 
 import pytest
 
-from tests.kit import Running
-from tests.wire.rows import Row, get, passed, play, refused, sent
+from tests.support.kit import Running
+from tests.support.rows import Row, get, passed, play, refused, sent
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -1,0 +1,1 @@
+"""Commands that need no Productlane: the demo and the simulator."""

@@ -1,0 +1,108 @@
+"""The demo while it runs: a simulated Productlane and a gateway in one process."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import click
+
+from gateway.cli.demo.tour import Stage, Step, introduction, new_cast, steps
+from gateway.cli.serve.signals import ending
+from gateway.cli.settings import fail, unusable
+from gateway.config.catalog import load_catalog
+from gateway.config.load import load
+from gateway.config.problem import ConfigError
+from gateway.config.snapshot import Snapshot
+from gateway.runtime.server import CannotStart, Gateway, check_runtime
+from gateway.simulator import SimulatedKey, Simulator
+from gateway.telemetry.capture import capture_library_logs
+from gateway.telemetry.log import Log
+
+
+async def run(folder: Path, port: int | None, admin_port: int | None, *, self_test: bool) -> bool:
+    """Show it until a signal comes, or hold every line against what it says; whether all of them held.
+
+    The files go into ``folder``. A port is any free one where it is 0, the usual or a free one where it is None.
+    """
+    async with _stage(folder, port, admin_port, quiet=self_test) as stage:
+        walk = steps(stage)
+        if self_test:
+            return await hold(walk)
+        with ending() as ended:
+            click.echo("\n".join([introduction(stage), *(step.told(n) for n, step in enumerate(walk, 1))]) + "\n")
+            click.echo("Ctrl-C ends it. The log of the gateway:")
+            await ended.wait()
+    return True
+
+
+@asynccontextmanager
+async def _stage(folder: Path, port: int | None, admin_port: int | None, *, quiet: bool) -> AsyncIterator[Stage]:
+    """Simulator and gateway, running. The gateway reads nothing from the environment: the demo is the same anywhere."""
+    made = new_cast(folder)
+    listen, note = await _port(port, 8080)
+    admin, admin_note = await _port(admin_port, 9090)
+    keys = [SimulatedKey(key.secret, frozenset(key.scopes)) for key in made.keys]
+    log = Log(2, level="error" if quiet else "info", style="console")
+    restore = capture_library_logs(log)
+    try:
+        async with Simulator(load_catalog(), keys) as simulator:
+            config = made.write(simulator.url, listen, admin)
+            gateway = Gateway(_snapshot(config), config=str(config), log=log)
+            try:
+                check_runtime(debug=asyncio.get_running_loop().get_debug())
+                await gateway.start()
+                yield Stage(
+                    config,
+                    made,
+                    f"http://{gateway.traffic}",
+                    f"http://{gateway.admin}",
+                    simulator.url,
+                    note + admin_note,
+                )
+            except CannotStart as error:
+                fail(str(error))
+            finally:
+                await gateway.stop()
+    finally:
+        restore()
+        log.close()
+
+
+def _snapshot(config: Path) -> Snapshot:
+    """The configuration as `serve` would read it. What can be wrong with it are the ports that were asked for."""
+    try:
+        return load(config, environ={})
+    except ConfigError as error:
+        unusable(error.problems)
+
+
+async def _port(wanted: int | None, usual: int) -> tuple[int, tuple[str, ...]]:
+    """The port to listen on, and what to say of it: the usual one where nobody else has it."""
+    if wanted is not None:
+        return wanted, ()
+    try:
+        server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", usual)
+    except OSError:
+        return 0, (f"Port {usual} is taken, so a free one is used.",)
+    server.close()
+    await server.wait_closed()
+    return usual, ()
+
+
+async def hold(walk: Sequence[Step]) -> bool:
+    """Run each line by a shell, as whoever pastes it would, and tell whether it answered as it says."""
+    if shutil.which("curl") is None:
+        fail("--check runs the printed lines and needs curl, which is not installed")
+    held = True
+    for number, step in enumerate(walk, 1):
+        # The lines are made here, of random tokens and addresses of our own.
+        shell = await asyncio.create_subprocess_shell(step.command, stdout=asyncio.subprocess.PIPE)
+        output, _ = await shell.communicate()
+        missing = step.missing_in(output.decode("utf-8", "replace"))
+        click.echo(f"{'FAILED' if missing else 'ok'} {number} {step.title}")
+        for mark in missing:
+            click.echo(f"       no `{mark}` in the answer")
+        held = held and not missing
+    return held

@@ -1,0 +1,217 @@
+"""What the demo shows: its keys, its callers, and the requests that whoever watches may send."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+from gateway.callers.tokens import new_token
+from gateway.cli.demo.simulate import new_secret
+from gateway.cli.table import listed, table
+
+_KEYS: Final = {
+    "reader": ("threads:read", "contacts:read", "companies:read", "changelogs:read"),
+    "support": ("threads:read", "threads:write", "messages:write", "contacts:read", "companies:read"),
+    "publisher": ("changelogs:read", "changelogs:write"),
+}
+_CALLERS: Final = {
+    "support-bot": ("threads:read", "threads:write", "companies:read", "changelogs:write"),
+    "dashboard": ("threads:read", "companies:read"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class DemoKey:
+    """A key of the simulated Productlane."""
+
+    name: str
+    scopes: tuple[str, ...]
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DemoCaller:
+    """A caller with its token, and the digest that its policy holds."""
+
+    name: str
+    scopes: tuple[str, ...]
+    token: str = field(repr=False)
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Keys and callers, and the folder that their files are written to."""
+
+    folder: Path
+    keys: tuple[DemoKey, ...]
+    callers: tuple[DemoCaller, ...]
+
+    def write(self, upstream: str, port: int, admin_port: int) -> Path:
+        """Write configuration, policies and secrets; returns the path of ``gateway.yaml``."""
+        policies = self.folder / "policies"
+        policies.mkdir()
+        for key in self.keys:
+            path = self.folder / f"{key.name}.key"
+            path.touch(mode=0o600)
+            path.write_text(key.secret, encoding="ascii")
+        for caller in self.callers:
+            policy = {
+                "caller": caller.name,
+                "authenticate": {"tokens": [caller.digest]},
+                "scopes": list(caller.scopes),
+            }
+            _write(policies / f"{caller.name}.yaml", policy)
+        config = {
+            "listen": f"127.0.0.1:{port}",
+            "admin": f"127.0.0.1:{admin_port}",
+            "upstream": {"url": upstream},
+            "keys": {key.name: {"secrets": [f"file:{key.name}.key"]} for key in self.keys},
+            "routes": [
+                {"path": "/changelogs/**", "keys": ["publisher"]},
+                {"path": "/**", "keys": ["support", "reader"]},
+            ],
+            "policies": "policies/",
+            # Whoever reads the screen for some minutes is still to find `/me` in the cache.
+            "identity": {"ttl": "1h"},
+        }
+        return _write(self.folder / "gateway.yaml", config)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A demo that runs: its configuration file and the addresses of all that listens. ``notes`` are for people."""
+
+    config: Path
+    cast: Cast
+    traffic: str
+    admin: str
+    upstream: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A line to paste, and what it answers: a status, and texts that stand in what it prints."""
+
+    title: str
+    command: str
+    status: int
+    marks: tuple[str, ...]
+    why: str
+
+    def told(self, number: int) -> str:
+        """The step as printed; ``expect`` names the status and every mark."""
+        marks = ", ".join(f"`{mark}`" for mark in self.marks)
+        return f"\n{number}. {self.title}\n   {self.command}\n   expect {self.status}, {marks}\n   {self.why}"
+
+    def missing_in(self, output: str) -> list[str]:
+        """Which of the expected texts an output lacks. The status is looked for where the line prints the head."""
+        marks = [f"HTTP/1.1 {self.status} "] if self.command.startswith("curl -si") else []
+        return [mark for mark in (*marks, *self.marks) if mark not in output]
+
+
+def new_cast(folder: Path) -> Cast:
+    """Fresh secrets and tokens."""
+    return Cast(
+        folder,
+        tuple(DemoKey(name, scopes, new_secret()) for name, scopes in _KEYS.items()),
+        tuple(DemoCaller(name, scopes, *new_token()) for name, scopes in _CALLERS.items()),
+    )
+
+
+def introduction(stage: Stage) -> str:
+    """What runs where, who the callers are and what the keys carry."""
+    rows = [
+        ("gateway", stage.traffic),
+        ("admin", f"{stage.admin}  (/status is a page)"),
+        ("upstream", f"{stage.upstream}  (simulated Productlane)"),
+        ("files", str(stage.config)),
+        *((f"key {key.name}", listed(key.scopes)) for key in stage.cast.keys),
+        *((f"caller {caller.name}", listed(caller.scopes)) for caller in stage.cast.callers),
+    ]
+    return "\n".join([*stage.notes, table(rows), "\nPaste into another terminal:"])
+
+
+def steps(stage: Stage) -> tuple[Step, ...]:
+    """The tour, in the order in which it makes sense."""
+    bot, dashboard = stage.cast.callers
+    api = f"{stage.traffic}/api/v2"
+    body = (
+        """-H 'Content-Type: application/json' -d '{"text": "The export fails", "contact_email": "ada@example.com"}'"""
+    )
+
+    def curl(token: str, rest: str) -> str:
+        return f"curl -si -H 'Authorization: Bearer {token}' {rest}"
+
+    return (
+        Step(
+            "A read that the policy of support-bot grants",
+            curl(bot.token, f"'{api}/threads?limit=1'"),
+            200,
+            ("X-RateLimit-Remaining", '"data"'),
+            "The gateway attaches the key `reader`: of those that carry threads:read, it carries the fewest scopes.",
+        ),
+        Step(
+            "A write, which needs another key",
+            curl(bot.token, f"-X POST {body} {api}/threads"),
+            201,
+            ("thread_",),
+            "The key is `support` now, the only one that carries threads:write. The caller sees neither.",
+        ),
+        Step(
+            "The same write by a caller whose policy does not grant it",
+            curl(dashboard.token, f"-X POST {body} {api}/threads"),
+            403,
+            ("scope_required", "policy dashboard: does not grant threads:write"),
+            "Productlane is not asked. Proxy-Status says which policy decided and what would change it.",
+        ),
+        Step(
+            "What goes out to people is guarded: a scope is not enough",
+            curl(bot.token, f"-X POST {api}/changelogs/changelog_1/broadcast"),
+            403,
+            ("forbidden", "name POST /changelogs/{id}/broadcast under `endpoints` to allow it"),
+            "support-bot holds changelogs:write, and yet may not mail every subscriber.",
+        ),
+        Step(
+            "Who am I? From the gateway's memory, cut to what this caller may use",
+            curl(dashboard.token, f"{api}/me"),
+            200,
+            ("Age: ", "Cache-Status: productlane-gateway; hit", '"scopes":["companies:read","threads:read"]'),
+            "The key behind it carries more; the caller is told of its own.",
+        ),
+        Step(
+            "A path of the API's version 1",
+            curl(bot.token, f"{stage.traffic}/api/v1/threads/thread_1"),
+            410,
+            ("unsupported_api_version", "/api/v2/threads/{id}"),
+            "The answer names what replaces it.",
+        ),
+        Step(
+            "A key of version 1",
+            curl("pl_v1_of-the-old-days", f"{api}/threads"),
+            410,
+            ("unsupported_key_version",),
+            "Callers of the gateway use its own tokens.",
+        ),
+        Step(
+            "Nobody in particular",
+            f"curl -si {api}/threads",
+            401,
+            ("unauthenticated", "WWW-Authenticate: Bearer"),
+            "Each policy here asks for a token.",
+        ),
+        Step(
+            "Every 401, 403 and 410 is counted, with who said it",
+            f"curl -s {stage.admin}/metrics | grep ^productlane_gateway_auth_responses_total",
+            200,
+            ('code="scope_required"', 'code="forbidden"', 'code="unsupported_key_version"', 'source="gateway"'),
+            "One series for each kind of refusal above, once there has been one.",
+        ),
+    )
+
+
+def _write(path: Path, value: object) -> Path:
+    path.write_text(yaml.safe_dump(value, sort_keys=False), encoding="utf-8")
+    return path

@@ -1,0 +1,1 @@
+"""The command that explains what the gateway would answer to a request."""

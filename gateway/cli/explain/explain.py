@@ -1,0 +1,225 @@
+"""The command that says what the gateway would answer to a request, and why, without sending it."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import click
+
+from gateway.cli.settings import REFUSED, config_option, fail, json_option, loaded, print_json
+from gateway.cli.table import listed, table
+
+if TYPE_CHECKING:
+    from gateway.cli.keys.online import KeyReport
+    from gateway.config.snapshot import Snapshot
+    from gateway.core.policy import Policy
+    from gateway.core.refusal import Refused
+    from gateway.core.verdict import Verdict
+
+Facts: TypeAlias = dict[str, Any]
+
+
+@click.command()
+@click.option("--caller", required=True, metavar="NAME", help="The caller, as its policy names it.")
+@click.argument("method")
+@click.argument("path")
+@config_option
+@click.option("--online", is_flag=True, help="Ask Productlane's /me which scopes each key carries now.")
+@json_option
+def explain(caller: str, method: str, path: str, config: Path | None, online: bool, as_json: bool) -> None:
+    """Say what a caller's request would come to, and why.
+
+    PATH is the API's, with /api/v2 before it or without; a query may follow. Decided by the very functions that serve
+    requests, in their order. The request itself is never sent. Without --online the files alone are read and no secret
+    is needed; with it, each key's scopes are asked for as `serve` asks, so that the key is the one that would serve.
+
+    \b
+        productlane-gateway explain --caller billing POST /companies/c_1/merge
+        productlane-gateway explain --caller billing GET /companies --online --json
+
+    Told are the verdict, the status and code of a refusal and what would change it, every rule up to the one that
+    decided, and the routes and keys that might have served it, each with why it does or why not. What `mode: audit`
+    alone lets through counts as allowed, and is told as would_deny.
+
+    Exit status: 0 where the request is allowed, 1 where it is refused, 2 where the configuration has problems or
+    there is no such caller.
+    """
+    if not (method.isascii() and method.isalpha() and method.isupper()):
+        raise click.BadParameter("methods are written in capitals, as GET", param_hint="METHOD")
+    snapshot = loaded(config, as_json=as_json, offline=not online)
+    policy = snapshot.policies.get(caller)
+    if policy is None:
+        from gateway.config.problem import did_you_mean, shown
+
+        known = f"; there are {', '.join(sorted(snapshot.policies))}"
+        fail(f"no policy is of caller {shown(caller)}{did_you_mean(caller, snapshot.policies) or known}")
+    reports = _ask(snapshot) if online else None
+    facts = explained(snapshot, policy, method, path, datetime.now(UTC).date(), reports)
+    if as_json:
+        print_json(facts)
+    else:
+        click.echo(_in_words(facts))
+    if facts["verdict"] != "allow":
+        raise SystemExit(REFUSED)
+
+
+def _ask(snapshot: "Snapshot") -> "list[KeyReport]":
+    import asyncio
+
+    from gateway.cli.keys.online import ask
+
+    return asyncio.run(ask(snapshot))
+
+
+def explained(
+    snapshot: "Snapshot",
+    policy: "Policy",
+    method: str,
+    path: str,
+    today: date,
+    reports: "Iterable[KeyReport] | None" = None,
+) -> Facts:
+    """Everything that can be said of a request before it is sent. ``today`` is in UTC.
+
+    ``reports`` are what Productlane says of the keys; without them their scopes are not known.
+    """
+    from gateway.cli.explain.key_choice import Choice, choose
+    from gateway.cli.explain.rules import candidates, rules
+    from gateway.core.refusal import Refused
+    from gateway.core.target import BASE, read_target
+    from gateway.core.verdict import Verdict, judge
+
+    raw = path if path.startswith("/api/") or not path.startswith("/") else BASE + path
+    try:
+        verdict = judge(read_target(method, raw), policy, snapshot.catalog, snapshot.routes, today)
+    except Refused as unreadable:
+        verdict = Verdict(refused=unreadable)
+    choice = Choice()
+    if verdict.route is not None and verdict.permit is not None:
+        choice = choose(verdict.route, verdict.permit, reports)
+    refused = verdict.refused or choice.refused
+    return {
+        "verdict": "refuse" if refused else "allow",
+        **_outcome(verdict, refused),
+        "caller": policy.caller,
+        "request": f"{method} {raw}",
+        "endpoint": _endpoint(verdict),
+        "route": _route(verdict),
+        "decided_by": _decided_by(verdict, refused, policy),
+        "key": choice.key,
+        "key_choice": choice.why or None,
+        "rules": [asdict(rule) for rule in rules(verdict, refused, policy, choice.why)],
+        "routes": [
+            asdict(route) for route in candidates(snapshot.routes, verdict.route, verdict.endpoint, policy.caller)
+        ],
+        "keys": [asdict(key) for key in choice.candidates],
+    }
+
+
+def _outcome(verdict: "Verdict", refused: "Refused | None") -> Facts:
+    if refused is not None:
+        return {
+            "status": refused.status,
+            "code": refused.code.value,
+            "reason": refused.reason.value,
+            "message": refused.message,
+            "fix": refused.note if refused.note != refused.message else None,
+            "would_deny": None,
+        }
+    permit = verdict.permit
+    return {
+        "status": None,
+        "code": None,
+        "reason": permit.reason.value if permit else None,
+        "message": None,
+        "fix": None,
+        "would_deny": permit.would_deny.value if permit and permit.would_deny else None,
+    }
+
+
+def _endpoint(verdict: "Verdict") -> Facts | None:
+    endpoint = verdict.endpoint
+    if endpoint is None:
+        return None
+    return {
+        "name": endpoint.name,
+        "scopes": sorted(endpoint.scopes),
+        "lane": endpoint.lane.value,
+        "guarded": endpoint.guarded,
+    }
+
+
+def _route(verdict: "Verdict") -> Facts | None:
+    route = verdict.route
+    return {"path": route.path, "callers": sorted(route.callers), "keys": list(route.keys)} if route else None
+
+
+def _decided_by(verdict: "Verdict", refused: "Refused | None", policy: "Policy") -> str:
+    """What in the configuration decided, by its setting."""
+    from gateway.core.refusal import Reason
+
+    endpoint = verdict.endpoint
+    reason = refused.reason if refused else verdict.permit.reason if verdict.permit else None
+    if endpoint is None:
+        return "the request itself" if reason is Reason.TARGET else "the catalog"
+    words = {
+        Reason.EXPIRED: f"policy {policy.caller}, expires: {policy.expires}",
+        Reason.DENIED: f"policy {policy.caller}, deny: {endpoint.name}",
+        Reason.ENDPOINT_NAMED: f"policy {policy.caller}, endpoints: {endpoint.name}",
+        Reason.GUARDED: f"the catalog, guarded: {endpoint.name}",
+        Reason.SCOPE_HELD: f"policy {policy.caller}, scopes: {listed(endpoint.scopes)}",
+        Reason.ANY_KEY: "the catalog: this endpoint needs no scope",
+        Reason.NO_ROUTE: "routes",
+    }
+    if refused is None and reason is Reason.SCOPE_NOT_GRANTED:
+        return f"policy {policy.caller}, mode: audit"
+    lacking = f"policy {policy.caller}, scopes: without {listed(endpoint.scopes - policy.scopes)}"
+    return words.get(reason, lacking) if reason else lacking
+
+
+def _in_words(facts: Facts) -> str:
+    endpoint, route = facts["endpoint"], facts["route"]
+    rows = [
+        ("verdict", _verdict(facts)),
+        ("reason", facts["reason"]),
+        ("decided by", facts["decided_by"]),
+        ("message", facts["message"]),
+        ("to change it", facts["fix"]),
+        ("caller", facts["caller"]),
+        ("request", facts["request"]),
+        ("endpoint", endpoint and _endpoint_in_words(endpoint)),
+        (
+            "route",
+            route and route["path"] + (f"  (for {', '.join(route['callers'])})" if route["callers"] else ""),
+        ),
+        ("keys", route and ", ".join(route["keys"])),
+        ("key", facts["key"] and f"{facts['key']}: {facts['key_choice']}"),
+    ]
+    parts = [table([(name, text) for name, text in rows if text])]
+    parts.append(table([("rule", "outcome", "why"), *((r["rule"], r["outcome"], r["why"]) for r in facts["rules"])]))
+    if len(facts["routes"]) > 1:
+        paths = [(_mark(route) + route["path"], route["why"]) for route in facts["routes"]]
+        parts.append(table([("  route", "why"), *paths]))
+    if len(facts["keys"]) > 1:
+        carried = [("?" if key["scopes"] is None else listed(key["scopes"])) for key in facts["keys"]]
+        names = [_mark(key) + key["key"] for key in facts["keys"]]
+        whys = [key["why"] for key in facts["keys"]]
+        parts.append(table([("  key", "scopes", "why"), *zip(names, carried, whys, strict=True)]))
+    return "\n\n".join(parts)
+
+
+def _verdict(facts: Facts) -> str:
+    if facts["verdict"] != "allow":
+        return f"refused with {facts['status']} {facts['code']}"
+    return "allowed, by `mode: audit` alone (would_deny)" if facts["would_deny"] else "allowed"
+
+
+def _endpoint_in_words(endpoint: Facts) -> str:
+    scopes = f"needs {listed(endpoint['scopes'])}" if endpoint["scopes"] else "needs no scope"
+    return f"{endpoint['name']}  ({scopes}; lane {endpoint['lane']}{'; guarded' if endpoint['guarded'] else ''})"
+
+
+def _mark(candidate: Facts) -> str:
+    return "→ " if candidate["chosen"] else "  "

@@ -1,0 +1,1 @@
+"""Commands for owners of keys: which secrets serve, and which may be revoked."""

@@ -1,0 +1,186 @@
+"""The command that holds policies against their truth tables."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gateway.cli.settings import REFUSED, json_option, print_json, unusable
+from gateway.cli.table import table
+
+if TYPE_CHECKING:
+    from gateway.config.cases import Case
+    from gateway.config.policies import PolicyFile
+    from gateway.config.problem import Problem
+    from gateway.core.catalog import Catalog
+    from gateway.core.policy import Policy
+    from gateway.core.verdict import Verdict
+
+
+@click.command()
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Take the folder and the catalog's extra endpoints from this gateway.yaml; its secrets are not read.",
+)
+@json_option
+def test(folder: Path | None, config: Path | None, as_json: bool) -> None:
+    """Hold policies against their truth tables.
+
+    Beside a policy `billing.yaml`, the file `billing.cases.yaml` says what requests must come to:
+
+    \b
+        - [GET /companies, allow]
+        - [POST /threads, scope_required]
+        - [DELETE /companies/c_1, forbidden]
+
+    FOLDER is `policies/` by default; folders in it that hold policies are sets of their own. Rows are decided by the
+    functions that serve requests, as of today. A policy with `mode: audit` is held to what it will be when enforced.
+
+    \b
+        productlane-gateway test policies/
+
+    Exit status: 0 where every row holds, 1 where one does not, 2 where a file cannot be used.
+    """
+    from gateway.cli.policies.policy_sets import policy_sets
+
+    problems: list[Problem] = []
+    catalog, sets = policy_sets(folder, config, problems)
+    tables = [table for files in sets for table in _tables(files, problems)]
+    if problems:
+        unusable(problems, as_json=as_json)
+    today = datetime.now(UTC).date()
+    reports = [_report(file, cases, catalog, today) for file, cases in tables]
+    if as_json:
+        print_json(_facts(reports))
+    else:
+        click.echo(_told(reports))
+    if any(report.failures for report in reports):
+        raise SystemExit(REFUSED)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A row that does not hold, and what the request comes to instead; ``why`` is a refusal's note."""
+
+    case: "Case"
+    found: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of one policy's table. ``rows`` is None where there is none."""
+
+    file: "PolicyFile"
+    rows: int | None
+    failures: tuple[Failure, ...]
+
+
+def failures(cases: "Iterable[Case]", policy: "Policy", catalog: "Catalog", today: date) -> Iterator[Failure]:
+    """The rows that the policy does not meet on this day (UTC). Routes and keys are not looked at."""
+    from dataclasses import replace
+
+    from gateway.config.cases import ALLOW
+    from gateway.core.refusal import Refused
+    from gateway.core.target import read_target
+    from gateway.core.verdict import Verdict, judge
+
+    enforced = replace(policy, audit=False)
+    for case in cases:
+        try:
+            verdict = judge(read_target(case.method, case.target), enforced, catalog, None, today)
+        except Refused as refused:
+            verdict = Verdict(refused=refused)
+        found = verdict.refused.code.value if verdict.refused else ALLOW
+        if found != case.verdict:
+            yield Failure(case, found, verdict.refused.note if verdict.refused else _allowed_by(verdict))
+
+
+def _allowed_by(verdict: "Verdict") -> str:
+    from gateway.core.refusal import Reason
+
+    words = {
+        Reason.SCOPE_HELD: "`scopes` holds all that the endpoint needs",
+        Reason.ENDPOINT_NAMED: "`endpoints` names it",
+        Reason.ANY_KEY: "the endpoint needs no scope",
+    }
+    return words.get(verdict.permit.reason, "") if verdict.permit else ""
+
+
+def _tables(
+    files: "Iterable[PolicyFile]", problems: "list[Problem]"
+) -> "Iterator[tuple[PolicyFile, tuple[Case, ...] | None]]":
+    """Each policy with its rows, None where it has no table; what is wrong with a table goes to ``problems``."""
+    from gateway.config.cases import read_cases
+
+    for file in files:
+        if not file.cases.exists():
+            yield file, None
+            continue
+        rows, found = read_cases(file.cases)
+        problems.extend(found)
+        yield file, rows
+
+
+def _report(file: "PolicyFile", cases: "tuple[Case, ...] | None", catalog: "Catalog", today: date) -> Report:
+    if cases is None:
+        return Report(file, None, ())
+    return Report(file, len(cases), tuple(failures(cases, file.policy, catalog, today)))
+
+
+def _facts(reports: Iterable[Report]) -> dict[str, object]:
+    reports = list(reports)
+    return {
+        "ok": not any(report.failures for report in reports),
+        "policies": [
+            {
+                "file": str(report.file.file),
+                "caller": report.file.policy.caller,
+                "rows": report.rows,
+                "failures": [
+                    {
+                        "file": str(report.file.cases),
+                        "line": failure.case.line,
+                        "request": f"{failure.case.method} {failure.case.path}",
+                        "expected": failure.case.verdict,
+                        "found": failure.found,
+                        "why": failure.why,
+                    }
+                    for failure in report.failures
+                ],
+            }
+            for report in reports
+        ],
+    }
+
+
+def _told(reports: Iterable[Report]) -> str:
+    reports = list(reports)
+    lines: list[str] = []
+    for report in reports:
+        for failure in report.failures:
+            case = failure.case
+            lines.append(f"{report.file.cases}:{case.line}: {case.method} {case.path}")
+            lines.append(f"  - {case.verdict}")
+            lines.append(f"  + {failure.found}" + (f"   ({failure.why})" if failure.why else ""))
+    if lines:
+        lines.append("")
+    lines.append(table([_line(report) for report in reports]))
+    rows = sum(report.rows or 0 for report in reports)
+    failed = sum(len(report.failures) for report in reports)
+    lines.append(f"\n{rows} rows of {len(reports)} policies: " + (f"{failed} failed" if failed else "all hold"))
+    return "\n".join(lines)
+
+
+def _line(report: Report) -> tuple[str, str]:
+    name = str(report.file.file)
+    if report.rows is None:
+        return name, f"no cases: {report.file.cases.name} is not there"
+    failed = f", {len(report.failures)} failed" if report.failures else ""
+    return name, f"{report.rows} rows{failed}"

@@ -1,0 +1,76 @@
+"""What callers were seen to use: by running gateways, or in their access logs."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import IO, Any
+
+from gateway.cli.keys.replicas import Answered
+from gateway.telemetry.access_log import AccessLog, Seen, read_access_log
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Requests of callers. All of those since ``since`` are known; where that is later than ``first``, some before too.
+
+    ``source`` says where from, for people; ``faults`` are what could not be had, a sentence each.
+    """
+
+    source: str
+    log: AccessLog
+    since: str
+    until: str
+    faults: tuple[str, ...] = ()
+
+    def of(self, caller: str) -> dict[str, dict[str, Seen]]:
+        """What a caller asked for: by endpoint name, then by decision."""
+        found: dict[str, dict[str, Seen]] = {}
+        for (name, endpoint, decision), seen in self.log.requests.items():
+            if name == caller:
+                found.setdefault(endpoint, {})[decision] = seen
+        return found
+
+    @property
+    def callers(self) -> frozenset[str]:
+        return frozenset(caller for caller, _, _ in self.log.requests)
+
+
+def from_logs(streams: Iterable[IO[bytes]]) -> Observed:
+    """What stands in access logs."""
+    log, names = AccessLog(), []
+    for stream in streams:
+        read_access_log(stream, log)
+        names.append(stream.name)
+    lines = "line" if log.unreadable == 1 else "lines"
+    faults = (f"{log.unreadable} {lines} could not be read",) if log.unreadable else ()
+    return Observed(", ".join(names), log, log.all.first, log.all.last, faults)
+
+
+def from_gateways(answers: Iterable[Answered]) -> Observed:
+    """What running gateways counted, each since its own start."""
+    log, faults, started, replicas = AccessLog(), [], [], []
+    for answer in answers:
+        try:
+            if answer.status is None:
+                raise ValueError(answer.fault)
+            started.append(_add(answer.status, log))
+            replicas.append(answer.replica)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            why = answer.fault or "the answer is not a gateway's status"
+            faults.append(f"{answer.replica} did not answer: {why}")
+    names = replicas[0] if len(replicas) == 1 else f"{len(replicas)} gateways"
+    return Observed(names, log, max(started, default=""), log.all.last, tuple(faults))
+
+
+def _add(status: Mapping[str, Any], log: AccessLog) -> str:
+    """Add what one gateway counted; returns when it started. A status tells one time for all decisions together."""
+    started, now = str(status["started"]), str(status["now"])
+    log.all.add(0, started, now)
+    for caller in status["callers"]:
+        for endpoint, use in caller["used"].items():
+            counts = {"allow": use["allowed"], "would_deny": use["would_deny"], "deny": use["denied"]}
+            for decision, count in counts.items():
+                if count:
+                    log.requests.setdefault((caller["caller"], endpoint, decision), Seen()).add(
+                        count, started, use["last"]
+                    )
+    return started

@@ -1,0 +1,165 @@
+"""The command that says what each caller needs of what its policy grants."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from gateway.cli.settings import REFUSED, fail, json_option, print_json, unusable
+
+if TYPE_CHECKING:
+    from gateway.cli.policies.observed import Observed
+    from gateway.cli.policies.review import Review
+    from gateway.config.policies import PolicyFile
+    from gateway.config.problem import Problem
+    from gateway.core.catalog import Catalog
+
+
+@click.command()
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Take the folder and the catalog's extra endpoints from this gateway.yaml; its secrets are not read.",
+)
+@click.option(
+    "--admin",
+    "addresses",
+    metavar="URL",
+    multiple=True,
+    help="Admin listener to ask; a name stands for every address that it resolves to. May be given more than once.  "
+    "[default: http://127.0.0.1:9090]",
+)
+@click.option(
+    "--access-log",
+    "logs",
+    type=click.File("rb"),
+    metavar="FILE",
+    multiple=True,
+    help="Read this log of the gateway, in JSON, instead of asking; - reads from a pipe. May be given more than once.",
+)
+@click.option(
+    "--caller", "wanted", metavar="NAME", multiple=True, help="Only this caller. May be given more than once."
+)
+@click.option(
+    "--grant-audited", is_flag=True, help="Grant in the suggestion what `mode: audit` alone let through, as well."
+)
+@click.option("--exact", is_flag=True, help="Name single endpoints in the suggestion, and no scopes.")
+@click.option(
+    "--write",
+    "target",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Write the suggested policies there, and the others and the truth tables as they are.",
+)
+@json_option
+def report(
+    folder: Path | None,
+    config: Path | None,
+    addresses: tuple[str, ...],
+    logs: tuple[IO[bytes], ...],
+    wanted: tuple[str, ...],
+    grant_audited: bool,
+    exact: bool,
+    target: Path | None,
+    as_json: bool,
+) -> None:
+    """Say what each caller used of what its policy grants, and suggest the least that would do.
+
+    FOLDER holds the policies, `policies/` by default. What was used is asked of running gateways, which count since
+    their start, or read from an access log. For each caller: what it is granted and when that was last needed, which
+    endpoints it asked for, what enforcing a policy in `mode: audit` would refuse, and the policy cut to what was used,
+    ready to paste or to --write.
+
+    \b
+        productlane-gateway report
+        productlane-gateway report --admin http://gateway-headless:9090 --write narrower/
+        productlane-gateway report --access-log access.log --caller billing
+
+    A scope stays in the suggestion where something that was used needs it; an endpoint that is named singly, guarded
+    ones among them, where it was used itself. `deny` and everything else stays. Nothing is granted that was not, unless
+    --grant-audited says so; a caller of whom nothing was seen gets no suggestion. Prove the change with `policy diff`.
+
+    Exit status: 0 where all that is granted was used and enforcing it refuses nothing, 1 where that is not so or a
+    gateway did not answer, 2 where there is nothing to go by.
+    """
+    from gateway.cli.policies.policy_sets import place_and_catalog, policies_at
+    from gateway.cli.policies.review import review
+    from gateway.cli.policies.review_text import facts, text
+
+    if logs and addresses:
+        raise click.UsageError("--admin and --access-log are two sources; give one")
+    problems: list[Problem] = []
+    named, catalog = place_and_catalog(config, problems)
+    files = policies_at(folder or named, catalog, problems)
+    if problems:
+        unusable(problems, as_json=as_json)
+    _check_names(wanted, files)
+    seen = _observed(addresses, logs)
+    today = datetime.now(UTC).date()
+    reviews = [
+        review(file, seen.of(file.policy.caller), catalog, today, grant_audited=grant_audited, exact=exact)
+        for file in files
+        if not wanted or file.policy.caller in wanted
+    ]
+    suggested = {one.file.file: _suggested(one, catalog) for one in reviews if one.changed}
+    unruled = sorted(seen.callers - {file.policy.caller for file in files} - {"-", "other"})
+    if target is not None:
+        try:
+            _write(target, files, suggested)
+        except OSError as error:
+            fail(f"--write: {error.filename or target} cannot be written: {error.strerror}")
+    if as_json:
+        print_json(facts(reviews, suggested, seen, unruled))
+    else:
+        click.echo(text(reviews, suggested, seen, unruled))
+    if seen.faults or any(one.unused or one.losses for one in reviews):
+        raise SystemExit(REFUSED)
+
+
+def _check_names(wanted: Iterable[str], files: "Sequence[PolicyFile]") -> None:
+    from gateway.config.problem import did_you_mean, shown
+
+    known = [file.policy.caller for file in files]
+    for name in wanted:
+        if name not in known:
+            others = f"; there are {', '.join(known)}"
+            fail(f"no policy is of caller {shown(name)}{did_you_mean(name, known) or others}")
+
+
+def _observed(addresses: Sequence[str], logs: Sequence[IO[bytes]]) -> "Observed":
+    from gateway.cli.keys.replicas import BadAddress, ask_all
+    from gateway.cli.policies.observed import from_gateways, from_logs
+
+    if logs:
+        seen = from_logs(logs)
+        if not seen.since:
+            fail(f"{seen.source} holds no request of a gateway's log in JSON (`log.format: json`)")
+        return seen
+    try:
+        seen = from_gateways(ask_all(addresses or ("http://127.0.0.1:9090",)))
+    except BadAddress as error:
+        fail(str(error))
+    if not seen.since:
+        fail("\n".join(seen.faults))
+    return seen
+
+
+def _suggested(one: "Review", catalog: "Catalog") -> str:
+    from gateway.cli.policies.policy_text import with_grants
+
+    assert one.suggestion is not None  # noqa: S101 - `changed` says so
+    return with_grants(one.file.file.read_text("utf-8"), one.file, one.suggestion, catalog)
+
+
+def _write(target: Path, files: "Iterable[PolicyFile]", suggested: dict[Path, str]) -> None:
+    """Write every policy into a folder, so that the folder can be compared and used as a whole."""
+    target.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        text = suggested.get(file.file) or file.file.read_text("utf-8")
+        (target / file.file.name).write_text(text, "utf-8")
+        if file.cases.exists():
+            (target / file.cases.name).write_bytes(file.cases.read_bytes())

@@ -1,0 +1,1 @@
+"""Commands that run the gateway or check what it would run with."""

@@ -1,0 +1,3 @@
+"""The network and the file system as the gateway sees them: names to addresses, sockets that listen, files that change.
+
+Knows nothing of configuration, callers or keys."""

@@ -1,0 +1,236 @@
+"""From a name to addresses, without ever waiting for long on a resolver, or being held up by one at the end.
+
+A look-up cannot be cut short once it has begun: getaddrinfo(3) blocks its thread, with glibc for 10 s and more. The
+loop's own look-ups block in the pool that all of libuv's other work waits for, and whose threads the end of the process
+waits for too. So each look-up has a daemon thread to itself, and there are few of them.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from gateway.net.addresses import PATIENCE, SILENT, Address, Entry
+
+Result = Literal["ok", "error", "timeout"]
+Lookup: TypeAlias = Callable[..., Iterable[tuple[Any, ...]]]
+
+# Threads that may be in a look-up at a time: enough that the next question can be answered while one hangs.
+_THREADS: Final = 4
+# Names that are remembered: an upstream has one, an issuer two, and a configuration that changes brings others.
+_NAMES: Final = 16
+# RFC 6761 section 6.3: this name is for the machine itself, and no resolver is asked.
+_LOCALHOST: Final = (Address("127.0.0.1"), Address("::1"))
+
+_FAILS: Final = "the look-up fails"
+_NO_ADDRESS: Final = "the resolver knows no address of it"
+_FAULTS: Final = {
+    socket.EAI_NONAME: "the resolver knows no such name",
+    getattr(socket, "EAI_NODATA", None): _NO_ADDRESS,  # not everywhere
+    socket.EAI_AGAIN: "the resolver fails, or cannot be reached",
+}
+
+
+class Unresolved(OSError):
+    """A name led to no address, and to none within the last hour. ``silent`` where the resolver gave no answer."""
+
+    def __init__(self, why: str, *, silent: bool) -> None:
+        super().__init__(why)
+        self.why: Final = why
+        self.silent: Final = silent
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A name can no longer be looked up, or can again where ``fault`` is empty.
+
+    ``age`` is that of the addresses that serve meanwhile, in seconds; None where there are none.
+    """
+
+    fault: str
+    age: float | None
+
+
+class Names:
+    """Looks names up in the background while they are used, and remembers where they led. For one running loop.
+
+    ``lookup`` takes the arguments of `socket.getaddrinfo` and blocks. ``on_result`` is told of each look-up, and
+    ``on_turn`` when they begin to fail and when they succeed again.
+    """
+
+    def __init__(
+        self,
+        *,
+        lookup: Lookup = socket.getaddrinfo,
+        on_result: Callable[[Result], None] = lambda _result: None,
+        on_turn: Callable[[Turn], None] = lambda _turn: None,
+    ) -> None:
+        self._lookup: Final = lookup
+        self._on_result: Final = on_result
+        self._on_turn: Final = on_turn
+        self._entries: Final[dict[str, Entry]] = {}
+        self._flights: Final[dict[str, asyncio.Future[None]]] = {}
+        self._threads = 0
+
+    async def find(self, host: str, patience: float = PATIENCE) -> tuple[Address, ...]:
+        """The addresses to try, in order, after ``patience`` seconds at most. Raises `Unresolved`."""
+        if (fixed := _fixed(host)) is not None:
+            return fixed
+        loop = asyncio.get_running_loop()
+        entry = self._entry(host)
+        if self._plan(host, entry):
+            await asyncio.wait({self._flights[host]}, timeout=min(patience, PATIENCE))
+        if usable := entry.usable(loop.time()):
+            return usable
+        fault = entry.fault or SILENT
+        raise Unresolved(fault, silent=fault == SILENT)
+
+    def keep(self, host: str) -> None:
+        """A name is in use: look it up again where that is due, so that a later connection need not."""
+        if (entry := self._entries.get(host)) is not None:
+            self._plan(host, entry)
+
+    def avoid(self, host: str, addresses: Iterable[Address]) -> None:
+        """These took no connection, or came to nothing: others of the name come before them for a while."""
+        if (entry := self._entries.get(host)) is not None:
+            for address in addresses:
+                entry.avoid(address, asyncio.get_running_loop().time())
+
+    def _entry(self, host: str) -> Entry:
+        """What is known of a name, which is thereby the last to be forgotten."""
+        entry = self._entries.pop(host, None) or Entry()
+        self._entries[host] = entry
+        if len(self._entries) > _NAMES:
+            del self._entries[next(iter(self._entries))]
+        return entry
+
+    def _plan(self, host: str, entry: Entry) -> bool:
+        """Begin the look-up that is due; whether a connection has to wait for what it brings."""
+        plan = entry.plan(asyncio.get_running_loop().time(), free=self._threads < _THREADS)
+        if plan.ask:
+            self._ask(host, entry)
+        return plan.wait and host in self._flights
+
+    def _ask(self, host: str, entry: Entry) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        flight: asyncio.Future[None] = loop.create_future()
+        self._flights[host] = flight
+
+        def land() -> None:
+            timer.cancel()
+            if not flight.done():
+                flight.set_result(None)
+            if self._flights.get(host) is flight:
+                del self._flights[host]
+
+        def ended(outcome: tuple[Address, ...] | str) -> None:
+            self._threads -= 1
+            fault, now = entry.fault, loop.time()
+            if isinstance(outcome, str):
+                entry.failed(began, outcome, now)
+            else:
+                entry.found(began, outcome, now)
+            if not flight.done():
+                self._on_result("error" if isinstance(outcome, str) else "ok")
+            self._tell(entry, fault, now)
+            land()
+
+        def overdue() -> None:
+            fault, now = entry.fault, loop.time()
+            entry.given_up(began, now)
+            self._on_result("timeout")
+            self._tell(entry, fault, now)
+            land()
+
+        def run() -> None:
+            outcome = self._outcome(host)
+            with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits any more
+                loop.call_soon_threadsafe(ended, outcome)
+
+        entry.begun(began)
+        self._threads += 1
+        timer = loop.call_later(PATIENCE, overdue)
+        try:
+            threading.Thread(target=run, name="lookup", daemon=True).start()
+        except RuntimeError:
+            ended("no thread could be started for the look-up")
+
+    def _tell(self, entry: Entry, before: str, now: float) -> None:
+        if bool(before) is not bool(entry.fault):
+            self._on_turn(Turn(entry.fault, entry.age(now) if entry.usable(now) else None))
+
+    def _outcome(self, host: str) -> tuple[Address, ...] | str:
+        """Where a name leads, or why nowhere. Blocks."""
+        try:
+            found = self._lookup(host, None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+        except socket.gaierror as error:
+            return _FAULTS.get(error.errno, _FAILS)
+        except (OSError, UnicodeError):
+            return _FAILS
+        addresses = [_address(family, place) for family, _, _, _, place in found]
+        return tuple(dict.fromkeys(one for one in addresses if one is not None)) or _NO_ADDRESS
+
+
+class Resolver(AbstractResolver):
+    """`Names` as aiohttp asks them."""
+
+    def __init__(self, names: Names, patience: float = PATIENCE) -> None:
+        self._names: Final = names
+        self._patience: Final = patience
+
+    async def resolve(
+        self,
+        host: str,
+        port: int = 0,
+        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002 - aiohttp's
+    ) -> list[ResolveResult]:
+        """Addresses of every family. Raises `Unresolved`, which aiohttp makes its error for names."""
+        return [
+            ResolveResult(
+                hostname=host,
+                host=f"{one.host}%{one.scope}" if one.scope else one.host,
+                port=port,
+                family=family_of(one),
+                proto=socket.IPPROTO_TCP,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for one in await self._names.find(host, self._patience)
+        ]
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def family_of(address: Address) -> socket.AddressFamily:
+    """Which kind of socket connects to it."""
+    return socket.AF_INET6 if address.is_ipv6 else socket.AF_INET
+
+
+def place_of(address: Address, port: int) -> tuple[Any, ...]:
+    """An address as `socket.connect` takes it."""
+    return (address.host, port, 0, address.scope) if address.is_ipv6 else (address.host, port)
+
+
+def _address(family: int, place: tuple[Any, ...]) -> Address | None:
+    if family == socket.AF_INET:
+        return Address(place[0])
+    if family == socket.AF_INET6 and isinstance(place[0], str):
+        return Address(place[0].partition("%")[0], place[3])
+    return None
+
+
+def _fixed(host: str) -> tuple[Address, ...] | None:
+    """The addresses of what is no name, or the machine's own; None where a resolver has to be asked."""
+    if host.lower() == "localhost":
+        return _LOCALHOST
+    try:
+        return (Address(str(ipaddress.ip_address(host))),)
+    except ValueError:
+        return None

@@ -1,0 +1,220 @@
+"""Live change: a configuration is loaded whole, checked whole, and then takes the place of the last good one whole."""
+
+import asyncio
+import contextlib
+import gc
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+from typing import Final
+
+from gateway.config.origin import Origin, counts
+from gateway.config.problem import ConfigError, Problem, shown
+from gateway.config.snapshot import Callers, Snapshot
+from gateway.config.values import is_private
+from gateway.core.drift import Needs, needs
+from gateway.net.watch import Contents, Watcher
+from gateway.telemetry.facts import ReloadFacts
+from gateway.telemetry.log import Log
+from gateway.telemetry.metrics import Metrics
+
+# What a process is started with: its sockets, its log, its store. By the name of the setting in the file.
+_AT_START: Final[Mapping[str, tuple[str, ...]]] = {
+    "listen": ("listen",),
+    "admin": ("admin",),
+    "tls": ("tls",),
+    "store": ("store",),
+    "log": ("log_level", "log_format"),
+}
+# Callers whose change is told one by one; of a rollout that touches thousands, the rest is a number.
+_TOLD: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration that is ready to serve, and what is new in it.
+
+    ``changes`` are callers with ``added``, ``changed`` or ``removed``; ``restart`` are settings that stay as they were.
+    """
+
+    snapshot: Snapshot
+    needs: Needs
+    changes: tuple[tuple[str, str], ...] = ()
+    restart: tuple[str, ...] = ()
+
+
+def load_after(running: Snapshot, origin: Origin, today: date) -> Loaded:
+    """The configuration as it is now, for a process that runs with another one. It blocks. Raises `ConfigError`."""
+    with _uncollected():
+        snapshot = origin.load()
+    restart = tuple(
+        name
+        for name, parts in _AT_START.items()
+        if any(getattr(snapshot, part) != getattr(running, part) for part in parts)
+    )
+    _check_anonymous(running, snapshot)
+    kept = {part: getattr(running, part) for parts in _AT_START.values() for part in parts}
+    snapshot = replace(snapshot, **kept)
+    return Loaded(
+        snapshot,
+        needs(snapshot.policies.values(), snapshot.routes, snapshot.catalog.endpoints, today),
+        tuple(_changes(running, snapshot)),
+        restart,
+    )
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for garbage meanwhile: in what thousands of policies are made of, one holds all threads for 100 ms."""
+    on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if on:
+            gc.enable()
+
+
+def _check_anonymous(running: Snapshot, snapshot: Snapshot) -> None:
+    """The file's own check is about the listener that the file asks for; the open one is still the old one."""
+    anonymous = snapshot.callers.anonymous
+    if anonymous is not None and is_private(snapshot.listen) and not is_private(running.listen):
+        message = (
+            f"others than this machine reach {shown(str(running.listen))} until the restart that `listen` needs, and "
+            f"caller {shown(anonymous)} is anonymous"
+        )
+        raise ConfigError([Problem("running process", 0, "listen", message)])
+
+
+def _changes(before: Snapshot, after: Snapshot) -> Iterable[tuple[str, str]]:
+    old, new = _proofs(before.callers), _proofs(after.callers)
+    for caller in sorted(before.policies.keys() | after.policies.keys()):
+        if caller not in before.policies:
+            yield caller, "added"
+        elif caller not in after.policies:
+            yield caller, "removed"
+        elif before.policies[caller] != after.policies[caller] or old.get(caller) != new.get(caller):
+            yield caller, "changed"
+
+
+def _proofs(callers: Callers) -> dict[str, set[object]]:
+    """How each caller is known."""
+    found: dict[str, set[object]] = {}
+    for proofs in (callers.tokens, callers.kubernetes, callers.spiffe, callers.unix_uids):
+        for proof, caller in proofs.items():
+            found.setdefault(caller, set()).add(proof)
+    if callers.anonymous is not None:
+        found.setdefault(callers.anonymous, set()).add(None)
+    return found
+
+
+Adopt = Callable[[Loaded, Collection[Path], int], Awaitable[None]]
+
+
+class Reloads:
+    """Watches what a configuration is made of, and has each good change adopted.
+
+    ``running`` gives what is served now. ``begin`` numbers a load before it begins. ``adopt`` is given what was loaded,
+    the paths that changed since it was last done, and that number. ``seen`` are the contents from before the first
+    load; ``facts`` is what is to be told of the last one. ``clock`` is Unix time in seconds.
+    """
+
+    def __init__(
+        self,
+        origin: Origin,
+        seen: Contents | None,
+        *,
+        running: Callable[[], Snapshot],
+        begin: Callable[[], int],
+        adopt: Adopt,
+        today: Callable[[], date],
+        log: Log,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.facts = ReloadFacts()
+        self._origin: Final = origin
+        self._running: Final = running
+        self._begin: Final = begin
+        self._adopt: Final = adopt
+        self._today: Final = today
+        self._log: Final = log
+        self._metrics: Final = metrics
+        self._clock: Final = clock
+        self._loading: Final = asyncio.Lock()
+        self._unadopted: set[Path] = set()
+        self.watcher: Final = Watcher(
+            origin.paths,
+            self._changed,
+            seen=seen,
+            wanted=counts,
+            on_blind=lambda error: log.event("warning", "watch_blind", error=error),
+        )
+
+    async def look(self) -> None:
+        """Look at once, as SIGHUP asks; what had a fault is loaded again even where no file has changed."""
+        if await self.watcher.look():
+            return
+        if self.facts.problems:
+            await self.reload(())
+        else:
+            self._log.event("info", "reload", outcome="unchanged")
+
+    async def _changed(self, changed: frozenset[Path]) -> None:
+        # A secret's file alone is for those who watch secrets, unless it may be what a load failed for.
+        if self.facts.problems or not changed <= _secret_files(self._running()):
+            await self.reload(changed)
+
+    async def reload(self, changed: Collection[Path]) -> None:
+        """Load everything and have it adopted; where it cannot be, tell why, and what is served stays."""
+        async with self._loading:
+            began, number = time.perf_counter(), self._begin()
+            # What changed beside a mistake, a certificate say, is still to be taken up once that is mended.
+            self._unadopted |= {*changed}
+            try:
+                loaded = await asyncio.to_thread(load_after, self._running(), self._origin, self._today())
+                await self._adopt(loaded, self._unadopted, number)
+            except ConfigError as error:
+                self._failed([str(problem) for problem in error.problems])
+            except Exception as failure:  # noqa: BLE001 - a fault of our own, told here; the watch has to go on
+                frame = traceback.extract_tb(failure.__traceback__)[-1]
+                place = f"{Path(frame.filename).name}:{frame.lineno}"
+                self._failed([f"the gateway failed to load it: {type(failure).__name__} at {place}"])
+            else:
+                self._unadopted = set()
+                self._succeeded(loaded, time.perf_counter() - began)
+
+    def _failed(self, problems: list[str]) -> None:
+        known = set(self.facts.problems)
+        since = self._clock() if self.facts.failing_since is None else self.facts.failing_since
+        self.facts = replace(self.facts, problems=tuple(problems), failing_since=since)
+        self._metrics.config_loaded(ok=False, now=self._clock())
+        if fresh := [problem for problem in problems if problem not in known]:
+            self._log.event("error", "reload", outcome="failure", problems=fresh)
+
+    def _succeeded(self, loaded: Loaded, seconds: float) -> None:
+        told, self.facts = self.facts.restart_needed, ReloadFacts(restart_needed=loaded.restart)
+        self._metrics.config_loaded(ok=True, now=self._clock())
+        snapshot = loaded.snapshot
+        self._log.event(
+            "info",
+            "reload",
+            outcome="success",
+            keys=len(snapshot.keys),
+            policies=len(snapshot.policies),
+            seconds=round(seconds, 3),
+        )
+        for caller, outcome in loaded.changes[:_TOLD]:
+            self._log.event("info", "policy_change", caller=caller, outcome=outcome)
+        if (more := len(loaded.changes) - _TOLD) > 0:
+            self._log.event("info", "policy_change", outcome="more", count=more)
+        if loaded.restart and loaded.restart != told:
+            self._log.event("warning", "restart_needed", reason=", ".join(loaded.restart))
+
+
+def _secret_files(snapshot: Snapshot) -> set[Path]:
+    sources = (slot.source for key in snapshot.keys.values() for slot in key.slots)
+    return {Path(source.removeprefix("file:")) for source in sources if source.startswith("file:")}

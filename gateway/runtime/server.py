@@ -1,0 +1,386 @@
+"""Wires the rooms together: listeners, start, signals, drain."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import time
+from collections.abc import Callable, Collection, Coroutine
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp.http_parser
+from aiohttp import web
+
+from gateway import __version__
+from gateway.admin import app as admin
+from gateway.admin.health import Health
+from gateway.admin.key_facts import key_facts
+from gateway.admin.status import Status, build
+from gateway.callers.caps import Caps
+from gateway.config.origin import Origin
+from gateway.config.snapshot import Snapshot, Tls
+from gateway.config.tls import BadTls
+from gateway.core.drift import needs
+from gateway.keys.held import Change
+from gateway.keys.keeper import Keeper
+from gateway.keys.sources import Sources
+from gateway.net.listen_address import Address
+from gateway.net.resolver import Lookup
+from gateway.net.sockets import CannotStart as CannotStart
+from gateway.net.sockets import bound, listen
+from gateway.net.watch import Contents
+from gateway.proxy import aiohttp_internals as footing
+from gateway.proxy.handler import Handler
+from gateway.proxy.listener import Listener
+from gateway.proxy.pacing import Pacer
+from gateway.proxy.serving import Current
+from gateway.proxy.tls import ListenerTls
+from gateway.runtime.reload import Loaded, Reloads
+from gateway.runtime.serving_factory import Legs
+from gateway.telemetry.facts import KeyFacts, ReloadFacts
+from gateway.telemetry.log import Level, Log
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.usage import Usage
+
+if TYPE_CHECKING:
+    from gateway.telemetry.spans import Tracing
+
+# How often a drain looks whether it is done, and how long answers that it cuts have to leave.
+_LOOK: Final = 0.02
+_CUT_GRACE: Final = 0.5
+# How long a caller may take to say goodbye in TLS; asyncio's 30 s would hold up the end of a drain.
+_TLS_GOODBYE: Final = 2.0
+
+
+def check_runtime(*, debug: bool) -> None:
+    """Raise `CannotStart` where the interpreter is set up so that keys could leak or requests be misread."""
+    if aiohttp.http_parser.HttpRequestParser is aiohttp.http_parser.HttpRequestParserPy:
+        raise CannotStart(
+            "aiohttp runs without its C parser, whose stand-in is laxer; install a wheel with extensions and unset "
+            "AIOHTTP_NO_EXTENSIONS"
+        )
+    if missing := footing.missing():
+        raise CannotStart(
+            f"aiohttp {aiohttp.__version__} lacks what this gateway stands on: {', '.join(missing)}; "
+            "install the version that its requirements name"
+        )
+    if debug:
+        raise CannotStart(
+            "asyncio's debug mode is on, in which errors are told with their data; unset PYTHONASYNCIODEBUG and -X dev"
+        )
+
+
+class Gateway:
+    """One process: the traffic listener, the admin listener, and what they share. ``clock`` is Unix time in seconds.
+
+    ``config`` says where the configuration comes from, for the status page. With an ``origin``, and its ``contents``
+    from before the snapshot was loaded, changes of the files are followed. ``lookup`` is as for `Names`.
+    """
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        *,
+        config: str,
+        log: Log,
+        clock: Callable[[], float] = time.time,
+        origin: Origin | None = None,
+        contents: Contents | None = None,
+        lookup: Lookup = socket.getaddrinfo,
+        tracing: "Tracing | None" = None,
+    ) -> None:
+        self._snapshot = snapshot
+        self._config: Final = config
+        self._origin: Final = origin
+        self._contents: Final = contents
+        self.reloads: Reloads | None = None
+        self._log: Final = log
+        self._clock: Final = clock
+        self._tracing: Final = tracing
+        self._started = clock()
+        self._health: Final = Health()
+        self._metrics: Final = Metrics()
+        self._usage: Final = Usage(clock)
+        self._pacer: Final = Pacer(wall=clock)
+        self._caps: Final = Caps(
+            snapshot.store,
+            on_fault=lambda error: log.event("warning", "limits_store_fault", error=error),
+        )
+        self._legs: Final = Legs(
+            snapshot.store,
+            metrics=self._metrics,
+            log=log,
+            clock=clock,
+            on_key_change=self._key_changed,
+            lookup=lookup,
+        )
+        self._stack: Final = contextlib.AsyncExitStack()
+        self.traffic: Address = snapshot.listen
+        self.admin: Address = snapshot.admin
+        self.tls: ListenerTls | None = None
+        self._secrets_followed = False
+        self._told_start = False
+
+    async def start(self) -> None:
+        """Open both listeners. Raises `CannotStart` where an address is not to be had."""
+        snapshot = self._snapshot
+        if self._tracing is not None:
+            self._stack.push_async_callback(asyncio.to_thread, self._tracing.close)
+        self._needs = needs(snapshot.policies.values(), snapshot.routes, snapshot.catalog.endpoints, self._today())
+        self._watch()
+        self._know(snapshot)
+        self._metrics.config_loaded(ok=True, now=self._clock())
+        self._current = Current(self._legs.first(snapshot, self._needs.endpoints))
+        self._stack.push_async_callback(self._legs.close)
+        self._stack.push_async_callback(self._caps.close)
+        await self._prepare_caps(snapshot)
+        self._handler = Handler(
+            self._current,
+            self._metrics,
+            self._log,
+            self._usage,
+            pacer=self._pacer,
+            caps=self._caps,
+            clock=self._clock,
+            tracing=self._tracing,
+        )
+        self._listener = Listener(self._handler, snapshot.limits, self._log)
+        self._stack.push_async_callback(self._listener.stop)
+        await self._open_admin()
+        self._health.mark("config_loaded", True)
+        await self._open_traffic()
+        self._health.mark("listener_open", True)
+        keeper = self._current.serving.keyring.keeper
+        self._sources = Sources(snapshot.keys, keeper)
+        self._in_background(self._keep_keys(keeper))
+        self._follow_secrets()
+        self._follow_config()
+        self._log.event(
+            "info",
+            "started",
+            version=__version__,
+            config=self._config,
+            listener=str(self.traffic),
+            address=str(self.admin),
+            keys=len(snapshot.keys),
+            policies=len(snapshot.policies),
+        )
+        self._told_start = True
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have something go on until `stop`. That it ends before is a fault of the program, and told."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._ended)
+        self._stack.push_async_callback(_end, task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            self._log.event("error", "background_failed", error=type(failure).__name__)
+
+    async def _keep_keys(self, keeper: Keeper) -> None:
+        await self._legs.open_store()
+        await keeper.run()
+
+    def _key_changed(self, change: Change) -> None:
+        level: Level = "warning" if change.alarming else "info"
+        self._log.event(
+            level,
+            "key_state",
+            key=change.key,
+            slot=change.slot,
+            preview=change.preview,
+            previous=change.previous,
+            state=change.state,
+            reason=change.reason,
+        )
+
+    async def _prepare_caps(self, snapshot: Snapshot) -> None:
+        if any(policy.reads or policy.writes for policy in snapshot.policies.values()):
+            await asyncio.to_thread(self._caps.prepare)
+
+    def _follow_secrets(self) -> None:
+        if self._sources.files and not self._secrets_followed:
+            self._secrets_followed = True
+            self._in_background(self._sources.watcher.run())
+
+    def _follow_config(self) -> None:
+        if self._origin is None:
+            return
+        self.reloads = Reloads(
+            self._origin,
+            self._contents,
+            running=lambda: self._snapshot,
+            begin=self._current.serving.keyring.keeper.begin_reading,
+            adopt=self._adopt,
+            today=self._today,
+            log=self._log,
+            metrics=self._metrics,
+            clock=self._clock,
+        )
+        self._in_background(self.reloads.watcher.run())
+
+    async def _adopt(self, loaded: Loaded, changed: Collection[Path], number: int) -> None:
+        """Serve what was loaded from now on. A request that has begun goes on with what it began with."""
+        snapshot = loaded.snapshot
+        await self._prepare_caps(snapshot)
+        if self.tls is not None and snapshot.tls is not None and not _files(snapshot.tls).isdisjoint(changed):
+            await asyncio.to_thread(self.tls.reload)
+        self._current.serving = await self._legs.follow(snapshot, loaded.needs.endpoints, changed, number)
+        self._snapshot, self._needs = snapshot, loaded.needs
+        self._know(snapshot)
+        self._listener.limits = snapshot.limits
+        self._usage.prune(snapshot.policies)
+        keeper = self._current.serving.keyring.keeper
+        self._pacer.keep(secret for held in keeper.held for secret in held.rotation.known)
+        await self._sources.adopt(snapshot.keys)
+        self._follow_secrets()
+
+    def _watch(self) -> None:
+        self._metrics.watch_keys(self._key_facts)
+        self._metrics.watch_store(lambda: self._legs.store)
+        self._metrics.watch_log(lambda: self._log.dropped)
+        self._metrics.watch_queues(self._pacer.waiting)
+        self._metrics.watch_circuit(lambda: self._current.serving.upstream.circuit_open)
+
+    def _know(self, snapshot: Snapshot) -> None:
+        self._metrics.know(
+            callers=snapshot.policies,
+            endpoints=[endpoint.name for endpoint in snapshot.catalog.endpoints],
+            keys=snapshot.keys,
+        )
+
+    async def _open_admin(self) -> None:
+        runner = web.AppRunner(admin.admin_app(self._metrics, self._health, self._status), access_log=None)
+        await runner.setup()
+        self._stack.push_async_callback(runner.cleanup)
+        server, address = runner.server, self._snapshot.admin
+        assert server is not None  # noqa: S101 - setup has run
+        listening = await listen(lambda: admin.Connection(server), address, "admin")
+        self._stack.callback(listening.close)
+        self.admin = bound(address, listening)
+
+    async def _open_traffic(self) -> None:
+        address = self._snapshot.listen
+        self._server = await listen(self._listener, address, "traffic", **self._tls_options())
+        self._stack.callback(self._server.close)
+        self.traffic = bound(address, self._server)
+        if self._tracing is not None:
+            self._tracing.listens(
+                str(self.traffic.path or self.traffic.host), self.traffic.port, tls=self.tls is not None
+            )
+
+    def _tls_options(self) -> dict[str, Any]:
+        """What a server is given to speak TLS, if it is to. A handshake is the beginning of a head."""
+        tls = self._snapshot.tls
+        if tls is None:
+            return {}
+        if tls.client_ca is not None:
+            # 20 ms that the first caller with a certificate would wait for.
+            import gateway.callers.certificates  # noqa: F401
+        try:
+            self.tls = ListenerTls(tls)
+        except BadTls as problem:
+            raise CannotStart(f"tls.{problem.setting}: {problem}") from None
+        return {
+            "ssl": self.tls.context,
+            "ssl_handshake_timeout": self._snapshot.limits.head_timeout,
+            "ssl_shutdown_timeout": _TLS_GOODBYE,
+        }
+
+    async def drain(self, hurry: asyncio.Event) -> None:
+        """Stop without losing a request: not ready at once, then no new connections, then no new requests.
+
+        For `drain.delay` it goes on accepting and tells each caller to come back on another connection. What is then
+        in hand has until `drain.timeout`. ``hurry`` ends the waiting.
+        """
+        loop = asyncio.get_running_loop()
+        self._health.mark("not_draining", False)
+        self._current.draining = True
+        self._log.event("info", "draining", in_flight=self._metrics.in_flight, seconds=self._snapshot.drain_timeout)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._snapshot.drain_delay):
+                await hurry.wait()
+        self._server.close()
+        self._listener.close_idle()
+        await self._until_finished(hurry, loop.time() + self._snapshot.drain_timeout)
+        if self._listener.unfinished:
+            self._handler.cut()
+            await self._until_finished(asyncio.Event(), loop.time() + _CUT_GRACE)
+
+    async def _until_finished(self, hurry: asyncio.Event, deadline: float) -> None:
+        loop = asyncio.get_running_loop()
+        while self._listener.unfinished and loop.time() < deadline and not hurry.is_set():  # noqa: ASYNC110 - seconds, once
+            await asyncio.sleep(_LOOK)
+
+    def look(self) -> None:
+        """Look whether secrets or the configuration have changed, without waiting for a notice of it."""
+        if self.reloads is not None:
+            self._hurried = asyncio.create_task(self._look(self.reloads))
+            self._hurried.add_done_callback(self._ended)
+
+    async def _look(self, reloads: Reloads) -> None:
+        await self._sources.read()
+        await reloads.look()
+
+    async def stop(self) -> None:
+        """Close everything that `start` opened, in the opposite order."""
+        await self._stack.aclose()
+        if self._told_start:
+            self._log.event("info", "stopped")
+
+    def _today(self) -> date:
+        return datetime.fromtimestamp(self._clock(), UTC).date()
+
+    def _key_facts(self) -> list[KeyFacts]:
+        return key_facts(self._current.serving.keyring.states(), self._needs, self._snapshot.catalog.scopes)
+
+    def _status(self) -> Status:
+        return build(
+            config=self._config,
+            upstream=self._snapshot.upstream.url,
+            listeners={"traffic": str(self.traffic), "admin": str(self.admin)},
+            not_ready=self._health.reasons_not_ready(),
+            started=self._started,
+            now=self._clock(),
+            policies=self._snapshot.policies,
+            keys=self._key_facts(),
+            budgets=self._metrics.budgets,
+            usage=self._usage,
+            reload=ReloadFacts() if self.reloads is None else self.reloads.facts,
+            store=self._legs.store,
+        )
+
+
+def _files(tls: Tls) -> set[Path | None]:
+    return {tls.certificate, tls.private_key, tls.client_ca}
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
+
+
+async def serve(gateway: Gateway) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; a second signal ends the drain. Raises `CannotStart`.
+
+    SIGHUP looks at secrets and the configuration at once.
+    """
+    loop = asyncio.get_running_loop()
+    asked, hurry = asyncio.Event(), asyncio.Event()
+
+    def heed() -> None:
+        (hurry if asked.is_set() else asked).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, heed)
+    loop.add_signal_handler(signal.SIGHUP, gateway.look)
+    try:
+        await gateway.start()
+        await asked.wait()
+        await gateway.drain(hurry)
+    finally:
+        await gateway.stop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.remove_signal_handler(number)

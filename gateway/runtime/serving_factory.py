@@ -1,0 +1,259 @@
+"""What a configuration is served with: the leg to Productlane, the keys, and who vouches for callers.
+
+A configuration that follows another keeps what its settings did not change: connections, the memory of identities and
+when each key was used, the issuer's keys.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from gateway.config.snapshot import Snapshot
+from gateway.config.store import Store
+from gateway.config.tls import upstream_context
+from gateway.keys.held import OnChange
+from gateway.keys.identity import Identities
+from gateway.keys.keeper import Needs, Outage
+from gateway.keys.keyring import Keyring
+from gateway.keys.opening import kind_of, storage_of
+from gateway.keys.storage import Patient
+from gateway.net.resolver import Lookup, Names, Resolver, Turn
+from gateway.proxy.serving import Serving
+from gateway.proxy.upstream import Upstream
+from gateway.telemetry.facts import StoreFacts
+from gateway.telemetry.log import Fields, Log
+from gateway.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from gateway.callers.kubernetes import ServiceAccounts
+
+# How often it is looked whether an upstream that was replaced is done with its last exchange.
+_LOOK: Final = 1.0
+# What is asked of the old ones was asked before the change; a question takes no longer than its time-out and a bit.
+_GRACE: Final = 1.0
+# How long the first questions after a start wait for the store; no request does.
+_OPENING: Final = 1.0
+
+
+class Legs:
+    """Makes a `Serving` of a configuration, and closes what is replaced once nobody uses it.
+
+    ``clock`` is Unix time, ``lookup`` as for `Names`.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        metrics: Metrics,
+        log: Log,
+        clock: Callable[[], float],
+        on_key_change: OnChange,
+        lookup: Lookup,
+    ) -> None:
+        self._metrics: Final = metrics
+        self._log: Final = log
+        self._clock: Final = clock
+        self._on_key_change: Final = on_key_change
+        self._store: Final = store
+        self._storage: Final = Patient(
+            storage_of(store, wall=clock, on_aside=self._moved_aside),
+            on_fault=self._store_failed,
+            on_back=lambda use: log.event("info", "store_back", store=kind_of(store), use=use),
+        )
+        self._upstream_names: Final = self._names("upstream", lookup)
+        self._issuer_names: Final = self._names("issuer", lookup)
+        self._serving: Serving | None = None
+        self._leaving: Final[set[asyncio.Task[None]]] = set()
+
+    def first(self, snapshot: Snapshot, needs: Needs) -> Serving:
+        """Everything made anew. It blocks for as long as reading the system's certificates takes."""
+        tls = _upstream_tls(snapshot)
+        keyring = Keyring(
+            snapshot.keys,
+            self._identities(snapshot, tls),
+            needs=needs,
+            prefetch=snapshot.identity.prefetch,
+            wall=self._clock,
+            on_change=self._on_key_change,
+            on_outage=self._tell_outage,
+        )
+        self._serving = Serving(snapshot, keyring, self._upstream(snapshot, tls), self._accounts(snapshot))
+        return self._serving
+
+    async def follow(self, snapshot: Snapshot, needs: Needs, changed: Collection[Path], number: int) -> Serving:
+        """What serves next; ``changed`` are the paths whose content is new, ``number`` that of the reading of keys.
+
+        Raises OSError where a certificate can no longer be read; then nothing has changed.
+        """
+        before = self._serving
+        assert before is not None  # noqa: S101 - `first` comes first
+        other_ca = snapshot.upstream.ca in changed
+        other_upstream = other_ca or _leg(snapshot) != _leg(before.snapshot)
+        other_identities = other_ca or _questions(snapshot) != _questions(before.snapshot)
+        tls = await asyncio.to_thread(_upstream_tls, snapshot) if other_upstream or other_identities else None
+        upstream, identities, accounts = before.upstream, before.keyring.keeper.identities, before.accounts
+        if other_upstream:
+            self._leave(_drained(upstream))
+            upstream = self._upstream(snapshot, tls)
+        if other_identities:
+            self._leave(_later(identities.close, before.snapshot.upstream.connect_timeout + _GRACE))
+            identities = self._identities(snapshot, tls)
+        if snapshot.callers.issuer != before.snapshot.callers.issuer:
+            if accounts is not None:
+                from gateway.callers.issuer import TIMEOUT
+
+                self._leave(_later(accounts.close, TIMEOUT + _GRACE))
+            accounts = self._accounts(snapshot)
+        keyring = Keyring(
+            snapshot.keys,
+            identities,
+            needs=needs,
+            after=before.keyring,
+            number=number,
+            elsewhere=snapshot.upstream.url != before.snapshot.upstream.url,
+            prefetch=snapshot.identity.prefetch,
+        )
+        self._serving = Serving(snapshot, keyring, upstream, accounts)
+        return self._serving
+
+    async def close(self) -> None:
+        """Close everything, the replaced ones too."""
+        for task in self._leaving:
+            task.cancel()
+        if self._leaving:
+            await asyncio.wait(self._leaving)
+        if self._serving is not None:
+            await self._serving.upstream.close()
+            if self._serving.accounts is not None:
+                await self._serving.accounts.close()
+            await self._serving.keyring.keeper.identities.close()
+        await self._storage.close()
+
+    async def open_store(self) -> None:
+        """Make the store ready, so that the first questions after a start find what is in it."""
+        await self._storage.open(_OPENING)
+
+    @property
+    def store(self) -> StoreFacts:
+        """What there is to tell of the store."""
+        place = "" if self._store is None else str(self._store)
+        return StoreFacts(kind_of(self._store), place, dict(self._storage.faults))
+
+    def _store_failed(self, use: str, why: str, first: bool) -> None:
+        self._metrics.store_fault(use)
+        if first:
+            self._log.event("warning", "store_fault", store=kind_of(self._store), use=use, reason=why)
+
+    def _tell_outage(self, outage: Outage) -> None:
+        fields: Fields = {"key": outage.key, "slot": outage.slot, "preview": outage.preview}
+        if not outage.fault:
+            self._log.event("info", "identity_back", **fields)
+            return
+        fields["reason"] = outage.fault
+        if outage.age is None:
+            self._log.event("warning", "identity_unknown", **fields)
+        else:
+            fields["seconds"] = round(outage.age, 1)
+            self._log.event("warning", "identity_stale", **fields)
+
+    def _names(self, use: str, lookup: Lookup) -> Names:
+        """Where names lead that are of this use: of the upstream, with its ``/me``, or of the issuer."""
+
+        def tell(turn: Turn) -> None:
+            if not turn.fault:
+                self._log.event("info", "name_resolves", use=use)
+                return
+            fields: Fields = {"use": use, "reason": turn.fault}
+            if turn.age is not None:
+                fields["seconds"] = round(turn.age, 1)
+            self._log.event("warning", "name_unresolved", **fields)
+
+        return Names(lookup=lookup, on_result=lambda result: self._metrics.name_lookup(use, result), on_turn=tell)
+
+    def _moved_aside(self, path: Path) -> None:
+        self._log.event("warning", "store_damaged", store=kind_of(self._store), path=str(path))
+
+    def _identities(self, snapshot: Snapshot, tls: ssl.SSLContext | None) -> Identities:
+        return Identities(
+            url=snapshot.upstream.url,
+            settings=snapshot.identity,
+            timeout=snapshot.upstream.connect_timeout,
+            ssl=tls,
+            on_lookup=self._metrics.identity_lookup,
+            storage=self._storage,
+            stamp=None if self._store is None else self._clock,
+            resolver=Resolver(self._upstream_names, snapshot.upstream.connect_timeout / 2),
+        )
+
+    def _upstream(self, snapshot: Snapshot, tls: ssl.SSLContext | None) -> Upstream:
+        return Upstream(
+            snapshot.upstream,
+            tls,
+            names=self._upstream_names,
+            on_retry=self._metrics.upstream_retry,
+            on_failure=self._metrics.upstream_failure,
+            on_circuit=self._tell_circuit,
+        )
+
+    def _tell_circuit(self, is_open: bool) -> None:
+        if is_open:
+            self._log.event("warning", "circuit_open")
+        else:
+            self._log.event("info", "circuit_closed")
+
+    def _accounts(self, snapshot: Snapshot) -> "ServiceAccounts | None":
+        """What verifies Kubernetes tokens, already asking for the issuer's keys; None where none are believed."""
+        issuer = snapshot.callers.issuer
+        if issuer is None:
+            return None
+        # 50 ms and 9 MB that only this needs.
+        from gateway.callers.kubernetes import ServiceAccounts
+
+        accounts = ServiceAccounts(
+            issuer,
+            resolver=Resolver(self._issuer_names),
+            clock=self._clock,
+            on_fault=lambda why: self._log.event("warning", "issuer_fault", reason=why),
+        )
+        accounts.prefetch()
+        return accounts
+
+    def _leave(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+
+def _upstream_tls(snapshot: Snapshot) -> ssl.SSLContext | None:
+    return upstream_context(snapshot.upstream.ca) if snapshot.upstream.url.startswith("https:") else None
+
+
+def _leg(snapshot: Snapshot) -> object:
+    """What an `Upstream` is made of; the setting for key errors is read from the snapshot."""
+    return replace(snapshot.upstream, key_errors="relay")
+
+
+def _questions(snapshot: Snapshot) -> object:
+    """What `Identities` are made of."""
+    upstream = snapshot.upstream
+    return upstream.url, upstream.ca, upstream.connect_timeout, replace(snapshot.identity, prefetch=True)
+
+
+async def _drained(upstream: Upstream) -> None:
+    upstream.retire()
+    try:
+        while upstream.busy:  # noqa: ASYNC110 - seconds, once for each change of upstream
+            await asyncio.sleep(_LOOK)
+    finally:
+        await upstream.close()
+
+
+async def _later(close: Callable[[], Awaitable[None]], seconds: float) -> None:
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        await close()

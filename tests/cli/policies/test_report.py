@@ -1,0 +1,248 @@
+"""`gateway.cli.policies.report` and its parts: what a caller used of what it is granted, and the policy cut to that."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gateway.cli.keys.replicas import Answered
+from gateway.cli.policies.observed import from_gateways
+from gateway.telemetry.access_log import Seen
+from tests.cli.policies.test_policy import line
+from tests.support.command import run
+from tests.support.kit import Upstream, policy, running
+
+APP = policy(
+    scopes=["threads:read", "companies:read", "companies:write"],
+    endpoints=["POST /companies/{id}/merge", "POST /webhooks"],
+    deny=["DELETE /companies/{id}"],
+)
+
+
+def write(folder: Path, *policies: dict[str, Any], log: list[str] | None = None) -> Path:
+    """A folder of policies beside an access log, which is returned."""
+    (folder / "policies").mkdir()
+    for fields in policies:
+        (folder / "policies" / f"{fields['caller']}.yaml").write_text(yaml.safe_dump(fields, sort_keys=False))
+    path = folder / "access.log"
+    path.write_text("".join(f"{one}\n" for one in log or ()))
+    return path
+
+
+def suggestion(out: str) -> dict[str, Any]:
+    """The policy that stands in the text, as somebody would paste it."""
+    text = out.partition("with what was used and no more:\n\n")[2]
+    found: dict[str, Any] = yaml.safe_load(re.split(r"\n\n(?=\S)", text)[0])
+    return found
+
+
+async def test_granted_used_and_narrowed(tmp_path: Path) -> None:
+    """For each caller: what was needed of its grants and when last, what never, and a policy without the latter."""
+    log = write(
+        tmp_path,
+        APP,
+        log=[
+            line("app", "GET /companies", "06:01:00"),
+            line("app", "GET /companies/{id}", "06:02:00"),
+            line("app", "POST /webhooks", "06:03:00"),
+            line("app", "DELETE /companies/{id}", "06:04:00", "deny"),
+        ],
+    )
+    done = await run("report", tmp_path / "policies", "--access-log", log)
+
+    lines = [" ".join(line.split()) for line in done.out.splitlines()]
+    assert (1, "") == (done.status, done.err)
+    for expected in (
+        "companies:read 2 2026-11-24T06:02:00Z",
+        "companies:write 0 never since 2026-11-24T06:01:00Z",
+        "POST /companies/{id}/merge 0 never since 2026-11-24T06:01:00Z",
+        "POST /webhooks 1 2026-11-24T06:03:00Z",
+        "DELETE /companies/{id} 0 0 1 2026-11-24T06:04:00Z",
+    ):
+        assert expected in lines
+    assert APP | {"scopes": ["companies:read"], "endpoints": ["POST /webhooks"]} == suggestion(done.out)
+    assert "Its scopes open as well, and nobody used: GET /companies/linear-options." in done.out
+
+
+async def test_what_is_suggested_can_be_used(tmp_path: Path) -> None:
+    """The written folder is a whole set: `test` reads it, `policy diff` compares it, and tables say what is lost."""
+    quiet = policy("quiet", "plgw_quiet", scopes=["tags:read"])
+    log = write(tmp_path, APP, quiet, log=[line("app", "GET /companies")])
+    (tmp_path / "policies" / "app.cases.yaml").write_text("- [GET /companies, allow]\n- [GET /threads, allow]\n")
+    new = tmp_path / "narrower"
+    await run("report", tmp_path / "policies", "--access-log", log, "--write", new)
+    tested = await run("test", new, "--json")
+    compared = await run("policy", "diff", tmp_path / "policies", new, "--against", log, "--fail-on", "loss", "--json")
+
+    (failure,) = tested.json["policies"][0]["failures"]
+    assert ("GET /threads", "allow", "scope_required") == tuple(failure[n] for n in ("request", "expected", "found"))
+    assert ["app"] == [one["caller"] for one in compared.json["callers"]]
+    assert (0, 0) == (compared.status, compared.json["against"]["lost"])
+    assert compared.json["lost"] > 5
+    assert quiet == yaml.safe_load((new / "quiet.yaml").read_text())
+
+
+async def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    """Where `--write` cannot write, the line says what and why, and the status is no verdict about the policies."""
+    log = write(tmp_path, APP, log=[line("app", "GET /companies")])
+    done = await run("report", tmp_path / "policies", "--access-log", log, "--write", log / "narrower")
+
+    assert (2, "") == (done.status, done.out)
+    assert f"--write: {log}/narrower cannot be written: Not a directory\n" == done.err
+
+
+async def test_a_policy_that_fits_stays(tmp_path: Path) -> None:
+    """Where everything that is granted was used there is nothing to suggest, and the status is 0."""
+    log = write(tmp_path, policy(scopes=["tags:read"]), log=[line("app", "GET /tags")])
+    done = await run("report", tmp_path / "policies", "--access-log", log)
+
+    assert (0, "") == (done.status, done.err)
+    assert "Everything that it is granted was used." in done.out
+
+
+async def test_what_enforcing_would_refuse(tmp_path: Path) -> None:
+    """Of a caller in audit, what only audit let through is told with how often, when last and what would allow it."""
+    rows = [
+        line("app", "GET /tags"),
+        line("app", "GET /companies", "06:04:00", "would_deny"),
+        line("app", "GET /companies", "06:05:00", "would_deny"),
+    ]
+    log = write(tmp_path, policy(scopes=["tags:read"], mode="audit"), log=rows)
+    done = await run("report", tmp_path / "policies", "--access-log", log)
+    granted = await run("report", tmp_path / "policies", "--access-log", log, "--grant-audited", "--json")
+    exact = await run("report", tmp_path / "policies", "--access-log", log, "--grant-audited", "--exact", "--json")
+
+    assert (1, "") == (done.status, done.err)
+    assert (
+        "Enforcing this policy would refuse:\n  - GET /companies, asked for 2 times, last at 2026-11-24T06:05:00Z"
+        in (done.out)
+    )
+    assert "scope_required: policy app: does not grant companies:read; add it under `scopes`" in done.out
+    (facts,) = granted.json["callers"]
+    assert [("GET /companies", 2)] == [(one["endpoint"], one["requests"]) for one in facts["would_refuse"]]
+    assert ["companies:read", "tags:read"] == facts["suggestion"]["scopes"]
+    assert ["GET /companies", "GET /tags"] == exact.json["callers"][0]["suggestion"]["endpoints"]
+    assert "audit" == yaml.safe_load(facts["suggestion"]["yaml"])["mode"]
+
+
+async def test_half_of_what_is_needed_is_not_used(tmp_path: Path) -> None:
+    """A scope that a refused endpoint needs among others was of no use, and goes."""
+    rows = [line("app", "GET /tags"), line("app", "GET /contacts/{id}/issues", decision="would_deny")]
+    log = write(tmp_path, policy(scopes=["tags:read", "contacts:read"], mode="audit"), log=rows)
+    done = await run("report", tmp_path / "policies", "--access-log", log, "--json")
+
+    (facts,) = done.json["callers"]
+    assert {"contacts:read": 0, "tags:read": 1} == {grant["name"]: grant["requests"] for grant in facts["granted"]}
+    assert ["tags:read"] == facts["suggestion"]["scopes"]
+
+
+async def test_nothing_seen_is_nothing_suggested(tmp_path: Path) -> None:
+    """A caller that was silent is not cut to nothing; one that is seen and has no policy is named."""
+    log = write(
+        tmp_path, policy(scopes=["tags:read"]), log=[line("gone", "GET /tags"), line("-", "other", decision="deny")]
+    )
+    done = await run("report", tmp_path / "policies", "--access-log", log)
+
+    assert 1 == done.status
+    assert "Nothing was let through for app, so there is nothing to go by." in done.out
+    assert "no more" not in done.out
+    assert "gone was seen, and no policy here is of it." in done.out
+    assert "- was seen" not in done.out
+
+
+async def test_one_caller(tmp_path: Path) -> None:
+    """--caller shows one, and a name that is none is told with the nearest."""
+    log = write(tmp_path, APP, policy("quiet", "plgw_q"), log=[line("app", "GET /companies")])
+    done = await run("report", tmp_path / "policies", "--access-log", log, "--caller", "app", "--json")
+    wrong = await run("report", tmp_path / "policies", "--access-log", log, "--caller", "ap")
+
+    assert ["app"] == [one["caller"] for one in done.json["callers"]]
+    assert (2, "") == (wrong.status, wrong.out)
+    assert 'did you mean "app"?' in wrong.err
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--access-log", "empty.log"), "holds no request"),
+        (("--admin", "http://127.0.0.1:1"), "did not answer"),
+        (("--admin", "ftp://x"), "not an admin listener's address"),
+        (("--admin", "http://127.0.0.1:1", "--access-log", "empty.log"), "give one"),
+    ],
+)
+async def test_without_a_source_there_is_no_report(tmp_path: Path, words: tuple[str, ...], expected: str) -> None:
+    """Where nothing is known, nothing is called unused: the status is 2."""
+    write(tmp_path, APP)
+    (tmp_path / "empty.log").write_text("")
+    done = await run("report", *words, cwd=tmp_path)
+
+    assert (2, "") == (done.status, done.out)
+    assert expected in done.err
+
+
+def status(started: str, **used: dict[str, Any]) -> dict[str, Any]:
+    """As much of `/status.json` as is read."""
+    return {"started": started, "now": "2026-11-24T07:00:00Z", "callers": [{"caller": "app", "used": used}]}
+
+
+def test_replicas_are_counted_together() -> None:
+    """Counts are added, the last use is the latest, and `never since` goes back to the youngest replica's start."""
+    one = {"allowed": 1, "denied": 0, "would_deny": 0, "last": "2026-11-24T06:01:00Z"}
+    other = one | {"allowed": 2, "denied": 1, "last": "2026-11-24T06:02:00Z"}
+    seen = from_gateways(
+        [
+            Answered("a:9090", status("2026-11-24T05:00:00Z", tags=one)),
+            Answered("b:9090", status("2026-11-24T05:30:00Z", tags=other)),
+            Answered("c:9090", None, "no answer within 5 s"),
+            Answered("d:9090", {"callers": {}}),
+        ]
+    )
+
+    assert ("2 gateways", "2026-11-24T05:30:00Z") == (seen.source, seen.since)
+    assert Seen(3, "2026-11-24T05:00:00Z", "2026-11-24T06:02:00Z") == seen.of("app")["tags"]["allow"]
+    assert (
+        "c:9090 did not answer: no answer within 5 s",
+        "d:9090 did not answer: the answer is not a gateway's status",
+    ) == seen.faults
+
+
+async def test_a_silent_replica_is_told(tmp_path: Path, upstream: Upstream) -> None:
+    """What one of several gateways counted is not known, and the status is 1 though all that is known was used."""
+    async with running(tmp_path / "gateway", upstream, policies=[policy(scopes=["tags:read"])]) as gateway:
+        await gateway.ask(target="/api/v2/tags")
+        write(tmp_path, policy(scopes=["tags:read"]))
+        address = str(gateway.gateway.admin)
+        whole = await run("report", "--admin", address, cwd=tmp_path)
+        part = await run("report", "--admin", address, "--admin", "127.0.0.1:1", cwd=tmp_path)
+
+    assert 0 == whole.status
+    assert 1 == part.status
+    assert "127.0.0.1:1 did not answer" in part.out
+
+
+async def test_audit_from_end_to_end(tmp_path: Path, upstream: Upstream) -> None:
+    """What enforcing would refuse is forwarded, and stands with its reason in the log, the metrics and the report."""
+    policies = [policy(scopes=["tags:read"], mode="audit", deny=["DELETE /tags/{id}"])]
+    write(tmp_path, *policies)
+    async with running(tmp_path / "gateway", upstream, policies=policies) as gateway:
+        for method, target in [("GET", "tags"), ("GET", "companies"), ("DELETE", "tags/t_1"), ("POST", "webhooks")]:
+            await gateway.ask(method, f"/api/v2/{target}")
+        lines = {one["endpoint"]: one for one in await gateway.lines(4)}
+        live = await run("report", "--admin", str(gateway.gateway.admin), "--json", cwd=tmp_path)
+        logged = await run("report", "--access-log", gateway.log_file, "--json", cwd=tmp_path)
+        counted = await gateway.metric("policy_decisions_total", decision="would_deny", reason="scope_not_granted")
+
+    assert ("would_deny", "scope_not_granted", "policy app: does not grant companies:read; add it under `scopes`") == (
+        tuple(lines["GET /companies"][name] for name in ("decision", "reason", "note"))
+    )
+    assert ["GET /api/v2/tags", "GET /api/v2/companies"] == [
+        f"{one.method} {one.target.decode()}" for one in upstream.arrivals
+    ]
+    assert 1 == counted
+    for done in (live, logged):
+        (facts,) = done.json["callers"]
+        assert ["GET /companies"] == [one["endpoint"] for one in facts["would_refuse"]]
+        assert ["DELETE /tags/{id}", "POST /webhooks"] == [one["endpoint"] for one in facts["used"] if one["denied"]]
+        assert facts["suggestion"] is None

@@ -1,0 +1,74 @@
+"""The catalog that the package ships, and overlays on it."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.config.catalog import load_catalog
+from gateway.config.problem import ConfigError
+from gateway.core.catalog import Endpoint, Lane
+
+CONFIGS = Path(__file__).parents[1] / "support" / "configs" / "catalog"
+GUARDED = {
+    "POST /changelogs/{id}/broadcast",
+    "POST /companies/{id}/merge",
+    "POST /docs/drafts/{id}/accept",
+    "POST /files/import",
+    "POST /webhooks",
+    "PATCH /members/{user_id}",
+    "DELETE /members/{user_id}",
+    "POST /members/invites",
+    "DELETE /members/invites/{id}",
+}
+
+
+def test_the_package_holds_the_whole_api() -> None:
+    """All endpoints and scopes of Productlane v2 are there, with lanes and guards."""
+    catalog = load_catalog()
+
+    assert (99, 23) == (len(catalog.endpoints), len(catalog.scopes))
+    assert GUARDED == {endpoint.name for endpoint in catalog.endpoints if endpoint.guarded}
+    assert {"POST /files"} == {endpoint.name for endpoint in catalog.endpoints if endpoint.lane is Lane.UPLOAD}
+    assert all((endpoint.lane is Lane.READ) == (endpoint.method == "GET") for endpoint in catalog.endpoints)
+    assert {"GET /me"} == {endpoint.name for endpoint in catalog.endpoints if not endpoint.scopes}
+    assert all(endpoint.scopes <= {*catalog.scopes} for endpoint in catalog.endpoints)
+
+
+def test_an_overlay_adds_and_overrides() -> None:
+    """Endpoints and scopes that are newer than the gateway come from a file, whatever placeholders are called."""
+    catalog = load_catalog([CONFIGS / "whole.good.yaml"])
+    both = frozenset({"digests:read", "threads:read"})
+    sends = Endpoint("POST", "/digests/send", frozenset({"threads:write"}), Lane.UPLOAD, True)
+
+    assert 101 == len(catalog.endpoints)
+    assert "read digests" == catalog.scopes["digests:read"]
+    assert Endpoint("GET", "/digests", both, Lane.READ) == catalog.named("GET /digests")
+    assert sends == catalog.named("POST /digests/send")
+    assert Endpoint("GET", "/threads/{any}", frozenset(), Lane.READ) == catalog.named("GET /threads/{id}")
+    assert Endpoint("POST", "/webhooks", frozenset({"admin"}), Lane.WRITE) == catalog.named("POST /webhooks")
+
+
+def test_the_last_overlay_wins(tmp_path: Path) -> None:
+    """Overlays are laid on in the order in which they are named."""
+    entry = "endpoints: [{{method: GET, path: /digests, scopes: [{}:read]}}]\n"
+    for name in ("tags", "docs"):
+        (tmp_path / name).write_text(entry.format(name))
+    endpoint = load_catalog([tmp_path / "tags", tmp_path / "docs"]).named("GET /digests")
+
+    assert endpoint is not None
+    assert {"docs:read"} == endpoint.scopes
+
+
+def test_a_missing_overlay_is_a_problem(tmp_path: Path) -> None:
+    """An overlay that cannot be read does not leave the catalog without what it would have said."""
+    with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read"):
+        load_catalog([tmp_path / "none.yaml"])
+
+
+def test_an_override_does_not_open_what_is_guarded(tmp_path: Path) -> None:
+    """A new entry for a guarded endpoint keeps its guard unless it says otherwise in so many words."""
+    overlay = tmp_path / "extra.yaml"
+    overlay.write_text("endpoints: [{method: POST, path: /webhooks, scopes: [admin]}]\n")
+
+    with pytest.raises(ConfigError, match="`POST /webhooks` is guarded; say `guarded: true` or `false`"):
+        load_catalog([overlay])

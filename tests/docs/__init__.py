@@ -1,0 +1,1 @@
+"""README, docs and runbook agree with the program."""

@@ -1,0 +1,544 @@
+"""What is remembered of secrets, for how long, and how many questions that costs."""
+
+import asyncio
+import contextlib
+import gc
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import aiohttp_client_cache.cache_control as library
+import pytest
+from aiohttp.test_utils import unused_port
+from yarl import URL
+
+from gateway.keys.identity import Identities, Known
+from gateway.keys.storage import MemoryStorage
+from gateway.keys.store import key_of
+from tests.support.me_upstream import SETTINGS, A, B, C, Clock, Productlane, asking, productlane_serving, ready_have_run
+
+
+@pytest.fixture
+async def productlane() -> AsyncIterator[Productlane]:
+    async with productlane_serving() as productlane:
+        yield productlane
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def scopes(known: Known) -> set[str] | None:
+    return None if known.identity is None else set(known.identity.scopes)
+
+
+async def test_the_answer_of_one_is_never_given_to_another(productlane: Productlane, clock: Clock) -> None:
+    """Each secret gets its own identity, asked for together or after one another, from memory or from the storage."""
+    productlane.scopes = {A.reveal(): ["docs:read"], B.reveal(): ["admin"]}
+    storage = MemoryStorage()
+    for _ in range(2):
+        async with asking(productlane.url, clock, storage=storage) as identities:
+            for _ in range(2):
+                both = await asyncio.gather(identities.lookup("a", A), identities.lookup("b", B))
+
+                assert [{"docs:read"}, {"admin"}] == [scopes(known) for known in both]
+                assert ["key_aaaa", "key_bbbb"] == [known.identity.api_key_id for known in both if known.identity]
+    assert sorted([A.reveal(), B.reveal()]) == sorted(productlane.bearers)
+
+
+async def test_an_identity_is_asked_for_once_in_its_time(productlane: Productlane, clock: Clock) -> None:
+    """Within `ttl` it is remembered with its age; at its end it is asked for again."""
+    async with asking(productlane.url, clock) as identities:
+        start = clock.now
+        results = []
+        for clock.now in (start, start + 59.5, start + 60):
+            known = await identities.lookup("k", A)
+            results.append((known.result, known.age))
+
+    assert [("miss", 0.0), ("hit", 59.5), ("miss", 0.0)] == results
+    assert 2 == len(productlane.asked)
+
+
+async def test_the_fast_path_asks_nothing(productlane: Productlane, clock: Clock) -> None:
+    """`peek` gives what is fresh and nothing else, and never asks."""
+    async with asking(productlane.url, clock) as identities:
+        cold = identities.peek(A)
+        known = await identities.lookup("k", A)
+        clock.now += 59
+        warm = identities.peek(A)
+        clock.now += 1
+        expired = identities.peek(A)
+
+    assert (None, None) == (cold, expired)
+    assert replace(known, age=59.0, result="hit") == warm
+    assert 1 == len(productlane.asked)
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, "unauthenticated"), (410, "unsupported_key_version")])
+async def test_a_refusal_is_remembered_for_its_own_time(
+    status: int, code: str, productlane: Productlane, clock: Clock
+) -> None:
+    """A refused secret is not asked about again within `refused_ttl`; after it, a secret that came back is taken."""
+    productlane.status = status
+    async with asking(productlane.url, clock) as identities:
+        first = await identities.lookup("k", A)
+        clock.now += 9.9
+        second, peeked = await identities.lookup("k", A), identities.peek(A)
+        asked = len(productlane.asked)
+        productlane.status = 200
+        clock.now += 0.1
+        third = await identities.lookup("k", A)
+
+    assert Known(None, code, 0.0, "refused") == first
+    assert replace(first, age=second.age) == second == peeked
+    assert 9.9 == pytest.approx(second.age)
+    assert (1, "miss") == (asked, third.result)
+
+
+async def test_a_refusal_ends_the_old_identity(productlane: Productlane, clock: Clock) -> None:
+    """A revoked secret is not served stale: neither while it is refused nor when Productlane fails afterwards."""
+    async with asking(productlane.url, clock) as identities:
+        await identities.lookup("k", A)
+        clock.now += 60
+        productlane.status = 401
+        refused = await identities.lookup("k", A)
+        clock.now += 10
+        productlane.status = 500
+        afterwards = await identities.lookup("k", A)
+        shown = identities.recall(A)
+
+    assert ("refused", "unauthenticated", None) == (refused.result, refused.refused, refused.identity)
+    assert Known(None, None, 0.0, "error", "status 500") == afterwards
+    assert Known(None, "unauthenticated", 10.0, "refused", "status 500") == shown
+
+
+@pytest.mark.parametrize("secret_is_known", [True, False])
+async def test_a_crowd_asks_once(secret_is_known: bool, productlane: Productlane, clock: Clock) -> None:
+    """Six who want a cold identity at once share one question, whether it ends in 200 or in 401, and wait once."""
+    productlane.status = 200 if secret_is_known else 401
+    productlane.gate.clear()
+    async with asking(productlane.url, clock) as identities:
+        crowd = [asyncio.create_task(identities.lookup("k", A)) for _ in range(6)]
+        await productlane.reached(1)
+        await ready_have_run()
+        productlane.gate.set()
+        answers = await asyncio.gather(*crowd)
+
+    assert 1 == len(productlane.asked)
+    assert [answers[0]] * 6 == answers
+    assert ("miss" if secret_is_known else "refused") == answers[0].result
+
+
+async def test_secrets_do_not_wait_for_each_other(productlane: Productlane, clock: Clock) -> None:
+    """A question about one secret does not hold up the question about another."""
+    productlane.gate.clear()
+    async with asking(productlane.url, clock) as identities:
+        both = [asyncio.create_task(identities.lookup("k", secret)) for secret in (A, B)]
+        await productlane.reached(2)
+        productlane.gate.set()
+        await asyncio.gather(*both)
+
+    assert {A.reveal(), B.reveal()} == set(productlane.bearers)
+
+
+async def test_the_first_to_ask_may_leave(productlane: Productlane, clock: Clock) -> None:
+    """Cancelling the caller who started the question fails nobody else and asks no second time."""
+    productlane.gate.clear()
+    async with asking(productlane.url, clock) as identities:
+        leader = asyncio.create_task(identities.lookup("k", A))
+        await productlane.reached(1)
+        followers = [asyncio.create_task(identities.lookup("k", A)) for _ in range(3)]
+        await ready_have_run()
+        leader.cancel()
+        await ready_have_run()
+        productlane.gate.set()
+        answers = await asyncio.gather(*followers)
+
+    assert leader.cancelled()
+    assert (["miss"] * 3, 1) == ([known.result for known in answers], len(productlane.asked))
+
+
+async def test_nobody_left_to_wait(productlane: Productlane, clock: Clock) -> None:
+    """When all callers have left, an answer is remembered all the same, and a failure is no complaint of the loop."""
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+    async with asking(productlane.url, clock) as identities:
+        for secret, status in ((A, 200), (B, 500)):
+            productlane.status = status
+            productlane.gate.clear()
+            caller = asyncio.create_task(identities.lookup("k", secret))
+            await productlane.reached(len(productlane.asked) + 1)
+            caller.cancel()
+            productlane.gate.set()
+            async with asyncio.timeout(5):
+                await asyncio.gather(*identities._tasks)
+        gc.collect()
+
+        assert identities.peek(A) is not None
+        assert "error" == (await identities.lookup("k", B)).result
+    assert (2, []) == (len(productlane.asked), complaints)
+
+
+@pytest.mark.parametrize("status", [302, 403, 404, 429, 500, 503])
+async def test_the_last_good_answer_is_served_stale(status: int, productlane: Productlane, clock: Clock) -> None:
+    """While `/me` fails, the identity is the last good one with its true age, for `stale_if_error` beyond `ttl`."""
+    async with asking(productlane.url, clock) as identities:
+        start = clock.now
+        good = await identities.lookup("k", A)
+        productlane.status = status
+        clock.now = start + 60
+        stale = await identities.lookup("k", A)
+        clock.now = start + 60 + 3599.5
+        still = await identities.lookup("k", A)
+        clock.now = start + 60 + 3600
+        gone = await identities.lookup("k", A)
+
+    assert replace(good, age=60.0, result="stale", fault=f"status {status}") == stale
+    assert ("stale", 3659.5) == (still.result, still.age)
+    assert Known(None, None, 0.0, "error", f"status {status}") == gone
+
+
+async def test_garbage_and_silence_serve_stale_too(productlane: Productlane, clock: Clock) -> None:
+    """A 200 that is no identity, and no answer at all, do not overwrite the last good answer."""
+    async with asking(productlane.url, clock, timeout=0.1) as identities:
+        good = await identities.lookup("k", A)
+        productlane.body = b"<html>"
+        clock.now += 60
+        garbage = await identities.lookup("k", A)
+        productlane.gate.clear()
+        clock.now += 60
+        silence = await identities.lookup("k", A)
+        productlane.gate.set()
+
+    assert [good.identity] * 2 == [garbage.identity, silence.identity]
+    assert ["the answer is not an identity", "no answer in time"] == [garbage.fault, silence.fault]
+
+
+async def test_without_an_old_answer_nothing_is_known(clock: Clock) -> None:
+    """Where `/me` fails and nothing stale is there, the identity is unknown and nothing is raised."""
+    async with asking(f"http://127.0.0.1:{unused_port()}/api/v2", clock) as identities:
+        known = await identities.lookup("k", A)
+
+    assert Known(None, None, 0.0, "error", "no connection") == known
+
+
+async def test_an_outage_costs_one_question_a_second(productlane: Productlane, clock: Clock) -> None:
+    """After a failure nothing is asked for a second, not even by those who want a fresh answer."""
+    productlane.status = 500
+    async with asking(productlane.url, clock) as identities:
+        for _ in range(3):
+            await identities.lookup("k", A)
+            await identities.lookup("k", A, fresh=True)
+        asked = len(productlane.asked)
+        clock.now += 1
+        await identities.lookup("k", A)
+
+    assert (1, 2) == (asked, len(productlane.asked))
+
+
+async def test_a_shared_storage_serves_stale_to_a_new_process(productlane: Productlane, clock: Clock) -> None:
+    """A process that starts in an outage uses the last good answer that others have stored, unless it is too old."""
+    storage = MemoryStorage()
+    async with asking(productlane.url, clock, storage=storage) as identities:
+        good = await identities.lookup("k", A)
+    productlane.status = 500
+    clock.now += 3659
+    async with asking(productlane.url, clock, storage=storage) as identities:
+        stale = await identities.lookup("k", A)
+    clock.now += 1
+    async with asking(productlane.url, clock, storage=storage) as identities:
+        too_old = await identities.lookup("k", A)
+
+    assert replace(good, age=3659.0, result="stale", fault="status 500") == stale
+    assert "error" == too_old.result
+
+
+async def test_fresh_asks_and_replaces(productlane: Productlane, clock: Clock) -> None:
+    """A forced look-up asks although the identity is fresh, and everybody gets its answer from then on."""
+    async with asking(productlane.url, clock) as identities:
+        await identities.lookup("k", A)
+        productlane.scopes[A.reveal()] = ["admin"]
+        forced = await identities.lookup("k", A, fresh=True)
+        after = await identities.lookup("k", A)
+
+    assert [("miss", {"admin"}), ("hit", {"admin"})] == [(known.result, scopes(known)) for known in (forced, after)]
+    assert 2 == len(productlane.asked)
+
+
+async def test_a_crowd_that_wants_it_fresh_asks_once(productlane: Productlane, clock: Clock) -> None:
+    """Forced look-ups share a question among themselves as well."""
+    async with asking(productlane.url, clock) as identities:
+        await identities.lookup("k", A)
+        productlane.gate.clear()
+        crowd = [asyncio.create_task(identities.lookup("k", A, fresh=True)) for _ in range(6)]
+        await productlane.reached(2)
+        await ready_have_run()
+        productlane.gate.set()
+        await asyncio.gather(*crowd)
+
+    assert 2 == len(productlane.asked)
+
+
+async def test_who_wants_it_fresh_does_not_join_who_does_not(productlane: Productlane, clock: Clock) -> None:
+    """A forced look-up asks anew beside an older question, and the later answer is the one that is remembered."""
+    productlane.scopes[A.reveal()] = ["docs:read"]
+    productlane.gate.clear()
+    async with asking(productlane.url, clock) as identities:
+        plain = asyncio.create_task(identities.lookup("k", A))
+        await productlane.reached(1)
+        forced = asyncio.create_task(identities.lookup("k", A, fresh=True))
+        await productlane.reached(2)
+        productlane.gate.set()
+        await asyncio.gather(plain, forced)
+        remembered = identities.peek(A)
+
+    assert remembered is not None
+    assert (2, "hit") == (len(productlane.asked), remembered.result)
+
+
+async def test_what_is_forgotten_is_asked_for_again(productlane: Productlane, clock: Clock) -> None:
+    """After `forget` neither this process nor the storage has the answer, even if the clock stands still."""
+    storage = MemoryStorage()
+    async with asking(productlane.url, clock, storage=storage) as identities:
+        await identities.lookup("k", A)
+        identities.forget(A)
+        peeked = identities.peek(A)
+        again = await identities.lookup("k", A)
+        identities.forget(A)
+    gone = len(storage.entries)
+    async with asking(productlane.url, clock, storage=storage) as identities:
+        anew = await identities.lookup("k", A)
+
+    assert (None, "miss", 0, "miss") == (peeked, again.result, gone, anew.result)
+
+
+async def test_what_is_forgotten_is_not_served_stale(productlane: Productlane, clock: Clock) -> None:
+    """What a 401 from upstream has made doubtful does not come back because `/me` fails."""
+    async with asking(productlane.url, clock) as identities:
+        await identities.lookup("k", A)
+        identities.forget(A)
+        productlane.status = 500
+
+        assert "error" == (await identities.lookup("k", A)).result
+
+
+async def test_a_question_begun_before_forgetting_reinstates_nothing(productlane: Productlane, clock: Clock) -> None:
+    """An answer that was on its way when its secret was forgotten reaches its caller and is not remembered."""
+    storage = MemoryStorage()
+    productlane.scopes[A.reveal()] = ["docs:read"]
+    productlane.gate.clear()
+    async with asking(productlane.url, clock, storage=storage) as identities:
+        before = asyncio.create_task(identities.lookup("k", A))
+        await productlane.reached(1)
+        identities.forget(A)
+        clock.now += 1
+        productlane.gate.set()
+        overtaken = await before
+        peeked = identities.peek(A)
+        productlane.scopes[A.reveal()] = ["admin"]
+        after = await identities.lookup("k", A)
+
+    assert ({"docs:read"}, None, {"admin"}) == (scopes(overtaken), peeked, scopes(after))
+    assert 2 == len(productlane.asked)
+
+
+async def test_a_question_after_forgetting_does_not_join_the_old_one(productlane: Productlane, clock: Clock) -> None:
+    """Who asks after `forget` gets an answer that was asked for after it."""
+    productlane.gate.clear()
+    async with asking(productlane.url, clock) as identities:
+        before = asyncio.create_task(identities.lookup("k", A))
+        await productlane.reached(1)
+        identities.forget(A)
+        after = asyncio.create_task(identities.lookup("k", A))
+        await productlane.reached(2)
+        productlane.gate.set()
+        await asyncio.gather(before, after)
+
+    assert 2 == len(productlane.asked)
+
+
+async def test_the_wall_clock_does_not_matter(
+    productlane: Productlane, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However the machine's time is set, an identity is kept for as long as the monotonic clock says."""
+    async with asking(productlane.url, clock) as identities:
+        await identities.lookup("k", A)
+        for hours in (-24, 24):
+            stepped = library.utcnow() + timedelta(hours=hours)
+            monkeypatch.setattr("time.time", stepped.timestamp)
+            monkeypatch.setattr(library, "utcnow", lambda stepped=stepped: stepped)
+            monkeypatch.setattr("aiohttp_client_cache.response.utcnow", lambda stepped=stepped: stepped)
+            clock.now += 29
+            identities._entries.drop(A.fingerprint)
+            from_storage = await identities.lookup("k", A)
+
+            assert "hit" == from_storage.result
+        clock.now += 2
+        expired = await identities.lookup("k", A)
+
+    assert ("miss", 2) == (expired.result, len(productlane.asked))
+
+
+async def test_no_more_is_remembered_than_the_bound(productlane: Productlane, clock: Clock) -> None:
+    """Of more secrets than there is room for, the one used longest ago is asked for again."""
+    storage = MemoryStorage(2)
+    async with asking(productlane.url, clock, entries=2, storage=storage) as identities:
+        for secret in (A, B, A, C):
+            await identities.lookup("k", secret)
+        peeked = [identities.peek(secret) is not None for secret in (A, B, C)]
+        sizes = len(identities._entries), len(storage.entries)
+
+    assert ([True, False, True], (2, 2)) == (peeked, sizes)
+
+
+async def test_every_look_up_is_told(productlane: Productlane, clock: Clock) -> None:
+    """Whoever counts learns the key's name and how each look-up ended."""
+    told: list[tuple[str, str]] = []
+    async with asking(productlane.url, clock, on_lookup=lambda key, result: told.append((key, result))) as identities:
+        await identities.lookup("support", A)
+        await identities.lookup("support", A)
+        productlane.status = 500
+        clock.now += 60
+        await identities.lookup("support", A)
+        await identities.lookup("billing", B)
+        productlane.status = 401
+        await identities.lookup("billing", C)
+
+    assert [
+        ("support", "miss"),
+        ("support", "hit"),
+        ("support", "stale"),
+        ("billing", "error"),
+        ("billing", "refused"),
+    ] == told
+
+
+async def test_the_last_that_was_learnt_can_be_shown(productlane: Productlane, clock: Clock) -> None:
+    """For display, what was learnt is given however old, with why nothing newer is known; nothing is asked."""
+    async with asking(productlane.url, clock) as identities:
+        never = identities.recall(A)
+        await identities.lookup("k", A)
+        clock.now += 100
+        old = identities.recall(A)
+        productlane.status = 401
+        await identities.lookup("k", A)
+        clock.now += 100
+        refused = identities.recall(A)
+
+    assert never is None
+    assert old is not None
+    assert (100.0, {"threads:read"}) == (old.age, scopes(old))
+    assert refused is not None
+    assert ("unauthenticated", 100.0) == (refused.refused, refused.age)
+    assert 2 == len(productlane.asked)
+
+
+async def test_closing_leaves_nobody_waiting(productlane: Productlane, clock: Clock) -> None:
+    """At the end, callers of a question that is on its way get an unknown identity, at once and without an error."""
+    productlane.gate.clear()
+    async with asking(productlane.url, clock) as identities:
+        callers = [asyncio.create_task(identities.lookup("k", A)) for _ in range(2)]
+        await productlane.reached(1)
+        await identities.close()
+        answers = await asyncio.gather(*callers)
+        late = await identities.lookup("k", B)
+
+    assert [Known(None, None, 0.0, "error", "closed")] * 3 == [*answers, late]
+
+
+async def test_nothing_is_opened_before_the_first_question(clock: Clock) -> None:
+    """Making and closing it needs no connection; so an offline command can build the same objects."""
+    identities = Identities(
+        url="https://productlane.test/api/v2", settings=SETTINGS, timeout=1.0, ssl=None, clock=clock
+    )
+    opened = identities._me._session
+    await identities.close()
+
+    assert opened is None
+
+
+async def test_a_text_of_a_fault_holds_no_secret(productlane: Productlane, clock: Clock) -> None:
+    """What is told of a failure can be logged: it holds neither the key nor what the server said."""
+    productlane.status, productlane.body = 500, json.dumps({"error": A.reveal()}).encode()
+    async with asking(productlane.url, clock) as identities:
+        known = await identities.lookup("k", A)
+
+    assert "status 500" == known.fault
+    assert A.reveal() not in repr(known)
+
+
+class Shared(MemoryStorage):
+    """A storage that several processes share: a claim of one holds for all."""
+
+    async def claim(self, key: str, seconds: float) -> bool:
+        if self.entries.get(key) is not None:
+            return False
+        self.entries.put(key, b"1")
+        return True
+
+
+@contextlib.asynccontextmanager
+async def replicas(url: str, count: int, storage: Shared, clock: Clock) -> AsyncIterator[list[Identities]]:
+    """Processes that share a storage and agree on the time."""
+    async with contextlib.AsyncExitStack() as stack:
+        one = {"storage": storage, "stamp": lambda: clock() + 1e9}
+        yield [await stack.enter_async_context(asking(url, clock, **one)) for _ in range(count)]
+
+
+async def test_of_those_that_share_a_storage_one_asks(productlane: Productlane, clock: Clock) -> None:
+    """However many replicas want the same identity at the same time, Productlane is asked once, and all have it."""
+    productlane.gate.clear()
+    async with asyncio.timeout(5), replicas(productlane.url, 4, Shared(), clock) as identities:
+        waiting = [asyncio.create_task(one.lookup("k", A)) for one in identities]
+        await productlane.reached(1)
+        await asyncio.sleep(0.1)  # as long as others look a few times
+        productlane.gate.set()
+        known = await asyncio.gather(*waiting)
+        clock.now += 59
+        young = [one.peek(A) is not None for one in identities]
+        clock.now += 1
+        again = await asyncio.gather(*(one.lookup("k", A) for one in identities))
+
+    assert ["hit", "hit", "hit", "miss"] == sorted(one.result for one in known)
+    assert ["hit", "hit", "hit", "miss"] == sorted(one.result for one in again)
+    assert ([True] * 4, 2) == (young, len(productlane.asked))
+
+
+async def test_a_refusal_is_waited_for_by_all_and_shared_by_none(productlane: Productlane, clock: Clock) -> None:
+    """Where the one that asks is refused, the others ask for themselves, all at once."""
+    productlane.status = 401
+    productlane.gate.clear()
+    storage = Shared()
+    async with asyncio.timeout(5), replicas(productlane.url, 4, storage, clock) as identities:
+        waiting = [asyncio.create_task(one.lookup("k", A)) for one in identities]
+        await productlane.reached(1)
+        productlane.gate.set()
+        known = await asyncio.gather(*waiting)
+
+    assert (["refused"] * 4, 4) == ([one.result for one in known], len(productlane.asked))
+    assert 0 == len(storage.entries)
+
+
+async def test_one_that_died_while_it_asked_holds_the_others_up_for_a_second(
+    productlane: Productlane, clock: Clock
+) -> None:
+    """A claim that nobody gives up ends the waiting, not the request."""
+    storage = Shared()
+    storage.entries.put(f"{key_of(A, URL(f'{productlane.url}/me'))}:asked", b"1")
+    async with asyncio.timeout(5), replicas(productlane.url, 1, storage, clock) as (identities,):
+        known = await identities.lookup("k", A)
+
+    assert ("miss", 1) == (known.result, len(productlane.asked))
+
+
+async def test_who_insists_does_not_wait_for_another(productlane: Productlane, clock: Clock) -> None:
+    """A forced look-up asks Productlane itself, whoever else is asking."""
+    storage = Shared()
+    storage.entries.put(f"{key_of(A, URL(f'{productlane.url}/me'))}:asked", b"1")
+    async with replicas(productlane.url, 1, storage, clock) as (identities,):
+        known = await identities.lookup("k", A, fresh=True)
+
+    assert ("miss", 1) == (known.result, len(productlane.asked))

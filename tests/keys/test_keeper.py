@@ -1,0 +1,428 @@
+"""The keys of a process through every change: asked about in the background, told of, and carried over a reload."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from gateway.config.snapshot import IdentitySettings, Key, Slot
+from gateway.core.promotion import Read
+from gateway.core.refusal import Code, Refused
+from gateway.core.secret import Secret
+from gateway.keys.held import Change, Chosen
+from gateway.keys.identity import Identities
+from gateway.keys.keyring import Keyring
+from tests.keys.test_keyring import key, permit, route
+from tests.support.me_upstream import A, B, C, Clock, Productlane, asking, productlane_serving, ready_have_run
+
+ROUTE = route("support")
+
+
+class Told:
+    """What was told of changes, and a way to wait for it."""
+
+    def __init__(self) -> None:
+        self.changes: list[Change] = []
+        self._came = asyncio.Event()
+
+    def __call__(self, change: Change) -> None:
+        self.changes.append(change)
+        self._came.set()
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(5):
+            while not holds():
+                self._came.clear()
+                await self._came.wait()
+
+    @property
+    def states(self) -> list[tuple[str, str, str]]:
+        return [(change.slot, change.previous, change.state) for change in self.changes]
+
+
+@pytest.fixture
+async def productlane() -> AsyncIterator[Productlane]:
+    async with productlane_serving() as productlane:
+        yield productlane
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def identities(productlane: Productlane, clock: Clock) -> AsyncIterator[Identities]:
+    async with asking(productlane.url, clock) as identities:
+        yield identities
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+@pytest.fixture
+def keyring(identities: Identities, clock: Clock, told: Told) -> Keyring:
+    return Keyring({"support": key("support", A)}, identities, prefetch=True, clock=clock, wall=Clock(), on_change=told)
+
+
+@asynccontextmanager
+async def running(keyring: Keyring) -> AsyncIterator[None]:
+    """The background work of a keyring, ended and looked at afterwards."""
+    work = asyncio.create_task(keyring.keeper.run())
+    try:
+        yield
+    finally:
+        work.cancel()
+        await asyncio.wait({work})
+        assert work.cancelled()
+
+
+def write(keyring: Keyring, *secrets: Secret | None) -> None:
+    number = keyring.keeper.begin_reading()
+    reads = [Read(str(n), f"env:SECRET_{n}", secret, number=number) for n, secret in enumerate(secrets, 1)]
+    keyring.keeper.reread("support", reads)
+
+
+def states(keyring: Keyring) -> dict[str, str]:
+    return {slot.slot: slot.state for slot in keyring.states()}
+
+
+async def test_a_new_secret_is_verified_and_promoted_in_the_background(
+    keyring: Keyring, productlane: Productlane, told: Told
+) -> None:
+    """A written secret serves as soon as `/me` vouches for it, without a request that waits, and each step is told."""
+    async with running(keyring):
+        await told.until(lambda: bool(told.changes))
+        productlane.gate.clear()
+        write(keyring, B)
+        await productlane.reached(2)
+        meanwhile = await keyring.choose(ROUTE, permit())
+        productlane.gate.set()
+        await told.until(lambda: ("1", "unverified", "active") in told.states[1:])
+
+    assert (Chosen("support", "replaced", A), Chosen("support", "1", B)) == (
+        meanwhile,
+        await keyring.choose(ROUTE, permit()),
+    )
+    assert [
+        ("1", "unverified", "active"),
+        ("1", "", "unverified"),
+        ("replaced", "", "active"),
+        ("1", "unverified", "active"),
+        ("replaced", "active", "standby"),
+    ] == told.states
+    assert {"aaaa", "bbbb"} == {change.preview for change in told.changes}
+    assert [A.reveal(), B.reveal()] == productlane.bearers
+
+
+@pytest.mark.parametrize(
+    ("status", "workspace", "scopes", "state", "reason"),
+    [
+        (401, "wks_1", ["threads:read"], "rejected", "Productlane answers 401"),
+        (410, "wks_1", ["threads:read"], "unsupported", "Productlane answers 410"),
+        (200, "wks_2", ["threads:read"], "wrong_workspace", "it belongs to workspace wks_2, the key to wks_1"),
+        (200, "wks_1", ["docs:read"], "standby", "it lacks threads:read, which another secret carries"),
+    ],
+)
+async def test_a_bad_new_secret_is_an_alarm_and_changes_nothing(
+    status: int,
+    workspace: str,
+    scopes: list[str],
+    state: str,
+    reason: str,
+    productlane: Productlane,
+    identities: Identities,
+    clock: Clock,
+    told: Told,
+) -> None:
+    """Whatever is wrong with a new secret is told as a warning with the reason, and the old one goes on serving."""
+    needs = frozenset({(("support",), frozenset({"threads:read"}))})
+    keyring = Keyring({"support": key("support", A)}, identities, needs=needs, clock=clock, on_change=told)
+    await keyring.prefetch()
+    productlane.statuses[B.reveal()] = status
+    productlane.workspaces[B.reveal()] = workspace
+    productlane.scopes[B.reveal()] = scopes
+    write(keyring, B)
+    await keyring.keeper.verify()
+
+    last = told.changes[-1]
+    assert ("1", state, True) == (last.slot, last.state, last.alarming)
+    assert last.reason.startswith(reason)
+    assert Chosen("support", "replaced", A) == await keyring.choose(ROUTE, permit())
+    assert {"1": state, "replaced": "active"} == states(keyring)
+
+
+async def test_a_refused_secret_comes_back(
+    keyring: Keyring, productlane: Productlane, clock: Clock, told: Told
+) -> None:
+    """A secret that Productlane refused for a while serves again after a question in the background."""
+    productlane.statuses[A.reveal()] = 401
+    await keyring.keeper.verify()
+    with pytest.raises(Refused):
+        await keyring.choose(ROUTE, permit())
+    productlane.statuses.clear()
+    clock.now += 12
+    async with running(keyring):
+        await told.until(lambda: told.states[-1] == ("1", "rejected", "active"))
+
+    assert Chosen("support", "1", A) == await keyring.choose(ROUTE, permit())
+
+
+async def test_a_key_whose_every_secret_is_refused_answers_at_once(
+    productlane: Productlane, identities: Identities, clock: Clock
+) -> None:
+    """No request asks Productlane about a refused secret, however many come and for however long."""
+    productlane.status = 401
+    keyring = Keyring({"support": key("support", A, B)}, identities, clock=clock)
+    for _ in range(50):
+        with pytest.raises(Refused) as caught:
+            await keyring.choose(ROUTE, permit())
+        clock.now += 60
+
+    assert (Code.UPSTREAM_KEY_REJECTED, 2) == (caught.value.code, len(productlane.asked))
+
+
+async def test_an_outage_of_me_delays_a_promotion_and_no_more(
+    keyring: Keyring, productlane: Productlane, clock: Clock, told: Told
+) -> None:
+    """While `/me` fails a new secret waits, and it is promoted by the first answer after that."""
+    await keyring.keeper.verify()
+    productlane.status = 503
+    write(keyring, B)
+    await keyring.keeper.verify()
+    waiting, note = states(keyring), keyring.states()[0].note
+    productlane.status = 200
+    clock.now += 2
+    await keyring.keeper.verify()
+
+    assert {"1": "unverified", "replaced": "active"} == waiting
+    assert "`/me` could not be asked: status 503" == note
+    assert {"1": "active", "replaced": "standby"} == states(keyring)
+
+
+async def test_a_question_on_its_way_is_not_put_twice(productlane: Productlane, clock: Clock) -> None:
+    """While `/me` is slow, what happens to a key meanwhile starts no second look-up of the same secret."""
+    looked: list[str] = []
+    async with asking(productlane.url, clock, on_lookup=lambda name, _: looked.append(name)) as identities:
+        keyring = Keyring({"support": key("support", A)}, identities, clock=clock, prefetch=True)
+        productlane.gate.clear()
+        first = asyncio.create_task(keyring.keeper.verify())
+        await productlane.reached(1)
+        await keyring.keeper.verify()
+        productlane.gate.set()
+        await first
+
+    assert ["support"] == looked
+
+
+async def test_a_question_on_its_way_is_not_asked_twice(keyring: Keyring, productlane: Productlane, told: Told) -> None:
+    """While `/me` is slow, one question about a secret is on its way, and no second one."""
+    productlane.gate.clear()
+    async with running(keyring):
+        await productlane.reached(1)
+        for _ in range(5):
+            write(keyring, A)
+            await ready_have_run()
+        productlane.gate.set()
+        await told.until(lambda: bool(told.changes))
+
+    assert 1 == len(productlane.asked)
+
+
+async def test_a_recheck_asks_productlane_and_no_memory(productlane: Productlane, clock: Clock) -> None:
+    """However long identities are remembered, a revoked secret that stands by is found out within minutes."""
+    settings = IdentitySettings(ttl=86_400.0, refused_ttl=10.0, stale_if_error=0.0, prefetch=False)
+    async with asking(productlane.url, clock, settings=settings) as identities:
+        keyring = Keyring({"support": key("support", A, B)}, identities, clock=clock)
+        await keyring.prefetch()
+        productlane.statuses[B.reveal()] = 401
+        clock.now += 361
+        await keyring.keeper.verify()
+
+        assert {"1": "active", "2": "rejected"} == states(keyring)
+
+
+async def test_a_recheck_that_fails_is_tried_again_soon(
+    keyring: Keyring, productlane: Productlane, clock: Clock
+) -> None:
+    """A fault of `/me` says nothing of a good secret: it serves on, and is asked about again within seconds."""
+    await keyring.keeper.verify()
+    productlane.status = 503
+    clock.now += 361
+    await keyring.keeper.verify()
+    productlane.statuses[A.reveal()] = 401
+    serving = states(keyring)
+    clock.now += 2
+    await keyring.keeper.verify()
+
+    assert ({"1": "active"}, {"1": "rejected"}) == (serving, states(keyring))
+
+
+async def test_use_of_what_is_gone_is_forgotten(keyring: Keyring) -> None:
+    """However often a key rotates, nothing piles up in memory."""
+    for secret in (A, B, C, A, B, C):
+        write(keyring, secret)
+        await keyring.keeper.verify()
+        keyring.used(await keyring.choose(ROUTE, permit()))
+    (held,) = keyring.keeper.held
+
+    assert (2, 2) == (len(held._uses), len(held.rotation.known))
+
+
+async def test_a_slow_question_does_not_hold_up_another(
+    productlane: Productlane, identities: Identities, clock: Clock, told: Told
+) -> None:
+    """A secret whose `/me` hangs does not keep another key's new secret from being promoted."""
+    keyring = Keyring(
+        {"support": key("support", A), "other": key("other", B)}, identities, clock=clock, on_change=told, prefetch=True
+    )
+    await keyring.keeper.verify()
+    clock.now += 400
+    productlane.held[A.reveal()] = asyncio.Event()
+    async with running(keyring):
+        write(keyring, C)
+        await told.until(lambda: ("1", "unverified", "active") == told.states[-2])
+
+    assert "active" == states(keyring)["1"]
+    productlane.held[A.reveal()].set()
+
+
+async def test_late_answers_do_not_reinstate(keyring: Keyring, productlane: Productlane, clock: Clock) -> None:
+    """A good answer of `/me` that was asked for before a 401 on a request does not count after it."""
+    await keyring.keeper.verify()
+    productlane.gate.clear()
+    clock.now += 400
+    asking_late = asyncio.create_task(keyring.keeper.verify())
+    await productlane.reached(2)
+    keyring.answered(Chosen("support", "1", A), 401, "unauthenticated")
+    productlane.gate.set()
+    await asking_late
+
+    assert {"1": "unverified"} == states(keyring)
+
+
+async def test_the_next_good_secret_is_given_after_a_401(productlane: Productlane, identities: Identities) -> None:
+    """A request that Productlane refused can be sent with another secret, which `/me` is asked about first."""
+    productlane.statuses[B.reveal()] = 401
+    keyring = Keyring({"support": key("support", A, B, C)}, identities)
+    first = await keyring.choose(ROUTE, permit())
+    keyring.answered(first, 401, "unauthenticated")
+    second = await keyring.another(first)
+
+    assert (Chosen("support", "1", A), Chosen("support", "3", C)) == (first, second)
+    assert second == await keyring.choose(ROUTE, permit())
+    assert [A.reveal(), B.reveal(), C.reveal()] == productlane.bearers
+
+
+async def test_there_may_be_no_other_secret(productlane: Productlane, identities: Identities) -> None:
+    """Where a key has no other secret that Productlane takes, none is given."""
+    productlane.statuses[B.reveal()] = 401
+    keyring = Keyring({"support": key("support", A, B), "lone": key("lone", C)}, identities)
+
+    assert None is await keyring.another(Chosen("support", "1", A))
+    assert None is await keyring.another(Chosen("lone", "1", C))
+
+
+async def test_a_reload_carries_what_is_known(
+    keyring: Keyring, identities: Identities, productlane: Productlane
+) -> None:
+    """Over a reload the states, the use and the replaced secret of a key stay, and nothing is asked anew."""
+    await keyring.prefetch()
+    keyring.used(Chosen("support", "1", A))
+    later = Keyring({"support": key("support", B), "new": key("new", C)}, identities, after=keyring)
+    await later.keeper.verify()
+    slots = {(slot.key, slot.slot): slot for slot in later.states()}
+
+    assert ("active", "standby") == (slots["support", "1"].state, slots["support", "replaced"].state)
+    assert (1000.0, 1) == (slots["support", "replaced"].last_used, slots["support", "replaced"].last_hour)
+    assert [A.reveal(), B.reveal()] == productlane.bearers
+    assert Chosen("support", "1", B) == await keyring.choose(ROUTE, permit())
+
+
+async def test_a_request_of_the_configuration_before_still_has_its_key(
+    keyring: Keyring, identities: Identities
+) -> None:
+    """A request in hand while a reload takes its key away is served with it all the same."""
+    await keyring.prefetch()
+    later = Keyring({"other": key("other", B)}, identities, after=keyring)
+
+    assert Chosen("support", "1", A) == await keyring.choose(ROUTE, permit())
+    assert ["other"] == [slot.key for slot in later.states()]
+
+
+async def test_a_reload_that_read_old_files_does_not_reinstate_them(keyring: Keyring, identities: Identities) -> None:
+    """A reload that began before a secret was written, and ends after it, leaves the new secret in place."""
+    await keyring.prefetch()
+    number = keyring.keeper.begin_reading()
+    write(keyring, B)
+    later = Keyring({"support": key("support", A)}, identities, after=keyring, number=number)
+
+    assert [B, A] == [slot.secret for slot in later.states()]
+
+
+async def test_use_is_counted_by_secret_and_not_by_place(keyring: Keyring) -> None:
+    """A secret that moves to another place takes its count and its last use with it."""
+    await keyring.prefetch()
+    keyring.used(Chosen("support", "1", A))
+    write(keyring, B)
+    one, replaced = keyring.states()
+
+    assert ((None, 0), (1000.0, 1)) == ((one.last_used, one.last_hour), (replaced.last_used, replaced.last_hour))
+
+
+async def test_since_when_a_secret_is_here(keyring: Keyring, clock: Clock) -> None:
+    """For each secret it is known when it came, in Unix time."""
+    await keyring.prefetch()
+    clock.now += 60
+    write(keyring, B)
+    clock.now += 5
+
+    assert [1000.0 - 5, 1000.0 - 65] == [slot.since for slot in keyring.states()]
+
+
+async def test_a_file_fault_is_told_and_over_again(keyring: Keyring, told: Told) -> None:
+    """A file that cannot be used is told once as an alarm with the reason, and once more when it can be again."""
+    await keyring.prefetch()
+    del told.changes[:]
+    for fault in ("the file x is empty", "the file x is empty", ""):
+        number = keyring.keeper.begin_reading()
+        read = Read("1", "env:SECRET_1", None if fault else A, fault, number)
+        keyring.keeper.reread("support", [read])
+
+    assert [("the file x is empty", True), ("", False)] == [(c.reason, c.alarming) for c in told.changes]
+    assert [("1", "active", "active")] * 2 == told.states
+
+
+async def test_a_forgotten_secret_is_told(keyring: Keyring, productlane: Productlane, told: Told) -> None:
+    """When a revoked secret leaves memory, the log can say so."""
+    await keyring.prefetch()
+    write(keyring, B)
+    await keyring.keeper.verify()
+    productlane.statuses[A.reveal()] = 401
+    keyring.answered(Chosen("support", "replaced", A), 401, None)
+    await keyring.keeper.verify()
+
+    assert ("replaced", "unverified", "forgotten") == told.states[-1]
+
+
+async def test_a_key_that_is_not_held_is_passed_over(keyring: Keyring) -> None:
+    """A reading that ends after a reload took its key away does nothing."""
+    keyring.keeper.reread("gone", [Read("1", "env:X", A)])
+
+    assert ["support"] == [slot.key for slot in keyring.states()]
+
+
+async def test_the_stale_answer_of_a_storage_is_a_first_word(productlane: Productlane, clock: Clock) -> None:
+    """With Productlane away at the start, what is still known of a secret decides, and faults do not unsay it."""
+    async with asking(productlane.url, clock) as identities:
+        keyring = Keyring({"support": Key("support", (Slot(1, "env:S", A),), None)}, identities, clock=clock)
+        await keyring.prefetch()
+        productlane.status = 503
+        clock.now += 120
+        again = Keyring({"support": Key("support", (Slot(1, "env:S", A),), None)}, identities, clock=clock)
+        await again.prefetch()
+
+        assert {"1": "active"} == states(again)

@@ -1,0 +1,387 @@
+"""Which secret serves a request, and what is shown of each."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import date
+
+import pytest
+
+from gateway.config.snapshot import Key, Slot
+from gateway.core.catalog import Endpoint, Lane
+from gateway.core.policy import Permit, Policy, decide
+from gateway.core.refusal import Code, Refused
+from gateway.core.routing import Route
+from gateway.core.secret import Secret
+from gateway.keys.identity import Identities
+from gateway.keys.keyring import Chosen, Keyring
+from tests.support.me_upstream import A, B, C, Clock, Productlane, asking, productlane_serving
+
+
+@pytest.fixture
+async def productlane() -> AsyncIterator[Productlane]:
+    async with productlane_serving() as productlane:
+        yield productlane
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def identities(productlane: Productlane, clock: Clock) -> AsyncIterator[Identities]:
+    async with asking(productlane.url, clock) as identities:
+        yield identities
+
+
+def key(name: str, *secrets: Secret | None, workspace: str | None = None) -> Key:
+    slots = tuple(Slot(place, f"env:SECRET_{place}", secret) for place, secret in enumerate(secrets, 1))
+    return Key(name, slots, workspace)
+
+
+def ring(identities: Identities, *keys: Key, wall: Clock | None = None) -> Keyring:
+    return Keyring({each.name: each for each in keys}, identities, wall=wall or Clock())
+
+
+def route(*keys: str) -> Route:
+    return Route("/**", keys)
+
+
+def permit(*scopes: str) -> Permit:
+    endpoint = Endpoint("GET", "/things", frozenset(scopes), Lane.READ)
+    return decide(Policy("billing", frozenset(scopes)), endpoint, date(2026, 1, 1))
+
+
+ONE = Chosen("support", "1", A)
+TWO = Chosen("support", "2", B)
+
+
+async def test_the_narrowest_key_that_carries_the_scopes(productlane: Productlane, identities: Identities) -> None:
+    """A request is served by the key with the fewest scopes that suffice, in whatever order the route names them."""
+    productlane.scopes = {A.reveal(): ["docs:read", "tags:read", "admin"], B.reveal(): ["docs:read"]}
+    keyring = ring(identities, key("wide", A), key("narrow", B))
+    chosen = [
+        (await keyring.choose(route(*names), permit(scope))).key
+        for names in (("wide", "narrow"), ("narrow", "wide"))
+        for scope in ("docs:read", "tags:read")
+    ]
+
+    assert ["narrow", "wide"] * 2 == chosen
+    assert 2 == len(productlane.asked)
+
+
+async def test_cold_keys_are_asked_about_together(productlane: Productlane, identities: Identities) -> None:
+    """A first request does not wait for one key after another."""
+    productlane.gate.clear()
+    keyring = ring(identities, key("a", A), key("b", B), key("c", C))
+    choosing = asyncio.create_task(keyring.choose(route("a", "b", "c"), permit("threads:read")))
+    await productlane.reached(3)
+    productlane.gate.set()
+
+    assert "a" == (await choosing).key
+
+
+async def test_only_keys_of_the_route_are_asked_about(productlane: Productlane, identities: Identities) -> None:
+    """A request costs no question about keys that could not serve it."""
+    await ring(identities, key("a", A), key("b", B)).choose(route("a"), permit())
+
+    assert [A.reveal()] == productlane.bearers
+
+
+@pytest.mark.parametrize("status", [401, 410])
+async def test_a_refused_secret_gives_way_to_the_next(
+    status: int, productlane: Productlane, identities: Identities
+) -> None:
+    """Where Productlane refuses the first secret of a key, its second serves, at once and from memory."""
+    productlane.statuses[A.reveal()] = status
+    keyring = ring(identities, key("support", A, B))
+    chosen = [await keyring.choose(route("support"), permit("threads:read")) for _ in range(2)]
+
+    assert [TWO, TWO] == chosen
+    assert [A.reveal(), B.reveal()] == productlane.bearers
+
+
+async def test_the_second_secret_is_not_asked_about_while_the_first_serves(
+    productlane: Productlane, identities: Identities
+) -> None:
+    """A standby secret costs nothing as long as the first one is taken."""
+    chosen = await ring(identities, key("support", A, B)).choose(route("support"), permit())
+
+    assert (ONE, [A.reveal()]) == (chosen, productlane.bearers)
+
+
+async def test_a_missing_secret_is_passed_over(productlane: Productlane, identities: Identities) -> None:
+    """A slot whose file is not there yet does not keep the next from serving, and the slot's number stays its place."""
+    assert TWO == await ring(identities, key("support", None, B)).choose(route("support"), permit())
+
+
+@pytest.mark.parametrize(
+    ("statuses", "code", "note"),
+    [
+        ((401, 401), Code.UPSTREAM_KEY_REJECTED, "route /**: key a, b answered 401"),
+        ((410, 410), Code.UPSTREAM_KEY_UNSUPPORTED, "route /**: key a, b answered 410"),
+        ((410, 401), Code.UPSTREAM_KEY_REJECTED, "key a answered 410"),
+    ],
+)
+async def test_no_key_is_taken(
+    statuses: tuple[int, int], code: Code, note: str, productlane: Productlane, identities: Identities
+) -> None:
+    """Where Productlane refuses every key of the route, the refusal names them and what to do."""
+    productlane.statuses = dict(zip((A.reveal(), B.reveal()), statuses, strict=True))
+    with pytest.raises(Refused) as caught:
+        await ring(identities, key("a", A), key("b", B)).choose(route("a", "b"), permit())
+
+    assert code is caught.value.code
+    assert note in caught.value.note
+
+
+async def test_a_key_without_any_secret(identities: Identities) -> None:
+    """A key none of whose secrets is there is refused as such, and asks nothing."""
+    with pytest.raises(Refused) as caught:
+        await ring(identities, key("a", None)).choose(route("a"), permit())
+
+    assert Code.UPSTREAM_KEY_REJECTED is caught.value.code
+    assert "key a has no secret yet" in caught.value.note
+
+
+async def test_a_secret_of_another_workspace_is_not_used(productlane: Productlane, identities: Identities) -> None:
+    """A pinned key never serves with a secret of another workspace, and says that this is why."""
+    productlane.workspaces = {A.reveal(): "wks_other", B.reveal(): "wks_1"}
+    alone = ring(identities, key("support", A, workspace="wks_1"))
+    with pytest.raises(Refused) as caught:
+        await alone.choose(route("support"), permit())
+    with_a_good_one = ring(identities, key("support", A, B, workspace="wks_1"))
+
+    assert Code.UPSTREAM_KEY_REJECTED is caught.value.code
+    assert "key support belongs to another workspace" in caught.value.note
+    assert TWO == await with_a_good_one.choose(route("support"), permit())
+    assert ["wrong_workspace", "active"] == [slot.state for slot in with_a_good_one.states()]
+
+
+async def test_the_pin_is_each_keys_own(productlane: Productlane, identities: Identities) -> None:
+    """A secret that one key may not use for its workspace may serve another key without a pin."""
+    keyring = ring(identities, key("pinned", A, workspace="wks_2"), key("free", A))
+
+    assert "free" == (await keyring.choose(route("pinned", "free"), permit())).key
+
+
+async def test_unknown_is_left_to_productlane(productlane: Productlane, identities: Identities) -> None:
+    """While `/me` cannot be asked and nothing is remembered, the first key serves: the policy has been enforced."""
+    productlane.status = 503
+
+    assert "a" == (await ring(identities, key("a", A), key("b", B)).choose(route("a", "b"), permit("admin"))).key
+
+
+async def test_a_scope_that_was_just_granted_is_found(
+    productlane: Productlane, identities: Identities, clock: Clock
+) -> None:
+    """Before a caller is told that no key has the scope, identities older than five seconds are asked for anew."""
+    keyring = ring(identities, key("support", A))
+    await keyring.choose(route("support"), permit())
+    productlane.scopes[A.reveal()] = ["admin"]
+    clock.now += 5
+    with pytest.raises(Refused):
+        await keyring.choose(route("support"), permit("admin"))
+    asked_at_five = len(productlane.asked)
+    clock.now += 0.1
+    chosen = await keyring.choose(route("support"), permit("admin"))
+
+    assert (1, ONE, 2) == (asked_at_five, chosen, len(productlane.asked))
+
+
+async def test_a_missing_scope_costs_one_question_in_five_seconds(
+    productlane: Productlane, identities: Identities, clock: Clock
+) -> None:
+    """A caller that asks again and again for what no key may do cannot burn the reads of a key."""
+    keyring = ring(identities, key("support", A))
+    for _ in range(50):
+        with pytest.raises(Refused) as caught:
+            await keyring.choose(route("support"), permit("admin"))
+        clock.now += 0.2
+
+    assert Code.SCOPE_REQUIRED is caught.value.code
+    assert {"required": ["admin"], "granted": ["threads:read"]} == caught.value.details
+    assert 2 == len(productlane.asked)
+
+
+async def test_a_failing_refresh_still_refuses(productlane: Productlane, identities: Identities, clock: Clock) -> None:
+    """Where the second look fails, the last good answer decides, and the caller gets its refusal and no error."""
+    keyring = ring(identities, key("support", A))
+    await keyring.choose(route("support"), permit())
+    productlane.status = 500
+    clock.now += 6
+    with pytest.raises(Refused) as caught:
+        await keyring.choose(route("support"), permit("admin"))
+
+    assert (Code.SCOPE_REQUIRED, 2) == (caught.value.code, len(productlane.asked))
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "asked"),
+    [
+        (401, "unauthenticated", 2),
+        (401, None, 2),
+        (410, "unsupported_key_version", 2),
+        (403, "scope_required", 2),
+        (403, "forbidden", 1),
+        (403, None, 1),
+        (200, None, 1),
+        (404, "not_found", 1),
+        (429, "rate_limited", 1),
+        (500, "internal_error", 1),
+    ],
+)
+async def test_what_upstream_answers_can_drop_an_identity(
+    status: int, code: str | None, asked: int, productlane: Productlane, identities: Identities
+) -> None:
+    """401, 410 and 403 `scope_required` make the next request look the secret up anew; no other answer does."""
+    keyring = ring(identities, key("support", A), key("other", B))
+    for _ in range(3):
+        chosen = await keyring.choose(route("support"), permit())
+        await keyring.choose(route("other"), permit())
+    keyring.answered(chosen, status, code)
+    await keyring.choose(route("support"), permit())
+    await keyring.choose(route("other"), permit())
+
+    assert (asked, 1) == (productlane.bearers.count(A.reveal()), productlane.bearers.count(B.reveal()))
+
+
+async def test_a_choice_is_made_anew_once_an_identity_has_had_its_time(
+    productlane: Productlane, identities: Identities, clock: Clock
+) -> None:
+    """However often a key was chosen before, it is not chosen on the strength of an answer that is too old."""
+    productlane.scopes = {A.reveal(): ["docs:read"], B.reveal(): ["docs:read", "tags:read"]}
+    keyring = ring(identities, key("narrow", A), key("wide", B))
+    for _ in range(3):
+        before = await keyring.choose(route("narrow", "wide"), permit("docs:read"))
+    productlane.scopes[A.reveal()] = ["tags:read"]
+    clock.now += identities.ttl - 1
+    still = await keyring.choose(route("narrow", "wide"), permit("docs:read"))
+    clock.now += 1
+    after = await keyring.choose(route("narrow", "wide"), permit("docs:read"))
+
+    assert ["narrow", "narrow", "wide"] == [before.key, still.key, after.key]
+
+
+async def test_a_choice_is_made_anew_once_another_secret_serves(
+    productlane: Productlane, identities: Identities
+) -> None:
+    """A secret that was refused is not chosen any more, however often it was before."""
+    keyring = ring(identities, key("support", A, B))
+    for _ in range(3):
+        chosen = await keyring.choose(route("support"), permit())
+    productlane.statuses[A.reveal()] = 401
+    keyring.answered(chosen, 401, "unauthenticated")
+
+    assert (ONE, TWO) == (chosen, await keyring.choose(route("support"), permit()))
+
+
+async def test_me_is_that_of_the_routes_narrowest_key(productlane: Productlane, identities: Identities) -> None:
+    """`GET /me` speaks of the key that would serve a request that needs no scope, with its age."""
+    productlane.scopes = {A.reveal(): ["docs:read", "admin"], B.reveal(): ["docs:read"]}
+    keyring = ring(identities, key("wide", A), key("narrow", B))
+    chosen, known = await keyring.me(route("wide", "narrow"))
+
+    assert chosen == await keyring.choose(route("wide", "narrow"), permit()) == Chosen("narrow", "1", B)
+    assert known.identity is not None
+    assert ("key_bbbb", "miss") == (known.identity.api_key_id, known.result)
+
+
+async def test_me_prefers_a_key_that_is_known(productlane: Productlane, identities: Identities) -> None:
+    """A key whose identity cannot be had does not hide one that can be shown; where none can, the first is given."""
+    productlane.statuses = {A.reveal(): 500}
+    keyring = ring(identities, key("a", A), key("b", B))
+    one, _ = await keyring.me(route("a", "b"))
+    nobody, unknown = await keyring.me(route("a"))
+
+    assert ("b", "a", None, "error") == (one.key, nobody.key, unknown.identity, unknown.result)
+
+
+async def test_me_where_every_key_is_refused(productlane: Productlane, identities: Identities) -> None:
+    """`GET /me` is refused as any request would be where no key can be used."""
+    productlane.status = 401
+    with pytest.raises(Refused) as caught:
+        await ring(identities, key("a", A)).me(route("a"))
+
+    assert Code.UPSTREAM_KEY_REJECTED is caught.value.code
+
+
+async def test_every_secret_is_prefetched(productlane: Productlane, identities: Identities) -> None:
+    """After prefetching, no request waits for `/me`, whichever secret it takes."""
+    keyring = ring(identities, key("support", A, B), key("publisher", None, C))
+    await keyring.prefetch()
+    await keyring.choose(route("support", "publisher"), permit())
+
+    assert {A.reveal(), B.reveal(), C.reveal()} == set(productlane.bearers)
+    assert 3 == len(productlane.asked)
+
+
+async def test_prefetching_is_bounded(productlane: Productlane, identities: Identities) -> None:
+    """However many secrets there are, Productlane is asked a few questions at a time."""
+    secrets = [Secret(f"pl_v2_{number:04}-secret") for number in range(20)]
+    productlane.gate.clear()
+    prefetching = asyncio.create_task(ring(identities, key("many", *secrets)).prefetch())
+    await productlane.reached(8)
+    flying = len(identities._flights)
+    productlane.gate.set()
+    await prefetching
+
+    assert (8, 20) == (flying, len(productlane.asked))
+
+
+async def test_prefetching_in_an_outage_raises_nothing(productlane: Productlane, identities: Identities) -> None:
+    """An outage of Productlane does not keep the gateway from starting."""
+    productlane.status = 500
+    keyring = ring(identities, key("support", A))
+    await keyring.prefetch()
+    (slot,) = keyring.states()
+
+    assert slot.known is not None
+    assert ("unverified", "status 500") == (slot.state, slot.known.fault)
+
+
+async def test_the_state_of_every_slot(productlane: Productlane, identities: Identities, clock: Clock) -> None:
+    """Each place of each key shows how it stands, from what was last learnt, without asking."""
+    revoked, old = Secret("pl_v2_dddd-revoked-one"), Secret("pl_v2_eeee-no-longer-supported")
+    productlane.statuses = {revoked.reveal(): 401, old.reveal(): 410}
+    keyring = ring(identities, key("support", revoked, A, B, None), key("publisher", old, C))
+    before = [slot.state for slot in keyring.states()]
+    await keyring.prefetch()
+    clock.now += 600
+    asked = len(productlane.asked)
+    slots = keyring.states()
+
+    assert ["unverified"] * 3 + ["missing"] + ["unverified"] * 2 == before
+    assert [
+        ("support", "1", "rejected"),
+        ("support", "2", "active"),
+        ("support", "3", "standby"),
+        ("support", "4", "missing"),
+        ("publisher", "1", "unsupported"),
+        ("publisher", "2", "active"),
+    ] == [(slot.key, slot.slot, slot.state) for slot in slots]
+    assert [revoked, A, B, None, old, C] == [slot.secret for slot in slots]
+    assert asked == len(productlane.asked)
+
+
+async def test_when_a_secret_was_last_used(productlane: Productlane, identities: Identities) -> None:
+    """For each slot it is known when a request last went out with it, so that an old secret can be revoked safely."""
+    wall = Clock()
+    keyring = ring(identities, key("support", A, B), wall=wall)
+    keyring.used(await keyring.choose(route("support"), permit()))
+    wall.now += 7
+    keyring.used(TWO)
+
+    assert [1000.0, 1007.0] == [slot.last_used for slot in keyring.states()]
+    assert [None] == [slot.last_used for slot in ring(identities, key("support", A)).states()]
+
+
+async def test_look_ups_from_memory_are_told_too(productlane: Productlane, clock: Clock) -> None:
+    """Whoever counts look-ups sees the hits of requests that asked nothing."""
+    told: list[tuple[str, str]] = []
+    async with asking(productlane.url, clock, on_lookup=lambda key, result: told.append((key, result))) as identities:
+        keyring = ring(identities, key("support", A))
+        for _ in range(3):
+            await keyring.choose(route("support"), permit())
+
+    assert [("support", "miss"), ("support", "hit"), ("support", "hit")] == told

@@ -1,0 +1,299 @@
+"""`gateway.net.watch`: a change of a file's content is told once, whole, however it comes about."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.net.watch import Folders, Watcher, read_contents
+from tests.support.kit import DEADLINE
+
+
+class Told:
+    """What a watcher told, and waiting for it."""
+
+    def __init__(self) -> None:
+        self.changes: list[frozenset[str]] = []
+        self._came = asyncio.Event()
+
+    async def __call__(self, changed: frozenset[Path]) -> None:
+        self.changes.append(frozenset(path.name for path in changed))
+        self._came.set()
+
+    async def once(self) -> frozenset[str]:
+        """The next change."""
+        async with asyncio.timeout(DEADLINE):
+            await self._came.wait()
+        self._came.clear()
+        return self.changes[-1]
+
+
+Watch = Callable[..., Awaitable[Told]]
+
+
+@pytest.fixture
+async def watch() -> AsyncIterator[Watch]:
+    """Start watchers: ``told = await watch(path, …)``. Nothing but notices of the kernel wakes them, unless said."""
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def begin(*paths: Path, **settings: Any) -> Told:
+            told = Told()
+            find: Callable[[], Iterable[Path]] = settings.pop("find", lambda: paths)
+            watcher = Watcher(find, told, **{"poll": 3600.0, "settle": 0.01, **settings})
+            task = asyncio.create_task(watcher.run())
+
+            async def end() -> None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+            stack.push_async_callback(end)
+            async with asyncio.timeout(DEADLINE):
+                await watcher.watching.wait()
+            return told
+
+        yield begin
+
+
+async def test_a_change_of_a_file_is_told(tmp_path: Path, watch: Watch) -> None:
+    """A file that is written anew in place is noticed."""
+    file = tmp_path / "a.yaml"
+    file.write_text("one")
+    told = await watch(file)
+
+    file.write_text("two")
+
+    assert {"a.yaml"} == await told.once()
+
+
+async def test_an_editor_that_renames_is_noticed(tmp_path: Path, watch: Watch) -> None:
+    """Editors and careful scripts write another file and rename it into place; its folder is what is watched."""
+    file = tmp_path / "a.yaml"
+    file.write_text("one")
+    told = await watch(file)
+
+    for text in ("two", "three"):
+        (tmp_path / ".a.yaml.swp").write_text(text)
+        (tmp_path / ".a.yaml.swp").replace(file)
+
+        assert {"a.yaml"} == await told.once()
+
+
+async def test_a_file_that_comes_and_goes_is_noticed(tmp_path: Path, watch: Watch) -> None:
+    """A secret that is not there yet is seen when it is put there, and missed when it is taken away."""
+    file = tmp_path / "key"
+    told = await watch(file)
+
+    file.write_text("one")
+    assert {"key"} == await told.once()
+    file.unlink()
+    assert {"key"} == await told.once()
+
+
+async def test_kubernetes_swap_is_noticed(tmp_path: Path, watch: Watch) -> None:
+    """The kubelet renames another link onto ``..data``; neither the file nor its own link is touched."""
+    mount = tmp_path / "mount"
+    for version in ("v1", "v2", "v3"):
+        folder = mount / f"..{version}"
+        folder.mkdir(parents=True)
+        (folder / "a.yaml").write_text(version)
+    (mount / "..data").symlink_to("..v1")
+    (mount / "a.yaml").symlink_to("..data/a.yaml")
+    told = await watch(mount / "a.yaml")
+
+    for version in ("v2", "v3"):
+        (mount / "..data_tmp").symlink_to(f"..{version}")
+        (mount / "..data_tmp").replace(mount / "..data")
+
+        assert {"a.yaml"} == await told.once()
+
+
+async def test_a_folder_is_all_its_visible_files(tmp_path: Path, watch: Watch) -> None:
+    """A policy that is added to the folder, changed or removed is a change; what an editor hides there is none."""
+    told = await watch(tmp_path)
+
+    (tmp_path / ".hidden.swp").write_text("x")
+    (tmp_path / "new.yaml").write_text("one")
+    assert {"new.yaml"} == await told.once()
+    (tmp_path / "new.yaml").unlink()
+    assert {"new.yaml"} == await told.once()
+
+
+async def test_a_folder_that_is_replaced_goes_on_being_watched(tmp_path: Path, watch: Watch) -> None:
+    """A deployment that renames a whole folder into place is followed, and so are changes in the new one."""
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    (folder / "a.yaml").write_text("one")
+    told = await watch(folder)
+
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "a.yaml").write_text("two")
+    folder.rename(tmp_path / "old")
+    other.rename(folder)
+    seen = await told.once()
+    while "a.yaml" not in seen:
+        seen |= await told.once()
+    before = len(told.changes)
+    (folder / "a.yaml").write_text("three")
+    await told.once()
+
+    assert {"a.yaml"} == told.changes[before]
+
+
+async def test_the_same_bytes_are_no_change(tmp_path: Path, watch: Watch) -> None:
+    """A touched file, or one written anew with what it held, costs no reload."""
+    file, other = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    file.write_text("one")
+    told = await watch(file, other)
+
+    file.write_text("one")
+    os.utime(file, (1, 1))
+    other.write_text("a sign that notices have come")
+    await told.once()
+
+    assert [{"b.yaml"}] == told.changes
+
+
+async def test_permissions_are_content(tmp_path: Path, watch: Watch) -> None:
+    """`chmod 600`, which is what the complaint about a secret's file asks for, takes effect without more."""
+    file = tmp_path / "key"
+    file.write_text("one")
+    file.chmod(0o644)
+    told = await watch(file)
+
+    file.chmod(0o600)
+
+    assert {"key"} == await told.once()
+
+
+async def test_a_file_in_two_halves_is_told_whole(tmp_path: Path, watch: Watch) -> None:
+    """A writer that pauses in the middle of a file does not have its first half judged."""
+    file = tmp_path / "a.yaml"
+    file.write_text("")
+    halves = ["one\n", "one\ntwo\n"]
+    read: list[str] = []
+
+    async def pause(_seconds: float) -> None:
+        if halves:
+            file.write_text(halves.pop(0))
+
+    async def on_change(_changed: frozenset[Path]) -> None:
+        read.append(file.read_text())
+
+    watcher = Watcher(lambda: [file], on_change, seen={file: b"something else"}, pause=pause)
+    changed = await watcher.look()
+
+    assert changed
+    assert ["one\ntwo\n"] == read
+
+
+async def test_a_file_that_never_rests_does_not_keep_the_rest_waiting(tmp_path: Path) -> None:
+    """Something that is written all the time delays a reload for a few seconds, not for ever."""
+    file = tmp_path / "a.yaml"
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        file.write_text(str(len(pauses)))
+
+    told = Told()
+    watcher = Watcher(lambda: [file], told, seen={file: b"something else"}, settle=0.1, pause=pause)
+    await watcher.look()
+
+    assert [{"a.yaml"}] == told.changes
+    assert sum(pauses) == pytest.approx(5.0)
+
+
+async def test_what_changed_before_the_watch_began_is_told(tmp_path: Path, watch: Watch) -> None:
+    """A change between the first load and the watch is not lost, because contents are read before they are loaded."""
+    file = tmp_path / "a.yaml"
+    file.write_text("one")
+    seen = read_contents([file])
+    file.write_text("two")
+
+    told = await watch(file, seen=seen)
+
+    assert {"a.yaml"} == await told.once()
+
+
+async def test_without_notices_it_is_looked_all_the_same(tmp_path: Path, watch: Watch) -> None:
+    """A network mount, whose changes the kernel tells of nobody, is followed by looking from time to time."""
+    file = tmp_path / "a.yaml"
+    file.write_text("one")
+    # The link is swapped in a folder that is not among those watched: no notice can come.
+    (tmp_path / "far").mkdir()
+    for version in ("1", "2"):
+        (tmp_path / "far" / version).mkdir()
+        (tmp_path / "far" / version / "a.yaml").write_text(version)
+    (tmp_path / "far" / "current").symlink_to("1")
+    (tmp_path / "near").mkdir()
+    (tmp_path / "near" / "conf").symlink_to("../far/current")
+    told = await watch(tmp_path / "near" / "conf" / "a.yaml", poll=0.05)
+
+    (tmp_path / "far" / "next").symlink_to("2")
+    (tmp_path / "far" / "next").replace(tmp_path / "far" / "current")
+
+    assert {"a.yaml"} == await told.once()
+
+
+async def test_paths_follow_from_what_was_read(tmp_path: Path, watch: Watch) -> None:
+    """A file that another one names is watched from the moment it is named."""
+    index, first, second = tmp_path / "index", tmp_path / "1", tmp_path / "2"
+    for path, text in ((index, "1"), (first, ""), (second, "")):
+        path.write_text(text)
+    told = await watch(find=lambda: [index, tmp_path / index.read_text()])
+
+    index.write_text("2")
+    assert {"index", "1", "2"} == await told.once()
+    second.write_text("x")
+    assert {"2"} == await told.once()
+    first.write_text("x")
+    second.write_text("y")
+
+    assert {"2"} == await told.once()
+
+
+async def test_looking_can_be_asked_for(tmp_path: Path) -> None:
+    """SIGHUP looks at once, and learns whether there was anything new."""
+    file = tmp_path / "a.yaml"
+    told = Told()
+    watcher = Watcher(lambda: [file], told, seen=read_contents([file]), settle=0.0)
+
+    before = await watcher.look()
+    file.write_text("one")
+    after, again = await watcher.look(), await watcher.look()
+
+    assert (False, True, False) == (before, after, again)
+
+
+def test_a_pipe_in_a_files_place_holds_nothing_up(tmp_path: Path) -> None:
+    """Reading never waits: what is no file reads as nothing."""
+    os.mkfifo(tmp_path / "pipe")
+
+    assert {tmp_path: b"", tmp_path / "pipe": None} == read_contents([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("path", "concerned"),
+    [
+        ("a/file", True),
+        ("a/other", False),
+        ("a/..data", True),
+        ("b/x.yaml", True),
+        ("b/.x.swp", False),
+        ("b", True),
+        ("c", False),
+    ],
+)
+def test_only_notices_about_what_is_watched_count(tmp_path: Path, path: str, concerned: bool) -> None:
+    """Other files beside a watched one may be written all day; a folder concerns with all that is visible in it."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    folders = Folders([tmp_path / "a" / "file", tmp_path / "b"])
+
+    assert concerned == folders.concerns(str(tmp_path / path))

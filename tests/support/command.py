@@ -1,0 +1,137 @@
+"""Runs the real command: to its end, or as a server that a test talks to and ends."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from tests.support.kit import Caller, Response
+
+ROOT: Final = Path(__file__).parents[2]
+DEADLINE: Final = 30.0
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a command ended and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The least that a process needs, so that nothing of the machine's own set-up comes in; warnings are errors."""
+    kept = {
+        name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "COVERAGE_PROCESS_START") if name in os.environ
+    }
+    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", **(extra or {})}
+
+
+async def start(
+    *words: str | Path,
+    cwd: Path,
+    environ: Mapping[str, str] | None = None,
+    flags: tuple[str, ...] = (),
+    stdout: int = PIPE,
+) -> Process:
+    """Start ``productlane-gateway`` with these words; ``flags`` are the interpreter's, ``stdout`` a descriptor."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *flags,
+        "-m",
+        "gateway",
+        *map(str, words),
+        cwd=cwd,
+        env=environment(environ),
+        stdout=stdout,
+        stderr=PIPE,
+    )
+
+
+async def finish(process: Process) -> Finished:
+    """Wait for a process to end."""
+    async with asyncio.timeout(DEADLINE):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return Finished(process.returncode, (out or b"").decode(), err.decode())
+
+
+async def run(
+    *words: str | Path, cwd: Path = ROOT, environ: Mapping[str, str] | None = None, flags: tuple[str, ...] = ()
+) -> Finished:
+    """Run a command to its end."""
+    return await finish(await start(*words, cwd=cwd, environ=environ, flags=flags))
+
+
+@dataclass
+class Running:
+    """A command that runs until it is ended, and the lines that it wrote to standard output so far."""
+
+    process: Process
+    lines: list[str] = field(default_factory=list)
+
+    async def line(self, holding: str) -> str:
+        """The next line with this text in it. Fails where the process ends before."""
+        assert self.process.stdout is not None
+        async with asyncio.timeout(DEADLINE):
+            while line := (await self.process.stdout.readline()).decode():
+                self.lines.append(line.rstrip("\n"))
+                if holding in line:
+                    return self.lines[-1]
+        rest = await finish(self.process)
+        raise AssertionError(f"ended with {rest.status} before {holding!r}: {self.lines} {rest.err}")
+
+    async def end(self, *signals: int) -> Finished:
+        """Send the signals and wait for the end; what was read before is part of the output."""
+        for number in signals or (signal.SIGTERM,):
+            self.process.send_signal(number)
+        rest = await finish(self.process)
+        return Finished(rest.status, "".join(f"{line}\n" for line in self.lines) + rest.out, rest.err)
+
+
+@asynccontextmanager
+async def running(*words: str | Path, cwd: Path, environ: Mapping[str, str] | None = None) -> AsyncIterator[Running]:
+    """A command that a test talks to. It is killed where the test leaves it running."""
+    process = await start(*words, cwd=cwd, environ=environ)
+    try:
+        yield Running(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await finish(process)
+
+
+async def ask(address: str, data: bytes) -> Response:
+    """Send bytes to ``host:port`` or ``unix:/path`` on a connection of their own and read one answer."""
+    caller = await connect(address)
+    try:
+        await caller.send(data)
+        return await caller.response()
+    finally:
+        await caller.close()
+
+
+async def connect(address: str) -> Caller:
+    """A raw connection to ``host:port`` or ``unix:/path``."""
+    if address.startswith("unix:"):
+        return Caller(*await asyncio.open_unix_connection(address.removeprefix("unix:")))
+    host, _, port = address.rpartition(":")
+    return Caller(*await asyncio.open_connection(host, int(port)))
+
+
+async def shell(line: str) -> str:
+    """What a line prints that somebody pastes into a shell."""
+    process = await asyncio.create_subprocess_shell(line, stdout=PIPE, stderr=PIPE, env=environment())
+    return (await finish(process)).out

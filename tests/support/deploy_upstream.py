@@ -1,0 +1,62 @@
+"""A simulated Productlane for what runs in other processes, and free ports of this machine."""
+
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+from tests.support.deploy_tools import ROOT, eventually
+
+KEY = "pl_v2_key-of-the-deploy-tests"
+NEXT_KEY = "pl_v2_key-that-comes-after-it"
+SCOPES = "threads:read,threads:write,companies:read,contacts:read"
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that nobody listens on now."""
+    with contextlib.ExitStack() as stack:
+        held = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in held:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in held]
+
+
+@contextlib.contextmanager
+def productlane() -> Iterator[str]:
+    """The URL of a simulator in a process of its own, which knows `KEY` and `NEXT_KEY`."""
+    port, control = free_ports(2)
+    command = [sys.executable, "-m", "gateway", "simulate", "--port", str(port), "--control-port", str(control)]
+    command += [f"--key={key}={SCOPES}" for key in (KEY, NEXT_KEY)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
+    try:
+        url = f"http://127.0.0.1:{port}/api/v2"
+        eventually(20, lambda: ask(f"{url}/me", KEY)[0] == 200)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def ask(url: str, token: str | None = None, method: str = "GET") -> tuple[int, Any]:
+    """Status and body of an answer; 0 where nobody answers."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    request = urllib.request.Request(url, method=method, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, _body(answer.read())
+    except urllib.error.HTTPError as answer:
+        return answer.code, _body(answer.read())
+    except (urllib.error.URLError, ConnectionError):
+        return 0, None
+
+
+def _body(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError:
+        return data.decode(errors="replace")

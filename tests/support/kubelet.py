@@ -1,0 +1,56 @@
+"""What a kubelet does and podman's `play kube` does not, done to a manifest before it is played.
+
+- Secrets and ConfigMaps are mounted as the kubelet writes them: files of the `fsGroup` behind a ``..data`` symlink.
+  Podman's are volumes without that, shared by name between pods, and the gateway takes no key from them.
+- A native sidecar runs beside the app: podman would wait for the end of an init container.
+- Probes go: podman turns them into `curl` in the container, and this image has none. The tests ask the same paths.
+- ``hostNetwork``, so that loopback is that of the simulator, where `http://` is allowed; then podman takes no ports.
+"""
+
+import os
+import secrets
+from collections.abc import Mapping
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from tests.support.deploy_tools import Manifest
+
+GROUP = 65532
+
+
+def write_volume(folder: Path, files: Mapping[str, str], mode: int = 0o440) -> None:
+    """Files as in the kubelet's atomic writer: a folder of this version, ``..data`` to it, a symlink for each file.
+
+    Called again, it swaps ``..data``.
+    """
+    version = folder / f"..{secrets.token_hex(8)}"
+    version.mkdir(parents=True)
+    for name, text in files.items():
+        (version / name).write_text(text)
+        os.chown(version / name, -1, GROUP)
+        (version / name).chmod(mode)
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(Path("..data") / name)
+    new = folder / "..data_tmp"
+    new.symlink_to(version.name)
+    new.rename(folder / "..data")
+
+
+def playable(pod: Manifest, image: str, name: str, volumes: Mapping[str, Path]) -> Manifest:
+    """A pod for podman. ``volumes`` are folders for the volumes of these names."""
+    spec: dict[str, Any] = deepcopy(pod)
+    spec["hostNetwork"] = True
+    spec["containers"] = spec.pop("initContainers", []) + spec["containers"]
+    for container in spec["containers"]:
+        for field in ("startupProbe", "readinessProbe", "livenessProbe", "restartPolicy", "ports"):
+            container.pop(field, None)
+        container |= {"image": image, "imagePullPolicy": "Never"}
+    for volume in spec["volumes"]:
+        if volume["name"] in volumes:
+            path = {"path": str(volumes[volume["name"]]), "type": "Directory"}
+            volume |= {"hostPath": path}
+            for kind in ("secret", "configMap", "projected", "emptyDir"):
+                volume.pop(kind, None)
+    spec["restartPolicy"] = "Never"
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}

@@ -1,0 +1,166 @@
+"""``serve`` in a process of its own, with everything that it says and answers."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.support.kit import DEADLINE, KEY, Caller, Response, Upstream, config, head, policy
+
+ROOT = Path(__file__).parents[2]
+# What would change how an interpreter or the gateway behaves, were it inherited from whoever runs the tests.
+FOREIGN = ("PYTHON", "PRODUCTLANE_", "COV", "OTEL_", "SSLKEYLOGFILE", "AIOHTTP_")
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The variables that a command is started with: those of the tests, without any that would change it."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    return kept | {"PYTHONPATH": str(ROOT)} | more
+
+
+def write_config(folder: Path, url: str, /, **settings: Any) -> Path:
+    """A ``gateway.yaml`` with its policies, its key in a file that only its owner reads, and log level debug."""
+    policies = settings.pop("policies", [policy()])
+    (folder / "policies").mkdir(parents=True, exist_ok=True)
+    for number, fields in enumerate(policies):
+        (folder / "policies" / f"{number}.yaml").write_text(yaml.safe_dump(fields))
+    key = folder / "main.key"
+    key.touch(mode=0o600)
+    key.write_text(KEY + "\n")
+    keys = {"main": {"secrets": [f"file:{key}"]}}
+    path = folder / "gateway.yaml"
+    path.write_text(yaml.safe_dump(config(url) | {"keys": keys, "log": {"level": "debug"}} | settings))
+    return path
+
+
+class Ended(Exception):
+    """The process has ended; the argument is what it said on standard error."""
+
+
+@dataclass
+class Served:
+    """A gateway in a process. ``out`` and ``err`` are what it has said so far; what it answered is in ``answers``."""
+
+    process: asyncio.subprocess.Process
+    out: bytearray = field(default_factory=bytearray)
+    err: bytearray = field(default_factory=bytearray)
+    answers: list[bytes] = field(default_factory=list)
+    traffic: str = ""
+    admin: str = ""
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines() if line.startswith(b"{")]
+
+    async def until_said(self, text: bytes) -> None:
+        """Wait until it has said something, on either stream."""
+        async with asyncio.timeout(DEADLINE):
+            while text not in self.out and text not in self.err:
+                if self.process.returncode is not None:
+                    raise Ended(bytes(self.err))
+                await asyncio.sleep(0.01)
+
+    async def connect(self, address: str = "") -> Caller:
+        host, _, port = (address or self.traffic).rpartition(":")
+        return Caller(*await asyncio.open_connection(host, int(port), limit=1 << 22))
+
+    async def send(self, data: bytes, *, address: str = "") -> bytes:
+        """Everything that comes back of these bytes until the connection ends, or the answers do."""
+        caller = await self.connect(address)
+        got = bytearray()
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            caller.writer.write(data)
+            while piece := await asyncio.wait_for(caller.reader.read(1 << 16), 0.3 if not got else 0.1):
+                got += piece
+        await caller.close()
+        self.answers.append(bytes(got))
+        return bytes(got)
+
+    async def send_all(self, requests: Iterable[bytes], *, address: str = "") -> None:
+        """Each of these on a connection of its own, several at a time."""
+        at_once = asyncio.Semaphore(32)
+
+        async def one(data: bytes) -> None:
+            async with at_once:
+                await self.send(data, address=address)
+
+        await asyncio.gather(*[one(data) for data in requests])
+
+    async def ask(self, target: str = "/api/v2/threads", *fields: str, method: str = "GET") -> Response:
+        return await self._answer(self.traffic, head(method, target, *fields))
+
+    async def ask_admin(self, path: str) -> Response:
+        return await self._answer(self.admin, head("GET", path, token=None))
+
+    async def _answer(self, address: str, data: bytes) -> Response:
+        caller = await self.connect(address)
+        try:
+            await caller.send(data)
+            response = await caller.response(head_only=data.startswith(b"HEAD"))
+        finally:
+            await caller.close()
+        self.answers.append(response.head + b"\r\n\r\n" + response.body)
+        return response
+
+    async def end(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal and wait for the end; returns the exit status."""
+        self.process.send_signal(number)
+        async with asyncio.timeout(DEADLINE):
+            return await self.process.wait()
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    folder: Path,
+    server: Upstream,
+    /,
+    *,
+    program: tuple[str, ...] = ("-m", "gateway"),
+    environ: Mapping[str, str] | None = None,
+    process: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> AsyncIterator[Served]:
+    """``serve`` over files in a folder. ``process`` are arguments of `subprocess.Popen`."""
+    path = write_config(folder, server.url, drain={"delay": "0s", "timeout": "1s"}, **settings)
+    arguments = [*program, "serve", "--config", str(path)]
+    async with started(arguments, environment(**(environ or {})), **{"cwd": folder, **(process or {})}) as served:
+        yield served
+
+
+@contextlib.asynccontextmanager
+async def started(arguments: list[str], environ: Mapping[str, str], **process: Any) -> AsyncIterator[Served]:
+    """A command that serves, once it does; killed at the end where it still runs."""
+    pipe = asyncio.subprocess.PIPE
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *arguments,
+        env=dict(environ),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=pipe,
+        **process,
+    )
+    served = Served(child)
+    pumps = [asyncio.create_task(_pump(child.stdout, served.out)), asyncio.create_task(_pump(child.stderr, served.err))]
+    try:
+        await served.until_said(b'"event":"started"')
+        (line,) = [line for line in served.lines() if line.get("event") == "started"]
+        served.traffic, served.admin = line["listener"], line["address"]
+        yield served
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+        await asyncio.gather(*pumps)
+
+
+async def _pump(stream: asyncio.StreamReader | None, kept: bytearray) -> None:
+    while stream is not None and (piece := await stream.read(1 << 16)):
+        kept += piece
