@@ -20,6 +20,7 @@ FLOORS = {
     "runtime": 5,
     "proxy": 4,
     "admin": 4,
+    "budgets": 3,
     "callers": 3,
     "keys": 3,
     "config": 2,

@@ -8,6 +8,7 @@ from typing import Final
 from aiohttp import web
 from multidict import CIMultiDict
 
+from gateway.budgets.pacing import Lease, Pacer
 from gateway.core.budget import Budget
 from gateway.core.catalog import Endpoint, Lane
 from gateway.core.headers import request_headers, response_headers
@@ -19,7 +20,6 @@ from gateway.keys.keyring import Chosen
 from gateway.proxy.body import Body
 from gateway.proxy.catalog_misses import Misses
 from gateway.proxy.connection import Lost
-from gateway.proxy.pacing import Lease, Pacer
 from gateway.proxy.reply import Reply
 from gateway.proxy.serving import Current, Serving
 from gateway.proxy.upstream import Incoming, Outgoing, refusal
@@ -68,11 +68,11 @@ class Forwarder:
         """
         lane = endpoint.lane
         source = self._source(request, serving, lane, record)
-        lease = self._pacer.take(chosen, lane) or await self._wait(serving, chosen, lane, policy, record)
+        lease = self._pacer.take(chosen, lane, policy) or await self._wait(serving, chosen, lane, policy, record)
         try:
             body, length = (None, None) if source is None else (await source.open(), source.length)
         except BaseException:
-            lease.unused()
+            lease.released()
             raise
         asked = time.perf_counter()
 
@@ -82,7 +82,7 @@ class Forwarder:
             serving.keyring.used(chosen)
             timed = True
             try:
-                outgoing = Outgoing(target.method, target.below_base, fields, body, length, record.trace, lease.leaves)
+                outgoing = Outgoing(target.method, target.below_base, fields, body, length, record.trace, lease.sent)
                 incoming = await self._send(serving, outgoing, chosen, lease, record)
             except Refused as refused:
                 timed = refused.code not in _NOT_ASKED
@@ -101,7 +101,9 @@ class Forwarder:
             if other is not None:
                 chosen = other
                 # Another secret is another budget.
-                lease = self._pacer.take(chosen, lane) or await self._wait(serving, chosen, lane, policy, record)
+                lease = self._pacer.take(chosen, lane, policy) or await self._wait(
+                    serving, chosen, lane, policy, record
+                )
                 incoming, error = await send(chosen, lease)
         try:
             return await self._relay(request, serving, incoming, error, chosen, record)
@@ -130,7 +132,7 @@ class Forwarder:
         try:
             incoming = await serving.upstream.send(outgoing)
         except BaseException:
-            lease.lost()
+            lease.failed()
             raise
         headers = CIMultiDict(incoming.fields)
         reading = Budget.read(headers)

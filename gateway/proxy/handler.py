@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final, cast
 from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from gateway.callers.caps import Caps
+from gateway.budgets.caps import Caps
+from gateway.budgets.pacing import Pacer
 from gateway.callers.credentials import identify, supplied_key
 from gateway.callers.peers import HasPeer
 from gateway.config.snapshot import Snapshot
@@ -28,7 +29,6 @@ from gateway.core.target import Target, read_target
 from gateway.core.verdict import judge
 from gateway.proxy import edge
 from gateway.proxy.forward import Forwarder
-from gateway.proxy.pacing import Pacer
 from gateway.proxy.reply import Reply
 from gateway.proxy.serving import Current, Serving
 from gateway.telemetry.log import Log

@@ -18,7 +18,8 @@ from gateway.admin import app as admin
 from gateway.admin.health import Health
 from gateway.admin.key_facts import key_facts
 from gateway.admin.status import Status, build
-from gateway.callers.caps import Caps
+from gateway.budgets.caps import Caps
+from gateway.budgets.pacing import Pacer
 from gateway.config.origin import Origin
 from gateway.config.snapshot import Snapshot, Tls
 from gateway.config.tls import BadTls
@@ -34,7 +35,6 @@ from gateway.net.watch import Contents
 from gateway.proxy import aiohttp_internals as footing
 from gateway.proxy.handler import Handler
 from gateway.proxy.listener import Listener
-from gateway.proxy.pacing import Pacer
 from gateway.proxy.serving import Current
 from gateway.proxy.tls import ListenerTls
 from gateway.runtime.reload import Loaded, Reloads

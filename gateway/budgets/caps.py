@@ -12,7 +12,7 @@ from gateway.core.policy import Policy
 from gateway.core.refusal import Code, Reason, Refused
 
 if TYPE_CHECKING:
-    from gateway.callers.windows import Windows
+    from gateway.budgets.windows import Windows
 
 MINUTE: Final = 60
 
@@ -53,7 +53,7 @@ class Caps:
 
     def prepare(self) -> None:
         """Import what counting takes; it blocks. Without it, the first request of a caller with limits does."""
-        import gateway.callers.windows  # noqa: F401
+        import gateway.budgets.windows  # noqa: F401
 
         if self.is_shared:
             import redis.asyncio  # noqa: F401
@@ -84,7 +84,7 @@ class Caps:
             await self._shared.close()
 
     def _open(self) -> "Windows":
-        from gateway.callers.windows import Windows
+        from gateway.budgets.windows import Windows
 
         if self._redis is not None:
             self._shared = Windows.shared(self._redis, self._patience)

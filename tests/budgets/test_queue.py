@@ -1,12 +1,12 @@
-"""`gateway.core.queue`: who is next, fair by weight."""
+"""`gateway.budgets.queue`: who is next, fair by weight."""
 
 from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.budgets.queue import FairQueue
 from gateway.core.catalog import Lane
-from gateway.core.queue import FairQueue
 
 WEIGHTS = st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 1000), min_size=1)
 LANES = (Lane.READ, Lane.WRITE, Lane.UPLOAD)

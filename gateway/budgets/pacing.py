@@ -4,16 +4,16 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
+from gateway.budgets.queue import FairQueue
+from gateway.budgets.rates import RateBudget
 from gateway.config.snapshot import Pacing
-from gateway.core.budget import Account, Budget
+from gateway.core.budget import Budget
 from gateway.core.catalog import Lane
 from gateway.core.policy import Policy
-from gateway.core.queue import FairQueue
 from gateway.core.refusal import Code, Reason, Refused
 from gateway.core.secret import Secret
-from gateway.keys.keyring import Chosen
 
 Waiter: TypeAlias = "tuple[Lane, asyncio.Future[Lease]]"
 
@@ -21,44 +21,54 @@ Waiter: TypeAlias = "tuple[Lane, asyncio.Future[Lease]]"
 _BREATH: Final = 1.0
 
 
+class KeySecret(Protocol):
+    """The secret that a request is sent with, and the name of its key."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def secret(self) -> Secret: ...
+
+
 class Lease:
-    """Budget that one request holds. Exactly one of its methods but `leaves` is called, once."""
+    """Budget that one request holds. Exactly one of its methods but `sent` is called, once."""
 
-    __slots__ = ("_lane", "_left", "_pool", "_tills")
+    __slots__ = ("_clocks", "_lane", "_pool", "_was_sent")
 
-    def __init__(self, tills: "_Tills", pool: "_Pool", lane: Lane) -> None:
-        self._tills = tills
+    def __init__(self, clocks: "_Clocks", pool: "_Pool", lane: Lane) -> None:
+        self._clocks = clocks
         self._pool = pool
         self._lane = lane
-        self._left = False
+        self._was_sent = False
 
-    def leaves(self) -> None:
+    def sent(self) -> None:
         """The request is about to be sent, for the first time or once more."""
-        self._left = True
+        self._was_sent = True
 
     def answered(self, status: int, reading: Budget | None, headers: Mapping[str, str]) -> None:
         """The head of the answer has come. ``headers`` must be a mapping that does not mind the case of names."""
-        tills, account, now = self._tills, self._pool.account, self._tills.clock()
-        account.settle(self._lane, now, reading, 0.0 if reading is None else reading.reset - tills.wall())
+        clocks, budget, now = self._clocks, self._pool.budget, self._clocks.clock()
+        budget.settle(self._lane, now, reading, 0.0 if reading is None else reading.reset - clocks.wall())
         if status == 429:
-            account.block(self._lane, now, _retry_after(headers))
+            budget.block(self._lane, now, _retry_after(headers))
         self._pool.serve()
 
-    def lost(self) -> None:
+    def failed(self) -> None:
         """No answer came. A request that was sent, perhaps in part, may have been counted upstream."""
-        if not self._left:
-            self.unused()
+        if not self._was_sent:
+            self.released()
             return
-        self._pool.account.settle(self._lane, self._tills.clock())
+        self._pool.budget.settle(self._lane, self._clocks.clock())
         self._pool.serve()
 
-    def unused(self) -> None:
+    def released(self) -> None:
         """The request was not sent."""
-        self._pool.account.give_back(self._lane)
+        self._pool.budget.release(self._lane)
         self._pool.serve()
 
 
-class _Tills:
+class _Clocks:
     """The clocks that all pools go by: monotonic and Unix seconds."""
 
     __slots__ = ("clock", "wall")
@@ -71,12 +81,12 @@ class _Tills:
 class _Pool:
     """Those who wait for the same counts of one secret: reads, or writes together with uploads."""
 
-    __slots__ = ("_tills", "_timer", "account", "key", "lanes", "queue")
+    __slots__ = ("_clocks", "_timer", "budget", "key", "lanes", "queue")
 
-    def __init__(self, tills: _Tills, account: Account, lanes: tuple[Lane, ...], key: str) -> None:
-        self._tills = tills
+    def __init__(self, clocks: _Clocks, budget: RateBudget, lanes: tuple[Lane, ...], key: str) -> None:
+        self._clocks = clocks
         self._timer: asyncio.TimerHandle | None = None
-        self.account = account
+        self.budget = budget
         self.lanes = lanes
         self.key = key
         self.queue: FairQueue[Waiter] = FairQueue()
@@ -85,11 +95,11 @@ class _Pool:
         """Give what budget there is to those who are next, and look again when there is more."""
         if not self.queue:
             return
-        now = self._tills.clock()
-        while ready := [lane for lane in self.lanes if self.queue.waiting(lane) and self.account.left(lane, now) > 0]:
+        now = self._clocks.clock()
+        while ready := [lane for lane in self.lanes if self.queue.waiting(lane) and self.budget.left(lane, now) > 0]:
             lane, turn = self._next(ready)
-            self.account.take(lane, now)
-            turn.set_result(Lease(self._tills, self, lane))
+            self.budget.take(lane, now)
+            turn.set_result(Lease(self._clocks, self, lane))
         self._look_again(now)
 
     def _next(self, ready: list[Lane]) -> Waiter:
@@ -107,7 +117,7 @@ class _Pool:
                 at
                 for lane in self.lanes
                 if self.queue.waiting(lane)
-                for at in (self.account.ready_at(lane, now), self.account.renewed_at(lane, now))
+                for at in (self.budget.ready_at(lane, now), self.budget.renewed_at(lane, now))
                 if at > now
             ),
             default=math.inf,
@@ -122,27 +132,27 @@ class Pacer:
     """Budgets by secret, which outlive a reload. ``clock`` is monotonic and ``wall`` Unix time, both in seconds."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
-        self._tills: Final = _Tills(clock, wall)
+        self._clocks: Final = _Clocks(clock, wall)
         self._pools: Final[dict[str, dict[Lane, _Pool]]] = {}
         self._waiting = 0
 
-    def take(self, chosen: Chosen, lane: Lane) -> Lease | None:
+    def take(self, chosen: KeySecret, lane: Lane, policy: Policy) -> Lease | None:  # noqa: ARG002 - shares are to come
         """Budget at once; None where there is none, or where others wait for it already."""
         pools = self._pools.get(chosen.secret.fingerprint)
         pool = (pools or self._open(chosen))[lane]
-        if pool.queue or not pool.account.take(lane, self._tills.clock()):
+        if pool.queue or not pool.budget.take(lane, self._clocks.clock()):
             return None
-        return Lease(self._tills, pool, lane)
+        return Lease(self._clocks, pool, lane)
 
-    async def wait(self, chosen: Chosen, lane: Lane, policy: Policy, pacing: Pacing) -> Lease:
+    async def wait(self, chosen: KeySecret, lane: Lane, policy: Policy, pacing: Pacing) -> Lease:
         """Budget as soon as it is this caller's turn.
 
         Raises `Refused`: ``rate_limited`` where there is none within ``max_wait``, at once where that is known already;
         ``overloaded`` where too many wait.
         """
         pool = (self._pools.get(chosen.secret.fingerprint) or self._open(chosen))[lane]
-        now = self._tills.clock()
-        if pacing.max_wait <= 0 or pool.account.ready_at(lane, now) > now + pacing.max_wait:
+        now = self._clocks.clock()
+        if pacing.max_wait <= 0 or pool.budget.ready_at(lane, now) > now + pacing.max_wait:
             raise self._spent(pool, chosen, lane, pacing)
         if self._waiting >= pacing.max_queue:
             raise _too_many(pacing)
@@ -160,7 +170,7 @@ class Pacer:
             self._waiting -= 1
             pool.queue.remove(policy.caller, lane, (lane, turn))
             if lease is None and turn.done():
-                turn.result().unused()
+                turn.result().released()
         if lease is None:
             raise self._spent(pool, chosen, lane, pacing)
         return lease
@@ -181,17 +191,17 @@ class Pacer:
             if not any(pool.queue for pool in self._pools[name].values()):
                 del self._pools[name]
 
-    def _open(self, chosen: Chosen) -> dict[Lane, _Pool]:
-        account = Account()
-        reads = _Pool(self._tills, account, (Lane.READ,), chosen.key)
-        writes = _Pool(self._tills, account, (Lane.WRITE, Lane.UPLOAD), chosen.key)
+    def _open(self, chosen: KeySecret) -> dict[Lane, _Pool]:
+        budget = RateBudget()
+        reads = _Pool(self._clocks, budget, (Lane.READ,), chosen.key)
+        writes = _Pool(self._clocks, budget, (Lane.WRITE, Lane.UPLOAD), chosen.key)
         pools = self._pools[chosen.secret.fingerprint] = {Lane.READ: reads, Lane.WRITE: writes, Lane.UPLOAD: writes}
         return pools
 
-    def _spent(self, pool: _Pool, chosen: Chosen, lane: Lane, pacing: Pacing) -> Refused:
-        now = self._tills.clock()
-        limit = pool.account.limit(lane, now)
-        seconds = max(1, math.ceil(pool.account.ready_at(lane, now) - now))
+    def _spent(self, pool: _Pool, chosen: KeySecret, lane: Lane, pacing: Pacing) -> Refused:
+        now = self._clocks.clock()
+        limit = pool.budget.limit(lane, now)
+        seconds = max(1, math.ceil(pool.budget.ready_at(lane, now) - now))
         return Refused(
             Code.RATE_LIMITED,
             Reason.BUDGET,

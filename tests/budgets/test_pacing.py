@@ -1,4 +1,4 @@
-"""`gateway.proxy.pacing`: requests wait for rate budget, fairly and not for long, or are told when to come back."""
+"""`gateway.budgets.pacing`: requests wait for rate budget, fairly and not for long, or are told when to come back."""
 
 import asyncio
 import time
@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gateway.budgets.pacing import Lease, Pacer
 from gateway.config.snapshot import Pacing
 from gateway.core.budget import Budget
 from gateway.core.catalog import Lane
@@ -15,7 +16,6 @@ from gateway.core.policy import Policy
 from gateway.core.refusal import Code, Refused
 from gateway.core.secret import Secret
 from gateway.keys.keyring import Chosen
-from gateway.proxy.pacing import Lease, Pacer
 from tests.support.kit import KEY, TOKEN, Arrival, Running, answer, eventually, head, policy
 
 Start = Callable[..., Any]
@@ -40,7 +40,7 @@ def pacer_at(clock: Clock) -> Pacer:
 
 def spend(pacer: Pacer, lane: Lane = Lane.WRITE, *, left: int = 0, seconds: float = 3.0, limit: int = 60) -> None:
     """Let an answer say that so much is left for so many seconds."""
-    lease = pacer.take(CHOSEN, lane)
+    lease = pacer.take(CHOSEN, lane, APP)
     assert lease is not None
     lease.answered(200, Budget(limit, left, int(1000 + seconds)), {})
 
@@ -62,7 +62,7 @@ async def refusal(pacer: Pacer, lane: Lane = Lane.WRITE, **pacing: Any) -> Refus
 
 async def test_budget_that_is_there_is_taken_at_once() -> None:
     """A request does not wait, not even a turn of the loop, where its key has budget."""
-    assert isinstance(pacer_at(Clock()).take(CHOSEN, Lane.READ), Lease)
+    assert isinstance(pacer_at(Clock()).take(CHOSEN, Lane.READ, APP), Lease)
 
 
 async def test_a_wait_that_would_be_in_vain_is_refused_at_once() -> None:
@@ -82,7 +82,7 @@ async def test_a_wait_that_would_be_in_vain_is_refused_at_once() -> None:
 async def test_a_wait_ends_with_its_time() -> None:
     """What does not come within `max_wait`, because others do not give it back, is refused then."""
     pacer = pacer_at(Clock())
-    while pacer.take(CHOSEN, Lane.WRITE):
+    while pacer.take(CHOSEN, Lane.WRITE, APP):
         pass
     refused = await refusal(pacer, max_wait=0.02)
 
@@ -114,8 +114,8 @@ async def test_no_more_wait_than_may() -> None:
 async def test_an_answer_lets_the_next_one_go() -> None:
     """Whoever waits goes as soon as an answer says that there is budget after all."""
     pacer = pacer_at(Clock())
-    lease = pacer.take(CHOSEN, Lane.WRITE)
-    while pacer.take(CHOSEN, Lane.WRITE):
+    lease = pacer.take(CHOSEN, Lane.WRITE, APP)
+    while pacer.take(CHOSEN, Lane.WRITE, APP):
         pass
     waiting = asyncio.create_task(pacer.wait(CHOSEN, Lane.WRITE, APP, Pacing()))
     await waits(pacer, 1)
@@ -128,11 +128,11 @@ async def test_an_answer_lets_the_next_one_go() -> None:
 async def test_at_the_reset_those_who_wait_go(start: Start) -> None:
     """Nobody has to answer for the next minute to begin."""
     pacer = Pacer()
-    lease = pacer.take(CHOSEN, Lane.WRITE)
+    lease = pacer.take(CHOSEN, Lane.WRITE, APP)
     assert lease is not None
     lease.answered(429, None, {"Retry-After": "0"})
     pool = pacer._pools[CHOSEN.secret.fingerprint][Lane.WRITE]
-    pool.account.block(Lane.WRITE, time.monotonic(), 0.1)
+    pool.budget.block(Lane.WRITE, time.monotonic(), 0.1)
 
     assert isinstance(await pacer.wait(CHOSEN, Lane.WRITE, APP, Pacing()), Lease)
 
@@ -141,7 +141,7 @@ async def test_at_the_reset_nobody_waits_for_what_is_in_flight() -> None:
     """The next minute begins for those who wait even where a slow request holds the last of this one."""
     pacer = Pacer(wall=lambda: 1000.9)
     spend(pacer, left=1, seconds=1)
-    slow = pacer.take(CHOSEN, Lane.WRITE)
+    slow = pacer.take(CHOSEN, Lane.WRITE, APP)
 
     assert isinstance(await pacer.wait(CHOSEN, Lane.WRITE, APP, Pacing(max_wait=2.0)), Lease)
     assert slow is not None
@@ -150,15 +150,15 @@ async def test_at_the_reset_nobody_waits_for_what_is_in_flight() -> None:
 async def test_whoever_leaves_costs_nothing() -> None:
     """A caller that hangs up while it waits leaves the queue, and one that hangs up while it is served hands it on."""
     pacer = pacer_at(Clock())
-    lease = pacer.take(CHOSEN, Lane.WRITE)
-    while pacer.take(CHOSEN, Lane.WRITE):
+    lease = pacer.take(CHOSEN, Lane.WRITE, APP)
+    while pacer.take(CHOSEN, Lane.WRITE, APP):
         pass
     leaving, served, next_one = (asyncio.create_task(pacer.wait(CHOSEN, Lane.WRITE, APP, Pacing())) for _ in range(3))
     await waits(pacer, 3)
     leaving.cancel()
     await waits(pacer, 2)
     assert lease is not None
-    lease.unused()
+    lease.released()
     served.cancel()  # It has been given the budget, and has not run since.
 
     assert isinstance(await next_one, Lease)
@@ -171,13 +171,13 @@ async def test_a_request_costs_what_it_may_have_cost_upstream(left: bool, rest: 
     clock = Clock()
     pacer = pacer_at(clock)
     spend(pacer, left=5)
-    lease = pacer.take(CHOSEN, Lane.WRITE)
+    lease = pacer.take(CHOSEN, Lane.WRITE, APP)
     assert lease is not None
     if left:
-        lease.leaves()
-    lease.lost()
+        lease.sent()
+    lease.failed()
     taken = []
-    while (another := pacer.take(CHOSEN, Lane.WRITE)) is not None:
+    while (another := pacer.take(CHOSEN, Lane.WRITE, APP)) is not None:
         taken.append(another)
 
     assert rest == len(taken)
@@ -192,7 +192,7 @@ async def test_nobody_overtakes_those_who_wait() -> None:
     await waits(pacer, 1)
     clock.now += 3
 
-    assert pacer.take(CHOSEN, Lane.WRITE) is None
+    assert pacer.take(CHOSEN, Lane.WRITE, APP) is None
     waiting.cancel()
 
 
@@ -200,7 +200,7 @@ async def test_shares_are_as_the_weights() -> None:
     """Of a contended key, a caller of weight 3 gets three times what one of weight 1 gets."""
     pacer = pacer_at(Clock())
     held = []
-    while lease := pacer.take(CHOSEN, Lane.WRITE):
+    while lease := pacer.take(CHOSEN, Lane.WRITE, APP):
         held.append(lease)
     got: Counter[str] = Counter()
 
@@ -213,7 +213,7 @@ async def test_shares_are_as_the_weights() -> None:
     tasks = [asyncio.create_task(one(caller)) for caller in callers]
     await waits(pacer, 80)
     for lease in held[:40]:
-        lease.unused()
+        lease.released()
 
     async def served() -> bool:
         return 40 == got.total()
@@ -232,7 +232,7 @@ async def test_reads_never_wait_behind_writes() -> None:
     writes = [asyncio.create_task(pacer.wait(CHOSEN, Lane.WRITE, APP, Pacing())) for _ in range(5)]
     await waits(pacer, 5)
 
-    assert isinstance(pacer.take(CHOSEN, Lane.READ), Lease)
+    assert isinstance(pacer.take(CHOSEN, Lane.READ, APP), Lease)
     for write in writes:
         write.cancel()
 
@@ -254,10 +254,10 @@ async def test_budgets_are_of_secrets() -> None:
     spend(pacer)
     other = Chosen("main", "2", Secret(KEY + "x"))
 
-    assert pacer.take(CHOSEN, Lane.WRITE) is None
-    assert isinstance(pacer.take(other, Lane.WRITE), Lease)
+    assert pacer.take(CHOSEN, Lane.WRITE, APP) is None
+    assert isinstance(pacer.take(other, Lane.WRITE, APP), Lease)
     pacer.keep([other.secret])
-    assert isinstance(pacer.take(CHOSEN, Lane.WRITE), Lease)
+    assert isinstance(pacer.take(CHOSEN, Lane.WRITE, APP), Lease)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("7", 7), ("", 1), ("soon", 1), ("-5", 1), ("99999999999", 1)])
@@ -265,14 +265,14 @@ async def test_a_refusal_of_the_upstream_is_heeded(text: str, seconds: int) -> N
     """After a 429 the lane is empty for as long as Retry-After says, and a second where it says nothing sensible."""
     clock = Clock()
     pacer = pacer_at(clock)
-    lease = pacer.take(CHOSEN, Lane.WRITE)
+    lease = pacer.take(CHOSEN, Lane.WRITE, APP)
     assert lease is not None
     lease.answered(429, Budget(60, 40, 1050), {"Retry-After": text} if text else {})
 
     clock.now += seconds - 0.01
-    assert pacer.take(CHOSEN, Lane.WRITE) is None
+    assert pacer.take(CHOSEN, Lane.WRITE, APP) is None
     clock.now += 0.02
-    assert isinstance(pacer.take(CHOSEN, Lane.WRITE), Lease)
+    assert isinstance(pacer.take(CHOSEN, Lane.WRITE, APP), Lease)
 
 
 # The same through a whole gateway.

@@ -1,4 +1,4 @@
-"""`gateway.callers.caps`: a caller's own limits, counted here or over all replicas."""
+"""`gateway.budgets.caps`: a caller's own limits, counted here or over all replicas."""
 
 import asyncio
 import contextlib
@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from gateway.callers.caps import Caps
+from gateway.budgets.caps import Caps
 from gateway.config.origin import Origin
 from gateway.config.store import Redis, Store
 from gateway.core.catalog import Lane
