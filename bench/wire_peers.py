@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway import __version__
-from gateway.config.catalog import load_catalog
+from gateway.config.assembly.catalog import load_catalog
 from tests.support.kit import KEY, TOKEN, Arrival, Upstream, running
 from tests.support.rows import Row, get, post
 from tests.wire import test_expect, test_fields, test_framing, test_limits, test_method, test_response, test_target

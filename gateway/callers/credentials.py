@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from gateway.callers.peers import STRANGER, Certificate, Peer
 from gateway.callers.proof import Unproven
 from gateway.callers.tokens import digest
-from gateway.config.snapshot import Callers
+from gateway.config.assembly.snapshot import Callers
 from gateway.core.refusal import Code, Reason, Refused
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from gateway.callers.signatures import NoKeys
+from gateway.config.assembly.snapshot import Issuer
 from gateway.config.proving import MAX_JWKS
-from gateway.config.snapshot import Issuer
 from gateway.config.tls import issuer_context
 
 # For both documents together. Callers whose key is unknown wait for it.

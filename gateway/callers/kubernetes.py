@@ -11,8 +11,8 @@ from gateway.callers import signatures
 from gateway.callers.issuer import source_of
 from gateway.callers.keyset import KeySet
 from gateway.callers.proof import Unproven
-from gateway.config.fields import ACCOUNT, NAMESPACE
-from gateway.config.snapshot import Issuer
+from gateway.config.assembly.snapshot import Issuer
+from gateway.config.schema.fields import ACCOUNT, NAMESPACE
 
 # How far the clocks of the issuer and of this process may be apart.
 LEEWAY: Final = 30.0

@@ -10,7 +10,7 @@ from gateway import __version__
 from gateway.cli.settings import json_option, print_json
 
 if TYPE_CHECKING:
-    from gateway.config.problem import Problem
+    from gateway.config.reading.problem import Problem
 
 
 @click.command()
@@ -67,7 +67,7 @@ def schema(which: str, config: Path | None) -> None:
     """
     from gateway.cli.policies.policy_sets import place_and_catalog
     from gateway.cli.settings import unusable
-    from gateway.config.schema import cases_schema, config_schema, policy_schema
+    from gateway.config.schema.json_schema import cases_schema, config_schema, policy_schema
 
     problems: list[Problem] = []
     _, catalog = place_and_catalog(config, problems)

@@ -54,7 +54,7 @@ class _Program(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         place = _COMMANDS.get(cmd_name)
         if place is None and not ctx.resilient_parsing:
-            from gateway.config.problem import did_you_mean
+            from gateway.config.reading.problem import did_you_mean
 
             ctx.fail(f"No such command '{cmd_name}'{did_you_mean(cmd_name, _COMMANDS)}")
         command: click.Command | None = getattr(import_module(place), cmd_name) if place is not None else None

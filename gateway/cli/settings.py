@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from gateway.config.problem import Problem
-    from gateway.config.snapshot import Snapshot
+    from gateway.config.assembly.snapshot import Snapshot
+    from gateway.config.reading.problem import Problem
 
 # 2 is also what click exits with where the command line itself is wrong.
 REFUSED: Final = 1
@@ -43,7 +43,7 @@ def loaded(
     import os
 
     from gateway.config.load import load
-    from gateway.config.problem import ConfigError
+    from gateway.config.reading.problem import ConfigError
 
     try:
         return load(config, environ=os.environ, flags=flags, offline=offline)
@@ -79,6 +79,6 @@ def location(config: Path | None) -> str:
     """Where the configuration comes from, for people: a file's name or ``environment``."""
     import os
 
-    from gateway.config.settings import CONFIG, ENVIRONMENT
+    from gateway.config.schema.environment import CONFIG, ENVIRONMENT
 
     return str(config or os.environ.get(CONFIG) or ENVIRONMENT)

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from gateway.config import settings
-from gateway.config.assembly import Assembly
-from gateway.config.policies import Kept
-from gateway.config.problem import ConfigError, Problem
-from gateway.config.snapshot import Snapshot
-from gateway.config.source import open_document
+from gateway.config.assembly.assembly import Assembly
+from gateway.config.assembly.policies import Kept
+from gateway.config.assembly.snapshot import Snapshot
+from gateway.config.reading.problem import ConfigError, Problem
+from gateway.config.reading.source import open_document
+from gateway.config.schema import environment
 
 
 def load(
@@ -29,15 +29,15 @@ def load(
     Raises `ConfigError` with every problem there is.
     """
     problems: list[Problem] = []
-    if path is None and environ.get(settings.CONFIG):
-        path = Path(environ[settings.CONFIG])
+    if path is None and environ.get(environment.CONFIG):
+        path = Path(environ[environment.CONFIG])
     if path is not None:
         snapshot = _from_file(path, environ, flags or {}, problems, offline, kept)
-    elif settings.KEY in environ or settings.SCOPES in environ:
+    elif environment.KEY in environ or environment.SCOPES in environ:
         snapshot = _from_environment(environ, flags or {}, problems, offline)
     else:
-        settings.check_variables(environ, None, problems)
-        raise ConfigError([*problems, Problem(settings.ENVIRONMENT, 0, "", settings.NOTHING)])
+        environment.check_variables(environ, None, problems)
+        raise ConfigError([*problems, Problem(environment.ENVIRONMENT, 0, "", environment.NOTHING)])
     if problems or snapshot is None:
         raise ConfigError(_in_order(problems))
     return snapshot
@@ -57,19 +57,19 @@ def _from_file(
     offline: bool,
     kept: Kept | None,
 ) -> Snapshot | None:
-    if settings.SCOPES in environ:
+    if environment.SCOPES in environ:
         message = f"is for a sidecar without files, and {path} is in use; put the scopes into a policy"
-        problems.append(Problem(settings.ENVIRONMENT, 0, settings.SCOPES, message))
-    document = settings.overlaid(open_document(path, problems), environ, flags)
+        problems.append(Problem(environment.ENVIRONMENT, 0, environment.SCOPES, message))
+    document = environment.overlaid(open_document(path, problems), environ, flags)
     if document.root is None:
         return None
-    settings.check_variables(environ, document.root, problems)
+    environment.check_variables(environ, document.root, problems)
     return Assembly(document, path.parent, environ, offline=offline, kept=kept).snapshot(None)
 
 
 def _from_environment(
     environ: Mapping[str, str], flags: Mapping[str, str], problems: list[Problem], offline: bool
 ) -> Snapshot:
-    settings.check_variables(environ, None, problems)
-    document, policy = settings.sidecar(environ, problems)
-    return Assembly(settings.overlaid(document, environ, flags), Path(), environ, offline=offline).snapshot(policy)
+    environment.check_variables(environ, None, problems)
+    document, policy = environment.sidecar(environ, problems)
+    return Assembly(environment.overlaid(document, environ, flags), Path(), environ, offline=offline).snapshot(policy)

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.config import settings
-from gateway.config.assembly import Assembly
+from gateway.config.assembly.assembly import Assembly
+from gateway.config.assembly.policies import Kept
+from gateway.config.assembly.snapshot import Snapshot
 from gateway.config.load import load
-from gateway.config.policies import Kept
-from gateway.config.problem import Problem
-from gateway.config.snapshot import Snapshot
-from gateway.config.source import open_document
+from gateway.config.reading.problem import Problem
+from gateway.config.reading.source import open_document
+from gateway.config.schema import environment
 from gateway.net.watch import Contents, read_contents
 
 
@@ -33,13 +33,15 @@ class Origin:
     def paths(self) -> list[Path]:
         """Every file and folder that `load` would read, as far as the document says so, however wrong it is."""
         unheeded: list[Problem] = []
-        name = self.path or self.environ.get(settings.CONFIG)
+        name = self.path or self.environ.get(environment.CONFIG)
         if name:
             path = Path(name)
-            document = settings.overlaid(open_document(path, unheeded), self.environ, self.flags)
+            document = environment.overlaid(open_document(path, unheeded), self.environ, self.flags)
             return [path, *Assembly(document, path.parent, self.environ).paths()]
-        document, _ = settings.sidecar(self.environ, unheeded)
-        return Assembly(settings.overlaid(document, self.environ, self.flags), Path(), self.environ).paths(alone=True)
+        document, _ = environment.sidecar(self.environ, unheeded)
+        return Assembly(environment.overlaid(document, self.environ, self.flags), Path(), self.environ).paths(
+            alone=True
+        )
 
     def contents(self) -> Contents:
         """What is in the files now. To be taken before a load, so that no later change is missed."""

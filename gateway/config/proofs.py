@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from gateway.config import policy_file
-from gateway.config.document import Document, check_once
-from gateway.config.problem import shown
+from gateway.config.reading.document import Document, check_once
+from gateway.config.reading.problem import shown
+from gateway.config.schema import policy_file
 
 # What a kernel shows in place of a user id of another user namespace that has no counterpart here (user_namespaces(7)),
 # so it can be anybody.

@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 from msgspec import UNSET
 
-from gateway.config import gateway_file
-from gateway.config.document import Document
-from gateway.config.problem import shown
+from gateway.config.assembly.snapshot import Issuer, Tls
 from gateway.config.proofs import Means
-from gateway.config.snapshot import Issuer, Tls
+from gateway.config.reading.document import Document
+from gateway.config.reading.problem import shown
+from gateway.config.schema import gateway_file
 from gateway.config.tls import BadTls, issuer_context, listener_context, unreadable
 from gateway.net.listen_address import Address
 

@@ -7,8 +7,8 @@ import ssl
 from pathlib import Path
 from typing import Final
 
-from gateway.config.problem import shown
-from gateway.config.snapshot import Tls
+from gateway.config.assembly.snapshot import Tls
+from gateway.config.reading.problem import shown
 
 _CERTIFICATE: Final = "certificate"
 _PRIVATE_KEY: Final = "private_key"

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from aiohttp.abc import AbstractResolver
 
-from gateway.config.snapshot import IdentitySettings
+from gateway.config.assembly.snapshot import IdentitySettings
 from gateway.core.identity import Identity
 from gateway.core.secret import Secret
 from gateway.keys.me import Fault, Good, Me, Refusal

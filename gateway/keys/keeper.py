@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from gateway.config.snapshot import Key
+from gateway.config.assembly.snapshot import Key
 from gateway.core.promotion import Read, arrange, begin, doubt, due, learn
 from gateway.core.rotation import REPLACED, Finding
 from gateway.core.secret import Secret

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
-from gateway.config.snapshot import Key
+from gateway.config.assembly.snapshot import Key
 from gateway.core.policy import Permit
 from gateway.core.refusal import Code, Refused
 from gateway.core.rotation import Place, Rotation, candidates, reason, state

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from gateway.config.assembly.snapshot import Key, Slot
 from gateway.config.secret_source import SINGLE_FILE, MissingSecret, is_mounted_alone, mountinfo, read_secret
-from gateway.config.snapshot import Key, Slot
 from gateway.core.promotion import Read
 from gateway.core.secret import BadSecret
 from gateway.keys.keeper import Keeper

@@ -20,7 +20,7 @@ from gateway.budgets.caps import Caps
 from gateway.budgets.pacing import Pacer
 from gateway.callers.credentials import identify, supplied_key
 from gateway.callers.peers import HasPeer
-from gateway.config.snapshot import Snapshot
+from gateway.config.assembly.snapshot import Snapshot
 from gateway.core.catalog import Endpoint, Lane
 from gateway.core.policy import Permit, Policy, not_granted
 from gateway.core.refusal import Code, Reason, Refused, envelope, proxy_status

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gateway.config.snapshot import Snapshot
+from gateway.config.assembly.snapshot import Snapshot
 from gateway.keys.keyring import Keyring
 from gateway.proxy.upstream import Upstream
 

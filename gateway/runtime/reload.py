@@ -11,10 +11,10 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
+from gateway.config.assembly.snapshot import Callers, Snapshot
 from gateway.config.origin import Origin, counts
-from gateway.config.problem import ConfigError, Problem, shown
-from gateway.config.snapshot import Callers, Snapshot
-from gateway.config.values import is_private
+from gateway.config.reading.problem import ConfigError, Problem, shown
+from gateway.config.schema.values import is_private
 from gateway.core.drift import Needs, needs
 from gateway.net.watch import Contents, Watcher
 from gateway.telemetry.facts import ReloadFacts

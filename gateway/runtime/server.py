@@ -20,8 +20,8 @@ from gateway.admin.key_facts import key_facts
 from gateway.admin.status import Status, build
 from gateway.budgets.caps import Caps
 from gateway.budgets.pacing import Pacer
+from gateway.config.assembly.snapshot import Snapshot, Tls
 from gateway.config.origin import Origin
-from gateway.config.snapshot import Snapshot, Tls
 from gateway.config.tls import BadTls
 from gateway.core.drift import needs
 from gateway.keys.held import Change

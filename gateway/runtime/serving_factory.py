@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from gateway.config.snapshot import Snapshot
+from gateway.config.assembly.snapshot import Snapshot
 from gateway.config.store import Store
 from gateway.config.tls import upstream_context
 from gateway.keys.held import OnChange

@@ -14,7 +14,7 @@ from gateway.callers.credentials import identify, supplied_key
 from gateway.callers.kubernetes import ServiceAccounts
 from gateway.callers.peers import STRANGER, Certificate, Peer
 from gateway.callers.tokens import digest
-from gateway.config.snapshot import Callers, Issuer
+from gateway.config.assembly.snapshot import Callers, Issuer
 from gateway.core.refusal import Code, Reason, Refused
 from tests.callers.conftest import ACCOUNT, AUDIENCE, NOW, Clock, Signer, claims_of, key_set
 

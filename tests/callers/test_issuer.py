@@ -18,7 +18,7 @@ from gateway.callers.kubernetes import ServiceAccounts
 from gateway.callers.proof import Unproven
 from gateway.callers.signatures import NoKeys, read_keys
 from gateway.callers.tokens import digest
-from gateway.config.snapshot import Issuer
+from gateway.config.assembly.snapshot import Issuer
 from gateway.net.resolver import Names, Resolver
 from tests.callers.conftest import ACCOUNT, AUDIENCE, Clock, LocalIssuer, Signer, claims_of, key_set
 

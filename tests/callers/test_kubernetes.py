@@ -9,7 +9,7 @@ import pytest
 from gateway.callers.kubernetes import LEEWAY, ServiceAccounts, account_of
 from gateway.callers.proof import Unproven
 from gateway.callers.tokens import digest
-from gateway.config.snapshot import Issuer
+from gateway.config.assembly.snapshot import Issuer
 from tests.callers.conftest import ACCOUNT, AUDIENCE, NOW, Clock, Signer, claims_of, key_set
 
 URL = "https://kubernetes.default.svc"

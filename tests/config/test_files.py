@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import trustme
 
-from gateway.config.cases import read_cases
-from gateway.config.catalog import load_catalog
+from gateway.config.assembly.cases import read_cases
+from gateway.config.assembly.catalog import load_catalog
+from gateway.config.assembly.policies import read_policies
 from gateway.config.load import load
-from gateway.config.policies import read_policies
-from gateway.config.problem import ConfigError, Problem
+from gateway.config.reading.problem import ConfigError, Problem
 
 CONFIGS = Path(__file__).parents[1] / "support" / "configs"
 DIGEST = "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"

@@ -9,12 +9,12 @@ import pytest
 import trustme
 import yaml
 
-from gateway.config.gateway_file import Gateway
+from gateway.config.assembly.snapshot import Callers, IdentitySettings, Key, Limits, Pacing, Slot, Snapshot, Upstream
 from gateway.config.load import load
-from gateway.config.problem import ConfigError
-from gateway.config.reader import record_of
-from gateway.config.shape import Record
-from gateway.config.snapshot import Callers, IdentitySettings, Key, Limits, Pacing, Slot, Snapshot, Upstream
+from gateway.config.reading.problem import ConfigError
+from gateway.config.reading.reader import record_of
+from gateway.config.reading.shape import Record
+from gateway.config.schema.gateway_file import Gateway
 from gateway.core.catalog import Lane
 from gateway.core.routing import Route
 from gateway.core.secret import Secret

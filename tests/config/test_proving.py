@@ -8,9 +8,9 @@ import pytest
 import trustme
 import yaml
 
+from gateway.config.assembly.snapshot import Issuer, Snapshot, Tls
 from gateway.config.load import load
-from gateway.config.problem import ConfigError, shown
-from gateway.config.snapshot import Issuer, Snapshot, Tls
+from gateway.config.reading.problem import ConfigError, shown
 from tests.callers.conftest import Signer, key_set
 
 MOUNTED = Path("/var/run/secrets/kubernetes.io/serviceaccount")

@@ -9,7 +9,7 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from gateway.config.snapshot import Tls
+from gateway.config.assembly.snapshot import Tls
 from gateway.config.tls import BadTls, issuer_context, listener_context, upstream_context
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config.catalog import load_catalog
+from gateway.config.assembly.catalog import load_catalog
 from tests.support.deploy_tools import CHART, ROOT, Manifest, helm, manifests, only, run, tool
 
 VARIANTS = ["loopback", "unix-socket"]

@@ -4,9 +4,9 @@ from typing import Any, Final
 
 import yaml
 
-from gateway.config.document import Items, Node, Scalar, Table
-from gateway.config.problem import Problem
-from gateway.config.source import MAX_BYTES, MAX_DEPTH, parse
+from gateway.config.reading.document import Items, Node, Scalar, Table
+from gateway.config.reading.problem import Problem
+from gateway.config.reading.source import MAX_BYTES, MAX_DEPTH, parse
 from tests.fuzz.harness import run
 
 SEEDS: Final = (

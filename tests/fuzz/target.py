@@ -4,7 +4,7 @@ import datetime
 from functools import cache
 from typing import Final
 
-from gateway.config.catalog import load_catalog
+from gateway.config.assembly.catalog import load_catalog
 from gateway.core.catalog import Catalog
 from gateway.core.policy import Policy, decide
 from gateway.core.refusal import Refused

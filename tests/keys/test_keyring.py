@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from gateway.config.snapshot import Key, Slot
+from gateway.config.assembly.snapshot import Key, Slot
 from gateway.core.catalog import Endpoint, Lane
 from gateway.core.policy import Permit, Policy, decide
 from gateway.core.refusal import Code, Refused

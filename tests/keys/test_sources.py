@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.config.assembly.snapshot import Key, Slot
 from gateway.config.secret_source import SINGLE_FILE
-from gateway.config.snapshot import Key, Slot
 from gateway.core.secret import Secret
 from gateway.keys.held import Change
 from gateway.keys.identity import Identities

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trustme
 
-from gateway.config.snapshot import Upstream as Settings
+from gateway.config.assembly.snapshot import Upstream as Settings
 from gateway.net.resolver import Names
 from gateway.proxy.connection import Connection, Lost
 from gateway.proxy.upstream import Outgoing

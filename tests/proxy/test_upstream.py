@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trustme
 
-from gateway.config.snapshot import Upstream as Settings
+from gateway.config.assembly.snapshot import Upstream as Settings
 from gateway.core.refusal import Code, Refused
 from gateway.net.resolver import Names
 from gateway.proxy.upstream import _CODES, _CONNECT_FAILURES, _UNRESOLVED, Outgoing

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from gateway.config.catalog import load_catalog
+from gateway.config.assembly.catalog import load_catalog
 from gateway.core.catalog import Catalog
 from gateway.simulator import Limits, SimulatedKey, Simulator
 

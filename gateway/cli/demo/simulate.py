@@ -61,7 +61,7 @@ def simulate(
 
     import uvloop
 
-    from gateway.config.catalog import load_catalog
+    from gateway.config.assembly.catalog import load_catalog
     from gateway.simulator import Simulator
 
     catalog = load_catalog()
@@ -121,7 +121,7 @@ def _given(text: str, catalog: "Catalog") -> tuple[str, frozenset[str]]:
 
 
 def _scopes(text: str, catalog: "Catalog", option: str) -> frozenset[str]:
-    from gateway.config.catalog import unknown_scope
+    from gateway.config.assembly.catalog import unknown_scope
 
     scopes = frozenset(text.replace(",", " ").split())
     for scope in sorted(scopes - catalog.scopes.keys()):

@@ -11,10 +11,10 @@ import click
 from gateway.cli.demo.tour import Stage, Step, introduction, new_cast, steps
 from gateway.cli.serve.signals import ending
 from gateway.cli.settings import fail, unusable
-from gateway.config.catalog import load_catalog
+from gateway.config.assembly.catalog import load_catalog
+from gateway.config.assembly.snapshot import Snapshot
 from gateway.config.load import load
-from gateway.config.problem import ConfigError
-from gateway.config.snapshot import Snapshot
+from gateway.config.reading.problem import ConfigError
 from gateway.runtime.server import CannotStart, Gateway, check_runtime
 from gateway.simulator import SimulatedKey, Simulator
 from gateway.telemetry.capture import capture_library_logs

@@ -13,7 +13,7 @@ from gateway.cli.table import listed, table
 
 if TYPE_CHECKING:
     from gateway.cli.keys.online import KeyReport
-    from gateway.config.snapshot import Snapshot
+    from gateway.config.assembly.snapshot import Snapshot
     from gateway.core.policy import Policy
     from gateway.core.refusal import Refused
     from gateway.core.verdict import Verdict
@@ -51,7 +51,7 @@ def explain(caller: str, method: str, path: str, config: Path | None, online: bo
     snapshot = loaded(config, as_json=as_json, offline=not online)
     policy = snapshot.policies.get(caller)
     if policy is None:
-        from gateway.config.problem import did_you_mean, shown
+        from gateway.config.reading.problem import did_you_mean, shown
 
         known = f"; there are {', '.join(sorted(snapshot.policies))}"
         fail(f"no policy is of caller {shown(caller)}{did_you_mean(caller, snapshot.policies) or known}")

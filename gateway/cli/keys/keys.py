@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def _seconds(_: click.Context, __: click.Parameter, text: str) -> float:
-    from gateway.config.scalar import seconds
+    from gateway.config.reading.scalar import seconds
 
     try:
         return seconds(text)

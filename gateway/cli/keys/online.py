@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from gateway.config.snapshot import Snapshot
+from gateway.config.assembly.snapshot import Snapshot
 from gateway.config.tls import upstream_context
 from gateway.core.drift import Drift, Needs, drift, needs
 from gateway.keys.identity import Identities

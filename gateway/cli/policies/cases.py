@@ -12,9 +12,9 @@ from gateway.cli.settings import REFUSED, json_option, print_json, unusable
 from gateway.cli.table import table
 
 if TYPE_CHECKING:
-    from gateway.config.cases import Case
-    from gateway.config.policies import PolicyFile
-    from gateway.config.problem import Problem
+    from gateway.config.assembly.cases import Case
+    from gateway.config.assembly.policies import PolicyFile
+    from gateway.config.reading.problem import Problem
     from gateway.core.catalog import Catalog
     from gateway.core.policy import Policy
     from gateway.core.verdict import Verdict
@@ -86,7 +86,7 @@ def failures(cases: "Iterable[Case]", policy: "Policy", catalog: "Catalog", toda
     """The rows that the policy does not meet on this day (UTC). Routes and keys are not looked at."""
     from dataclasses import replace
 
-    from gateway.config.cases import ALLOW
+    from gateway.config.assembly.cases import ALLOW
     from gateway.core.refusal import Refused
     from gateway.core.target import read_target
     from gateway.core.verdict import Verdict, judge
@@ -117,7 +117,7 @@ def _tables(
     files: "Iterable[PolicyFile]", problems: "list[Problem]"
 ) -> "Iterator[tuple[PolicyFile, tuple[Case, ...] | None]]":
     """Each policy with its rows, None where it has no table; what is wrong with a table goes to ``problems``."""
-    from gateway.config.cases import read_cases
+    from gateway.config.assembly.cases import read_cases
 
     for file in files:
         if not file.cases.exists():

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Self
 
 from gateway.cli.table import table
-from gateway.config.policies import PolicyFile
+from gateway.config.assembly.policies import PolicyFile
 from gateway.core.comparison import WOULD_DENY, Difference, Setting, Turn, set_difference
 from gateway.telemetry.access_log import AccessLog, Seen
 

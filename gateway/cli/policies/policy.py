@@ -11,7 +11,7 @@ from gateway.cli.settings import REFUSED, fail, json_option, print_json, unusabl
 
 if TYPE_CHECKING:
     from gateway.cli.policies.changes import Change, Logged
-    from gateway.config.problem import Problem
+    from gateway.config.reading.problem import Problem
     from gateway.telemetry.access_log import AccessLog
 
 _PLACE = click.Path(path_type=Path, exists=True)

@@ -4,13 +4,13 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from gateway.config import gateway_file
-from gateway.config.catalog import read_catalog
-from gateway.config.policies import PolicyFile, check_policies, read_policies
-from gateway.config.problem import Problem
-from gateway.config.reader import record_of
-from gateway.config.settings import overlaid
-from gateway.config.source import open_document
+from gateway.config.assembly.catalog import read_catalog
+from gateway.config.assembly.policies import PolicyFile, check_policies, read_policies
+from gateway.config.reading.problem import Problem
+from gateway.config.reading.reader import record_of
+from gateway.config.reading.source import open_document
+from gateway.config.schema import gateway_file
+from gateway.config.schema.environment import overlaid
 from gateway.core.catalog import Catalog
 
 _FOLDER = Path("policies")

@@ -6,9 +6,9 @@ from typing import Final
 
 import yaml
 
-from gateway.config.policies import PolicyFile, check_policies
-from gateway.config.problem import Problem
-from gateway.config.source import parse
+from gateway.config.assembly.policies import PolicyFile, check_policies
+from gateway.config.reading.problem import Problem
+from gateway.config.reading.source import parse
 from gateway.core.catalog import Catalog, plain
 from gateway.core.policy import Policy
 

@@ -12,8 +12,8 @@ from gateway.cli.settings import REFUSED, fail, json_option, print_json, unusabl
 if TYPE_CHECKING:
     from gateway.cli.policies.observed import Observed
     from gateway.cli.policies.review import Review
-    from gateway.config.policies import PolicyFile
-    from gateway.config.problem import Problem
+    from gateway.config.assembly.policies import PolicyFile
+    from gateway.config.reading.problem import Problem
     from gateway.core.catalog import Catalog
 
 
@@ -121,7 +121,7 @@ def report(
 
 
 def _check_names(wanted: Iterable[str], files: "Sequence[PolicyFile]") -> None:
-    from gateway.config.problem import did_you_mean, shown
+    from gateway.config.reading.problem import did_you_mean, shown
 
     known = [file.policy.caller for file in files]
     for name in wanted:

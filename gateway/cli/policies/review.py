@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
-from gateway.config.policies import PolicyFile
+from gateway.config.assembly.policies import PolicyFile
 from gateway.core.catalog import Catalog, Endpoint
 from gateway.core.comparison import ALLOW, WOULD_DENY
 from gateway.core.narrowing import narrowed, opened_beyond

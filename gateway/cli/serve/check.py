@@ -10,7 +10,7 @@ from gateway.cli.table import listed, table
 
 if TYPE_CHECKING:
     from gateway.cli.keys.online import KeyReport
-    from gateway.config.snapshot import Snapshot
+    from gateway.config.assembly.snapshot import Snapshot
 
 
 @click.command()

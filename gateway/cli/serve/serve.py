@@ -39,7 +39,7 @@ def serve(config: Path | None, **options: str | None) -> None:
     # What is made up to here lives as long as the process: looking through it for garbage costs 60 ms of the start.
     gc.disable()
     from gateway.config.origin import Origin
-    from gateway.config.problem import ConfigError
+    from gateway.config.reading.problem import ConfigError
 
     origin = Origin(config, dict(os.environ), _flags(options))
     # Before the load, so that what changes in between is not missed.

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from gateway.cli.policies.policy_text import with_grants
-from gateway.config.catalog import load_catalog
-from gateway.config.policies import PolicyFile, read_policies
+from gateway.config.assembly.catalog import load_catalog
+from gateway.config.assembly.policies import PolicyFile, read_policies
 from gateway.core.policy import Policy
 
 CATALOG = load_catalog()

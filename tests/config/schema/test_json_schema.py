@@ -11,17 +11,17 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from gateway.config.catalog import load_catalog
-from gateway.config.gateway_file import Gateway
-from gateway.config.policy_file import Policy
-from gateway.config.problem import Problem
-from gateway.config.reader import read, record_of
-from gateway.config.schema import cases_schema, config_schema, policy_schema
-from gateway.config.settings import variables
-from gateway.config.shape import Record
-from gateway.config.source import open_document
+from gateway.config.assembly.catalog import load_catalog
+from gateway.config.reading.problem import Problem
+from gateway.config.reading.reader import read, record_of
+from gateway.config.reading.shape import Record
+from gateway.config.reading.source import open_document
+from gateway.config.schema.environment import variables
+from gateway.config.schema.gateway_file import Gateway
+from gateway.config.schema.json_schema import cases_schema, config_schema, policy_schema
+from gateway.config.schema.policy_file import Policy
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CONFIGS = ROOT / "tests" / "support" / "configs"
 SCHEMAS = [pytest.param(config_schema, id="config"), pytest.param(policy_schema, id="policy")]
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gateway.config.document import Document, Items, Node, Scalar, Style
-from gateway.config.problem import Problem, did_you_mean, shown
-from gateway.config.scalar import reads_as
-from gateway.config.source import open_document
+from gateway.config.reading.document import Document, Items, Node, Scalar, Style
+from gateway.config.reading.problem import Problem, did_you_mean, shown
+from gateway.config.reading.scalar import reads_as
+from gateway.config.reading.source import open_document
 from gateway.core.refusal import Code
 from gateway.core.target import BASE
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType, field
 
-from gateway.config.fields import SEGMENT, Scope, Section
+from gateway.config.schema.fields import SEGMENT, Scope, Section
 
 
 class Endpoint(Section, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 With `gateway_file`, `policy_file` and `catalog_file` this is the schema, said once: the reader, the JSON Schemas and
 the names of environment variables come from it. ``productlane-gateway schema`` prints the description of each field.
-What `msgspec.Meta.extra` may say is in `gateway.config.reader`.
+What `msgspec.Meta.extra` may say is in `gateway.config.reading.reader`.
 """
 
 from typing import Annotated, Final, TypeAlias

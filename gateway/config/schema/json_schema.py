@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.config import gateway_file, policy_file, settings
-from gateway.config.cases import REQUEST, VERDICTS
-from gateway.config.catalog import load_catalog
+from gateway.config.assembly.cases import REQUEST, VERDICTS
+from gateway.config.assembly.catalog import load_catalog
+from gateway.config.schema import environment, gateway_file, policy_file
 from gateway.core.catalog import Catalog
 
 _DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -18,7 +18,7 @@ _PLACEHOLDER: Final = re.compile(r"\{[^{}]*\}")
 def config_schema() -> dict[str, Any]:
     """The schema of ``gateway.yaml``. Each single setting's description names its environment variable."""
     schema = _schema(gateway_file.Gateway, "productlane-gateway configuration")
-    for variable, path in settings.variables().items():
+    for variable, path in environment.variables().items():
         _field(schema, path)["description"] += f" Environment: {variable}."
     return schema
 

@@ -7,10 +7,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.document import Document, Items, Node, Scalar, Style, Table
-from gateway.config.problem import Problem
-from gateway.config.scalar import reads_as
-from gateway.config.source import MAX_BYTES, open_document, parse
+from gateway.config.reading.document import Document, Items, Node, Scalar, Style, Table
+from gateway.config.reading.problem import Problem
+from gateway.config.reading.scalar import reads_as
+from gateway.config.reading.source import MAX_BYTES, open_document, parse
 
 
 def parsed(text: str | bytes) -> tuple[Document, list[str]]:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from gateway.config.cases import Case, read_cases
+from gateway.config.assembly.cases import Case, read_cases
 
-WHOLE = Path(__file__).parents[1] / "support" / "configs" / "cases" / "whole.good.yaml"
+WHOLE = Path(__file__).parents[2] / "support" / "configs" / "cases" / "whole.good.yaml"
 
 
 def test_each_row_is_a_request_and_its_verdict() -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.catalog import load_catalog
-from gateway.config.policies import Kept, PolicyFile, read_folder, read_policies
-from gateway.config.problem import Problem
+from gateway.config.assembly.catalog import load_catalog
+from gateway.config.assembly.policies import Kept, PolicyFile, read_folder, read_policies
+from gateway.config.reading.problem import Problem
 from gateway.core.catalog import Catalog
 from gateway.core.policy import Policy
 

@@ -7,11 +7,11 @@ from typing import Final
 
 from msgspec import UNSET
 
-from gateway.config import catalog_file
-from gateway.config.document import Document
-from gateway.config.problem import ConfigError, Problem, Steps, did_you_mean, shown
-from gateway.config.reader import read
-from gateway.config.source import open_document, parse
+from gateway.config.reading.document import Document
+from gateway.config.reading.problem import ConfigError, Problem, Steps, did_you_mean, shown
+from gateway.config.reading.reader import read
+from gateway.config.reading.source import open_document, parse
+from gateway.config.schema import catalog_file
 from gateway.core.catalog import Catalog, Endpoint, Lane, Successor, plain
 
 _OWN: Final = "productlane_v2.yaml"
@@ -29,7 +29,7 @@ def load_catalog(overlays: Iterable[Path] = ()) -> Catalog:
 def read_catalog(overlays: Iterable[Path], problems: list[Problem]) -> Catalog:
     """The same; what is wrong goes to ``problems`` and is left out of the catalog."""
     merge = _Merge()
-    data = pkgutil.get_data(__package__, _OWN) or b""
+    data = pkgutil.get_data("gateway.config", _OWN) or b""
     merge.add(parse(_OWN, data, problems), own=True)
     for overlay in overlays:
         merge.add(open_document(overlay, problems), own=False)

@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import yaml
 
-from gateway.config.document import Document, Items, Node, Scalar, Style, Table
-from gateway.config.problem import Problem, Steps, dotted, shown
-from gateway.config.scalar import reads_as
+from gateway.config.reading.document import Document, Items, Node, Scalar, Style, Table
+from gateway.config.reading.problem import Problem, Steps, dotted, shown
+from gateway.config.reading.scalar import reads_as
 
 MAX_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 20

@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from gateway.config.problem import Problem, Steps, dotted
+from gateway.config.reading.problem import Problem, Steps, dotted
 
 
 class Style(Enum):

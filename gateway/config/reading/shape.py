@@ -7,9 +7,9 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from gateway.config.document import Document, Items, Node, Scalar, Style, Table
-from gateway.config.problem import Steps, did_you_mean, shown
-from gateway.config.scalar import reads_as
+from gateway.config.reading.document import Document, Items, Node, Scalar, Style, Table
+from gateway.config.reading.problem import Steps, did_you_mean, shown
+from gateway.config.reading.scalar import reads_as
 
 
 class Unread:

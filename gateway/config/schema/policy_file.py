@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from gateway.config.fields import EndpointName, Name, Scope, Section, ServiceAccount, SpiffeId, UnixUid
+from gateway.config.schema.fields import EndpointName, Name, Scope, Section, ServiceAccount, SpiffeId, UnixUid
 
 
 class Authenticate(Section, frozen=True, kw_only=True):

@@ -11,13 +11,13 @@ from typing import Final
 
 from msgspec import UNSET
 
-from gateway.config import policy_file
-from gateway.config.catalog import unknown_endpoint, unknown_scope
-from gateway.config.document import Document, check_once
-from gateway.config.problem import Problem, shown
+from gateway.config.assembly.catalog import unknown_endpoint, unknown_scope
 from gateway.config.proofs import Claims, Means, check_proofs
-from gateway.config.reader import read
-from gateway.config.source import parse, read_file
+from gateway.config.reading.document import Document, check_once
+from gateway.config.reading.problem import Problem, shown
+from gateway.config.reading.reader import read
+from gateway.config.reading.source import parse, read_file
+from gateway.config.schema import policy_file
 from gateway.core.catalog import Catalog, Endpoint
 from gateway.core.policy import Policy
 

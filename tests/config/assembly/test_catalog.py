@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.catalog import load_catalog
-from gateway.config.problem import ConfigError
+from gateway.config.assembly.catalog import load_catalog
+from gateway.config.reading.problem import ConfigError
 from gateway.core.catalog import Endpoint, Lane
 
-CONFIGS = Path(__file__).parents[1] / "support" / "configs" / "catalog"
+CONFIGS = Path(__file__).parents[2] / "support" / "configs" / "catalog"
 GUARDED = {
     "POST /changelogs/{id}/broadcast",
     "POST /companies/{id}/merge",

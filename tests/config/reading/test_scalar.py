@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.config.scalar import reads_as, seconds, size
+from gateway.config.reading.scalar import reads_as, seconds, size
 
 WHOLE = st.integers(0, 10**9)
 

@@ -8,7 +8,7 @@ import pytest
 import trustme
 
 from gateway.config.load import load
-from gateway.config.problem import ConfigError
+from gateway.config.reading.problem import ConfigError
 from gateway.config.secret_source import MissingSecret
 from gateway.config.store import Password, Redis, Store
 from gateway.core.secret import BadSecret

@@ -9,11 +9,11 @@ from urllib.parse import unquote
 
 from msgspec import UNSET
 
-from gateway.config import gateway_file
-from gateway.config.document import Document
-from gateway.config.problem import shown
+from gateway.config.reading.document import Document
+from gateway.config.reading.problem import shown
+from gateway.config.schema import gateway_file
+from gateway.config.schema.environment import ENVIRONMENT
 from gateway.config.secret_source import MissingSecret, located, read_text
-from gateway.config.settings import ENVIRONMENT
 from gateway.config.store import PORT, Password, Redis, Store
 from gateway.config.tls import upstream_context
 from gateway.core.secret import BadSecret

@@ -7,20 +7,20 @@ from typing import Final, TypeVar
 
 from msgspec import UNSET
 
-from gateway.config import gateway_file
-from gateway.config.catalog import read_catalog
-from gateway.config.document import Document, check_once
-from gateway.config.policies import Kept, Policies, check_policies, read_folder
-from gateway.config.problem import Steps, shown
+from gateway.config.assembly.catalog import read_catalog
+from gateway.config.assembly.policies import Kept, Policies, check_policies, read_folder
+from gateway.config.assembly.routes import check_use, make_routes
+from gateway.config.assembly.snapshot import Callers, IdentitySettings, Key, Limits, Pacing, Slot, Snapshot, Upstream
+from gateway.config.assembly.storing import read_store
 from gateway.config.proofs import Means
 from gateway.config.proving import means, proof_files, read_issuer, read_tls, read_trust_domain
-from gateway.config.reader import record_of
-from gateway.config.routes import check_use, make_routes
-from gateway.config.scalar import seconds, size
+from gateway.config.reading.document import Document, check_once
+from gateway.config.reading.problem import Steps, shown
+from gateway.config.reading.reader import record_of
+from gateway.config.reading.scalar import seconds, size
+from gateway.config.schema import gateway_file
+from gateway.config.schema.values import address, base_url, is_private
 from gateway.config.secret_source import MissingSecret, located, read_secret
-from gateway.config.snapshot import Callers, IdentitySettings, Key, Limits, Pacing, Slot, Snapshot, Upstream
-from gateway.config.storing import read_store
-from gateway.config.values import address, base_url, is_private
 from gateway.core.catalog import Catalog, Lane
 from gateway.core.routing import Routes
 from gateway.core.secret import BadSecret

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Final
 
-from gateway.config import gateway_file
-from gateway.config.document import Document, Items, Node, Scalar, Style, Table
-from gateway.config.problem import Problem, Steps, did_you_mean
-from gateway.config.reader import record_of
-from gateway.config.shape import Many, Named, Record
+from gateway.config.reading.document import Document, Items, Node, Scalar, Style, Table
+from gateway.config.reading.problem import Problem, Steps, did_you_mean
+from gateway.config.reading.reader import record_of
+from gateway.config.reading.shape import Many, Named, Record
+from gateway.config.schema import gateway_file
 
 PREFIX: Final = "PRODUCTLANE_GATEWAY_"
 CONFIG: Final = f"{PREFIX}CONFIG"

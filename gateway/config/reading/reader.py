@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import msgspec
 import msgspec.inspect as mi
 
-from gateway.config.document import Document
-from gateway.config.shape import Choice, Either, Entry, Many, Named, Record, Shape, Text, Truth, Whole
+from gateway.config.reading.document import Document
+from gateway.config.reading.shape import Choice, Either, Entry, Many, Named, Record, Shape, Text, Truth, Whole
 
 S = TypeVar("S", bound=msgspec.Struct)
 

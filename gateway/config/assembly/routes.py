@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 from msgspec import UNSET
 
-from gateway.config import gateway_file
-from gateway.config.document import Document, check_once
-from gateway.config.problem import Steps, did_you_mean, shown
+from gateway.config.reading.document import Document, check_once
+from gateway.config.reading.problem import Steps, did_you_mean, shown
+from gateway.config.schema import gateway_file
 from gateway.core.catalog import Catalog, plain
 from gateway.core.routing import Route
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from gateway.config.fields import (
+from gateway.config.schema.fields import (
     SEGMENT,
     Duration,
     FileName,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.values import address, base_url, is_loopback, is_private
+from gateway.config.schema.values import address, base_url, is_loopback, is_private
 from gateway.net.listen_address import Address
 
 HERE = Path("/etc/gateway")
