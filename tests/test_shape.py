@@ -27,7 +27,7 @@ FLOORS = {
     "simulator": 2,
     "net": 1,
 }
-GROUND = {"core": 0, "telemetry": 0}
+GROUND = {"aio": 0, "core": 0, "telemetry": 0}
 RANK = {"__main__": 7} | FLOORS | GROUND
 
 # All that `core` may use from outside. None of it can open a socket or a file, ask the time, log or draw lots.

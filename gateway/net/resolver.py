@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from gateway.aio.waiting import finished
 from gateway.net.addresses import PATIENCE, SILENT, Address, Entry
 
 Result = Literal["ok", "error", "timeout"]
@@ -85,7 +86,7 @@ class Names:
         loop = asyncio.get_running_loop()
         entry = self._entry(host)
         if self._plan(host, entry):
-            await asyncio.wait({self._flights[host]}, timeout=min(patience, PATIENCE))
+            await finished(self._flights[host], min(patience, PATIENCE))
         if usable := entry.usable(loop.time()):
             return usable
         fault = entry.fault or SILENT

@@ -10,13 +10,14 @@ everything is looked at from time to time as well.
 """
 
 import asyncio
-import contextlib
 import hashlib
 import os
 import stat
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final, TypeAlias
+
+from gateway.aio.waiting import finished, happened
 
 # Each path to a digest of its bytes and permissions; None where nothing can be read there.
 Contents: TypeAlias = Mapping[Path, bytes | None]
@@ -127,9 +128,7 @@ class Watcher:
                 await self._listen()
                 self.watching.set()
                 await self.look()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(min(self._poll, _BLIND_POLL) if self._blind else self._poll):
-                        await self._noticed.wait()
+                await happened(self._noticed, min(self._poll, _BLIND_POLL) if self._blind else self._poll)
         finally:
             await self._hush()
 
@@ -198,7 +197,7 @@ class Watcher:
     async def _hush(self) -> None:
         self._stop.set()
         if self._notices is not None:
-            await asyncio.wait({self._notices})
+            await finished(self._notices)
             self._notices = None
 
 

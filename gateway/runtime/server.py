@@ -18,6 +18,8 @@ from gateway.admin import app as admin
 from gateway.admin.health import Health
 from gateway.admin.key_facts import key_facts
 from gateway.admin.status import Status, build
+from gateway.aio.background import Background
+from gateway.aio.waiting import cancelled, happened
 from gateway.budgets.caps import Caps
 from gateway.budgets.pacing import Pacer
 from gateway.config.assembly.snapshot import Snapshot, Tls
@@ -117,6 +119,7 @@ class Gateway:
             lookup=lookup,
         )
         self._stack: Final = contextlib.AsyncExitStack()
+        self._background: Final = Background(self._failed)
         self.traffic: Address = snapshot.listen
         self.admin: Address = snapshot.admin
         self.tls: ListenerTls | None = None
@@ -126,6 +129,7 @@ class Gateway:
     async def start(self) -> None:
         """Open both listeners. Raises `CannotStart` where an address is not to be had."""
         snapshot = self._snapshot
+        self._stack.push_async_callback(self._background.close)
         if self._tracing is not None:
             self._stack.push_async_callback(asyncio.to_thread, self._tracing.close)
         self._needs = needs(snapshot.policies.values(), snapshot.routes, snapshot.catalog.endpoints, self._today())
@@ -171,13 +175,10 @@ class Gateway:
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Have something go on until `stop`. That it ends before is a fault of the program, and told."""
-        task = asyncio.create_task(work)
-        task.add_done_callback(self._ended)
-        self._stack.push_async_callback(_end, task)
+        self._stack.push_async_callback(cancelled, self._background.start(work))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (failure := task.exception()) is not None:
-            self._log.event("error", "background_failed", error=type(failure).__name__)
+    def _failed(self, failure: BaseException) -> None:
+        self._log.event("error", "background_failed", error=type(failure).__name__)
 
     async def _keep_keys(self, keeper: Keeper) -> None:
         await self._legs.open_store()
@@ -299,9 +300,7 @@ class Gateway:
         self._health.mark("not_draining", False)
         self._current.draining = True
         self._log.event("info", "draining", in_flight=self._metrics.in_flight, seconds=self._snapshot.drain_timeout)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._snapshot.drain_delay):
-                await hurry.wait()
+        await happened(hurry, self._snapshot.drain_delay)
         self._server.close()
         self._listener.close_idle()
         await self._until_finished(hurry, loop.time() + self._snapshot.drain_timeout)
@@ -317,8 +316,7 @@ class Gateway:
     def look(self) -> None:
         """Look whether secrets or the configuration have changed, without waiting for a notice of it."""
         if self.reloads is not None:
-            self._hurried = asyncio.create_task(self._look(self.reloads))
-            self._hurried.add_done_callback(self._ended)
+            self._background.start(self._look(self.reloads))
 
     async def _look(self, reloads: Reloads) -> None:
         await self._sources.read()
@@ -355,11 +353,6 @@ class Gateway:
 
 def _files(tls: Tls) -> set[Path | None]:
     return {tls.certificate, tls.private_key, tls.client_ca}
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait({task})
 
 
 async def serve(gateway: Gateway) -> None:

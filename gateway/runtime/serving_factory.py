@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from gateway.aio.background import Background
 from gateway.config.assembly.snapshot import Snapshot
 from gateway.config.store import Store
 from gateway.config.tls import upstream_context
@@ -67,7 +68,7 @@ class Legs:
         self._upstream_names: Final = self._names("upstream", lookup)
         self._issuer_names: Final = self._names("issuer", lookup)
         self._serving: Serving | None = None
-        self._leaving: Final[set[asyncio.Task[None]]] = set()
+        self._leaving: Final = Background()
 
     def first(self, snapshot: Snapshot, needs: Needs) -> Serving:
         """Everything made anew. It blocks for as long as reading the system's certificates takes."""
@@ -97,16 +98,16 @@ class Legs:
         tls = await asyncio.to_thread(_upstream_tls, snapshot) if other_upstream or other_identities else None
         upstream, identities, accounts = before.upstream, before.keyring.keeper.identities, before.accounts
         if other_upstream:
-            self._leave(_drained(upstream))
+            self._leaving.start(_drained(upstream))
             upstream = self._upstream(snapshot, tls)
         if other_identities:
-            self._leave(_later(identities.close, before.snapshot.upstream.connect_timeout + _GRACE))
+            self._leaving.start(_later(identities.close, before.snapshot.upstream.connect_timeout + _GRACE))
             identities = self._identities(snapshot, tls)
         if snapshot.callers.issuer != before.snapshot.callers.issuer:
             if accounts is not None:
                 from gateway.callers.issuer import TIMEOUT
 
-                self._leave(_later(accounts.close, TIMEOUT + _GRACE))
+                self._leaving.start(_later(accounts.close, TIMEOUT + _GRACE))
             accounts = self._accounts(snapshot)
         keyring = Keyring(
             snapshot.keys,
@@ -122,10 +123,7 @@ class Legs:
 
     async def close(self) -> None:
         """Close everything, the replaced ones too."""
-        for task in self._leaving:
-            task.cancel()
-        if self._leaving:
-            await asyncio.wait(self._leaving)
+        await self._leaving.close()
         if self._serving is not None:
             await self._serving.upstream.close()
             if self._serving.accounts is not None:
@@ -221,11 +219,6 @@ class Legs:
         )
         accounts.prefetch()
         return accounts
-
-    def _leave(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
 
 
 def _upstream_tls(snapshot: Snapshot) -> ssl.SSLContext | None:

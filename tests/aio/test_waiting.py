@@ -1,0 +1,38 @@
+"""`gateway.aio.waiting`: waiting has an end, and leaves alone what is waited for."""
+
+import asyncio
+
+from gateway.aio.waiting import cancelled, finished, happened
+
+
+async def test_the_end_of_the_time_leaves_the_work_alone() -> None:
+    """A wait that runs out of time says so, and the work goes on."""
+    work = asyncio.get_running_loop().create_future()
+
+    assert not await finished(work, 0.01)
+    assert not work.done()
+
+    work.set_result(None)
+    assert await finished(work, 0.01)
+
+
+async def test_a_cancelled_caller_leaves_the_work_alone() -> None:
+    """Whoever gives up waiting takes nothing away from the others."""
+    work = asyncio.get_running_loop().create_future()
+    caller = asyncio.create_task(finished(work))
+    await asyncio.sleep(0)
+
+    await cancelled(caller)
+
+    assert caller.cancelled()
+    assert not work.cancelled()
+
+
+async def test_an_event_is_waited_for_so_long() -> None:
+    """`happened` says whether the event was set in time."""
+    event = asyncio.Event()
+    assert not await happened(event, 0.01)
+
+    event.set()
+    assert await happened(event, 0.01)
+    assert await happened(event, None)
