@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from tests.deploy.scraped import Evidence, alerts, evidence
+from tests.support import documents
 from tests.support.deploy_tools import ROOT, run
 from tests.support.redis_server import NEEDS_REDIS
 
@@ -134,8 +135,7 @@ def test_the_dashboard_is_what_its_code_makes() -> None:
 
 def test_every_metric_is_somewhere() -> None:
     """There is no metric that neither a panel nor an alert uses."""
-    readme = (ROOT / "README.md").read_text("utf-8").partition("## Metrics")[2].partition("\n## ")[0]
-    names = [name for row in re.findall(r"^\| (`.*?) \|", readme, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)]
+    names = documents.metrics()
     used = (MONITORING / "dashboard.json").read_text("utf-8") + (MONITORING / "rules.yaml").read_text("utf-8")
 
     assert len(names) > 25

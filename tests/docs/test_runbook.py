@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import cache
-from pathlib import Path
 from typing import Final
 
 import click
@@ -19,9 +18,9 @@ from gateway.config.schema.json_schema import config_schema, policy_schema
 from gateway.core.refusal import Code, Reason
 from gateway.telemetry import labels
 from gateway.telemetry.record import Record
-from tests.docs.test_readme import section, settings
+from tests.support import documents
+from tests.support.documents import ROOT, settings
 
-ROOT: Final = Path(__file__).parents[2]
 RUNBOOK: Final = (ROOT / "docs" / "runbook.md").read_text("utf-8")
 PROSE: Final = re.sub(r"^```.*?^```", "", RUNBOOK, flags=re.DOTALL | re.MULTILINE)
 SPANS: Final = sorted({" ".join(span.split()) for span in re.findall(r"`([^`]+)`", PROSE)})
@@ -64,11 +63,7 @@ def known() -> set[str]:
     names |= {path.rpartition(".")[2] for path in paths}
     names |= {*map(str, Code), *map(str, Reason), *labels.FAILURES, *labels.KEY_STATES, *labels.SOURCES, *events()}
     names |= {one.name for one in fields(Record)} | {"slot", "use", "replaced", "source"}
-    names |= {
-        name
-        for row in re.findall(r"^\| (`.*?) \|", section("Metrics"), re.MULTILINE)
-        for name in re.findall(r"\w+", row)
-    }
+    names |= documents.metrics()
     chart = yaml.safe_load((ROOT / "helm/productlane-gateway/values.yaml").read_text("utf-8"))
     return names | set(chart) | {"/status", "/status.json", "livez", "readyz"}
 
