@@ -1,7 +1,6 @@
 """A caller's own limits: how many reads and writes a minute its policy grants it at most."""
 
 import asyncio
-import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
@@ -10,6 +9,7 @@ from gateway.config.store import Redis, Store
 from gateway.core.catalog import Lane
 from gateway.core.policy import Policy
 from gateway.core.refusal import Code, Reason, Refused
+from gateway.core.retry_after import retry_after
 
 if TYPE_CHECKING:
     from gateway.budgets.windows import Windows
@@ -123,5 +123,5 @@ def _refused(policy: Policy, setting: str, most: int, seconds: float) -> Refused
         f"Caller `{policy.caller}` may send {most} requests of this kind a minute.",
         note=f"policy {policy.caller}: `limits.{setting}: {most}` is used up; raise it, or send less",
         details={"limit": most, "window": "1m"},
-        headers=(("Retry-After", str(max(1, math.ceil(seconds)))),),
+        headers=(retry_after(seconds),),
     )

@@ -13,6 +13,7 @@ from gateway.core.budget import Budget
 from gateway.core.catalog import Lane
 from gateway.core.policy import Policy
 from gateway.core.refusal import Code, Reason, Refused
+from gateway.core.retry_after import read_retry_after, retry_after
 from gateway.core.secret import Secret
 
 Waiter: TypeAlias = "tuple[Lane, asyncio.Future[Lease]]"
@@ -51,7 +52,8 @@ class Lease:
         clocks, budget, now = self._clocks, self._pool.budget, self._clocks.clock()
         budget.settle(self._lane, now, reading, 0.0 if reading is None else reading.reset - clocks.wall())
         if status == 429:
-            budget.block(self._lane, now, _retry_after(headers))
+            seconds = read_retry_after(headers)
+            budget.block(self._lane, now, _BREATH if seconds is None else seconds)
         self._pool.serve()
 
     def failed(self) -> None:
@@ -201,7 +203,7 @@ class Pacer:
     def _spent(self, pool: _Pool, chosen: KeySecret, lane: Lane, pacing: Pacing) -> Refused:
         now = self._clocks.clock()
         limit = pool.budget.limit(lane, now)
-        seconds = max(1, math.ceil(pool.budget.ready_at(lane, now) - now))
+        seconds = pool.budget.ready_at(lane, now) - now
         return Refused(
             Code.RATE_LIMITED,
             Reason.BUDGET,
@@ -209,7 +211,7 @@ class Pacer:
             note=f"key {chosen.key}: no budget in lane {lane} within `pacing.max_wait`, {pacing.max_wait:g} s; give "
             "callers keys of their own, or ask Productlane for a higher limit",
             details={"limit": limit, "window": "1m"},
-            headers=(("Retry-After", str(seconds)),),
+            headers=(retry_after(seconds),),
         )
 
 
@@ -219,11 +221,5 @@ def _too_many(pacing: Pacing) -> Refused:
         Reason.LOAD,
         "Too many requests are waiting for rate budget.",
         note=f"`pacing.max_queue` lets {pacing.max_queue} requests wait",
-        headers=(("Retry-After", "1"),),
+        headers=(retry_after(1),),
     )
-
-
-def _retry_after(headers: Mapping[str, str]) -> float:
-    """Delay seconds (RFC 9110 section 10.2.3). Productlane gives no dates; one, or nothing, counts as a second."""
-    text = headers.get("Retry-After", "").strip()
-    return float(text) if text.isascii() and text.isdigit() and len(text) <= 9 else _BREATH

@@ -8,19 +8,13 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Final, Literal
 
+from gateway.core.key_faults import KEY_FAULTS, KeyFault
 from gateway.core.secret import Secret
 
-State = Literal["unverified", "active", "standby", "rejected", "unsupported", "wrong_workspace", "missing"]
+State = Literal["unverified", "active", "standby"] | KeyFault
 
 # The slot of a value that is in no file any more and is kept in memory.
 REPLACED: Final = "replaced"
-
-# Productlane's refusals by their codes, as states, and what they mean.
-REFUSALS: Final[Mapping[str, State]] = {"unauthenticated": "rejected", "unsupported_key_version": "unsupported"}
-_MEANINGS: Final[Mapping[str, str]] = {
-    "unauthenticated": "Productlane answers 401; it was revoked or is mistyped",
-    "unsupported_key_version": "Productlane answers 410; it is not a key of v2",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +31,9 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What ``/me`` said of a value: Productlane's code where it refuses it, else the workspace and the scopes."""
+    """What ``/me`` said of a value: the fault where Productlane refuses it, else the workspace and the scopes."""
 
-    refused: str | None = None
+    refused: KeyFault | None = None
     workspace: str = ""
     scopes: frozenset[str] = frozenset()
 
@@ -117,26 +111,26 @@ def candidates(rotation: Rotation) -> tuple[Secret, ...]:
 def state(rotation: Rotation, place: Place) -> State:
     """How a place stands. Of a value that is at two places, the first one shows it as ``active``."""
     if place.secret is None:
-        return "missing"
+        return KeyFault.MISSING
     dossier = rotation.dossier(place.secret)
     finding = dossier.finding
     if finding is not None and finding.refused is not None:
-        return REFUSALS[finding.refused]
+        return finding.refused
     if finding is None or dossier.doubted:
         return "unverified"
     if is_foreign(rotation, finding):
-        return "wrong_workspace"
+        return KeyFault.WRONG_WORKSPACE
     first = next(one for one in in_order(rotation) if one.secret == place.secret)
     return "active" if place.secret == rotation.current and place == first else "standby"
 
 
-def refusal(rotation: Rotation) -> str:
-    """Why no value can serve, as `Standing.refused` says it: of the first that is there, else ``missing``."""
+def refusal(rotation: Rotation) -> KeyFault:
+    """Why no value can serve: the fault of the first that is there, else ``missing``."""
     for place in in_order(rotation):
         if place.secret is not None:
             finding = rotation.dossier(place.secret).finding
-            return (finding and finding.refused) or "wrong_workspace"
-    return "missing"
+            return (finding and finding.refused) or KeyFault.WRONG_WORKSPACE
+    return KeyFault.MISSING
 
 
 def reason(rotation: Rotation, place: Place) -> str:
@@ -148,7 +142,7 @@ def reason(rotation: Rotation, place: Place) -> str:
     if finding is None:
         return ""
     if finding.refused is not None:
-        return _MEANINGS[finding.refused]
+        return KEY_FAULTS[finding.refused].meaning
     if is_foreign(rotation, finding):
         return f"it belongs to workspace {finding.workspace}, the key to {rotation.pin or rotation.workspace}"
     if (lacking := _lacking(rotation, finding)) and _is_passed_over(rotation, place):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from gateway.core.catalog import Endpoint, plain
+from gateway.core.key_faults import KEY_FAULTS, KeyFault
 from gateway.core.policy import Permit, required_scopes
 from gateway.core.refusal import Code, Reason, Refused
 
@@ -77,12 +78,11 @@ def _table(routes: Sequence[Route], endpoints: Iterable[Endpoint]) -> dict[Endpo
 class Standing(NamedTuple):
     """What is known of a key at this moment.
 
-    ``scopes`` is None while its identity is unknown. ``refused`` says why the key cannot be used at all: Productlane's
-    code, ``unauthenticated`` or ``unsupported_key_version``, or ours, ``wrong_workspace`` or ``missing``.
+    ``scopes`` is None while its identity is unknown. ``refused`` says why the key cannot be used at all.
     """
 
     scopes: frozenset[str] | None = None
-    refused: str | None = None
+    refused: KeyFault | None = None
 
 
 def choose_key(route: Route, permit: Permit, standings: Mapping[str, Standing]) -> str:
@@ -127,29 +127,16 @@ def _usable(route: Route, standings: Mapping[str, Standing]) -> list[tuple[str, 
     return usable
 
 
-# What an operator can do about each code of `Standing.refused`.
-_CURES: Final = {
-    "unauthenticated": "answered 401; it was revoked or is mistyped, so put a valid one there",
-    "unsupported_key_version": "answered 410; create a v2 key and put it in its place",
-    "wrong_workspace": "belongs to another workspace than its `workspace` setting names; correct the one or the other",
-    "missing": "has no secret yet; its file or variable is not there",
-}
-
-
 def _none_usable(route: Route, standings: Mapping[str, Standing]) -> Refused:
-    names: dict[str, list[str]] = {}
+    """The refusal that names the fault of each key. A rejected key counts most: its cause is the likeliest."""
+    faults: dict[KeyFault, list[str]] = {}
     for name in route.keys:
-        names.setdefault(standings[name].refused or "", []).append(name)
-    note = f"route {route.path}: " + "; ".join(f"key {', '.join(names[code])} {_CURES[code]}" for code in names)
-    if names.keys() == {"unsupported_key_version"}:
-        return Refused(
-            Code.UPSTREAM_KEY_UNSUPPORTED,
-            Reason.KEY_REFUSED,
-            "Productlane no longer supports the key that serves this request.",
-            note=note,
-        )
-    if "unauthenticated" in names:
-        message = "Productlane rejects the key that serves this request."
-    else:
-        message = "The key that serves this request cannot be used."
-    return Refused(Code.UPSTREAM_KEY_REJECTED, Reason.KEY_REFUSED, message, note=note)
+        fault = standings[name].refused
+        assert fault is not None  # noqa: S101 - a key without a fault is usable
+        faults.setdefault(fault, []).append(name)
+    said = (
+        f"key {', '.join(names)}: {KEY_FAULTS[fault].meaning}; {KEY_FAULTS[fault].cure}"
+        for fault, names in faults.items()
+    )
+    worst = KEY_FAULTS[min(faults, key=tuple(KeyFault).index)]
+    return Refused(worst.code, Reason.KEY_REFUSED, worst.message, note=f"route {route.path}: " + "; ".join(said))

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from gateway.core.key_faults import KeyFault
 from gateway.core.rotation import (
     FALLS_SHORT,
-    REFUSALS,
     SUFFICES,
     Place,
     Rotation,
@@ -22,8 +22,6 @@ from gateway.keys.uses import Uses
 
 # What a change is told as where a value that was kept in memory is kept no longer.
 FORGOTTEN: Final = "forgotten"
-
-_ALARMING: Final = frozenset({*REFUSALS.values(), "wrong_workspace", "missing"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +115,8 @@ class Held:
         return next((place.slot for place in self.rotation.all_places if place.secret == secret), None)
 
     @property
-    def refusal(self) -> str:
-        """Why no secret serves, as `Standing.refused` says it."""
+    def refusal(self) -> KeyFault:
+        """Why no secret serves."""
         return refusal(self.rotation)
 
     def _take(self, rotation: Rotation) -> None:
@@ -160,7 +158,7 @@ def _changes(key: str, before: dict[str, _Shown], now: dict[str, _Shown]) -> lis
         if old is None or old.seen != shown.seen:
             same = old is not None and old.place.secret == shown.place.secret
             previous = old.state if old is not None and same else ""
-            alarming = shown.state in _ALARMING or bool(shown.reason)
+            alarming = isinstance(shown.state, KeyFault) or bool(shown.reason)
             changes.append(Change(key, slot, shown.preview, previous, shown.state, shown.reason, alarming))
     for slot in before.keys() - now.keys():
         gone = before[slot]

@@ -11,6 +11,7 @@ from aiohttp.abc import AbstractResolver
 
 from gateway.config.assembly.snapshot import IdentitySettings
 from gateway.core.identity import Identity
+from gateway.core.key_faults import KeyFault
 from gateway.core.secret import Secret
 from gateway.keys.me import Fault, Good, Me, Refusal
 from gateway.keys.storage import ENTRIES, Clock, MemoryStorage, Recent, Storage
@@ -27,7 +28,7 @@ class Known:
     """
 
     identity: Identity | None
-    refused: str | None
+    refused: KeyFault | None
     age: float
     result: Result
     fault: str = ""
@@ -38,7 +39,7 @@ class _Entry:
     """What is remembered of a secret. Moments are readings of the clock."""
 
     identity: Identity | None
-    refused: str | None
+    refused: KeyFault | None
     asked_at: float
     quiet_until: float = float("-inf")
     fault: str = ""
@@ -220,7 +221,7 @@ class Identities:
             case Good():
                 return Known(outcome.identity, None, outcome.age, "hit" if outcome.kept else "miss")
             case Refusal():
-                return Known(None, outcome.code, self.clock() - began, "refused")
+                return Known(None, outcome.fault, self.clock() - began, "refused")
             case Fault():
                 return self._known(entry, "stale")
 
@@ -229,7 +230,7 @@ class Identities:
             case Good():
                 return _Entry(outcome.identity, None, self.clock() - outcome.age)
             case Refusal():
-                return _Entry(None, outcome.code, began)
+                return _Entry(None, outcome.fault, began)
             case Fault():
                 last = self._entries.get(secret.fingerprint) or _NOTHING
                 if last.identity is None and (kept := await self._me.stale(secret)) is not None:

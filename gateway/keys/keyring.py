@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from gateway.config.assembly.snapshot import Key
+from gateway.core.key_faults import KeyFault, fault_of_status
 from gateway.core.policy import Permit
 from gateway.core.refusal import Code, Refused
 from gateway.core.rotation import Place, Rotation, candidates, reason, state
@@ -36,12 +37,12 @@ class _Hand:
         self.secrets[chosen.key] = chosen, known
         self.standings[chosen.key] = Standing(None if known.identity is None else known.identity.scopes)
 
-    def pass_over(self, key: str, refused: str) -> None:
+    def pass_over(self, key: str, refused: KeyFault) -> None:
         """Let the key be one of which no secret serves."""
         self.standings[key] = Standing(refused=refused)
 
 
-_MISSING: Final = Standing(refused="missing")
+_MISSING: Final = Standing(refused=KeyFault.MISSING)
 
 
 class _Choice(NamedTuple):
@@ -126,7 +127,7 @@ class Keyring:
 
         After 401 and 410 another secret of the key serves, if there is one, until ``/me`` has been asked.
         """
-        if status in (401, 410):
+        if fault_of_status(status):
             self.keeper.refused(self._held[chosen.key], chosen.secret)
         elif status == 403 and code == "scope_required":
             self._identities.forget(chosen.secret)

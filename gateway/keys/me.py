@@ -1,7 +1,7 @@
 """Asks Productlane ``GET /me``: one request, and what its answer means. Sent on a session that does nothing else."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from ssl import SSLContext
 from typing import Any, Final
@@ -13,6 +13,8 @@ from yarl import URL
 
 from gateway.core.headers import request_headers
 from gateway.core.identity import Identity, NotAnIdentity
+from gateway.core.key_faults import KeyFault, fault_of_status
+from gateway.core.retry_after import read_retry_after
 from gateway.core.secret import Secret
 from gateway.keys.answers import Answer, Answers
 from gateway.keys.library import AnyResponse, CachedSession
@@ -20,9 +22,6 @@ from gateway.keys.storage import Clock, Storage
 from gateway.keys.store import MeCache, identity_in, key_of
 
 MAX_BODY: Final = 262_144
-
-# Productlane's codes by status, from its page on errors.
-REFUSALS: Final = {401: "unauthenticated", 410: "unsupported_key_version"}
 
 # After a fault, how long no further question is asked: an outage costs one request its time-out, not each request.
 # A 429 or 503 may ask for more by `Retry-After`, within reason.
@@ -53,9 +52,9 @@ class Good:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Productlane does not take the secret; ``code`` is its word for why."""
+    """Productlane refuses the secret."""
 
-    code: str
+    fault: KeyFault
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,11 +190,11 @@ class Me:
             return Good(identity_in(response, await response.read()), self._clock() - began, kept=False)
 
     def _refused(self, secret: Secret, response: aiohttp.ClientResponse) -> Refusal | Fault:
-        code = REFUSALS.get(response.status)
-        if code is not None:
+        fault = fault_of_status(response.status)
+        if fault is not None:
             self.drop(secret)
-            return Refusal(code)
-        return Fault(f"status {response.status}", _pause(response.headers.get("Retry-After", "")))
+            return Refusal(fault)
+        return Fault(f"status {response.status}", _pause(response.headers))
 
     def _open(self) -> CachedSession:
         """The session, made at first use since it needs the running loop.
@@ -225,7 +224,6 @@ _OWN: Final = (
 )
 
 
-def _pause(retry_after: str) -> float:
-    """``Retry-After`` in seconds (RFC 9110 section 10.2.3), within bounds; a date counts as absent."""
-    asked = float(retry_after) if retry_after.isascii() and retry_after.isdigit() and len(retry_after) <= 6 else 0.0
-    return min(max(asked, PAUSE), MAX_PAUSE)
+def _pause(headers: Mapping[str, str]) -> float:
+    """How long not to ask again, in seconds: what ``Retry-After`` says, within bounds."""
+    return min(max(read_retry_after(headers) or 0.0, PAUSE), MAX_PAUSE)

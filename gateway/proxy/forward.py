@@ -12,6 +12,7 @@ from gateway.budgets.pacing import Lease, Pacer
 from gateway.core.budget import Budget
 from gateway.core.catalog import Endpoint, Lane
 from gateway.core.headers import request_headers, response_headers
+from gateway.core.key_faults import KEY_FAULTS, default_code, fault_of_answer, fault_of_status
 from gateway.core.policy import Policy
 from gateway.core.refusal import Code, Reason, Refused, proxy_status
 from gateway.core.secret import Mask
@@ -30,17 +31,8 @@ from gateway.telemetry.record import Record, read_request_id
 # An error answer is read whole up to this size, so that its code is known; Productlane's are under 1 kB.
 _MAX_ERROR: Final = 65_536
 
-# What only the owner of the keys can mend: a caller that is told 401 would look for the fault in its own credential.
-_KEY_FAULTS: Final = {
-    (401, "unauthenticated"): Code.UPSTREAM_KEY_REJECTED,
-    (410, "unsupported_key_version"): Code.UPSTREAM_KEY_UNSUPPORTED,
-}
-
 # Nobody was asked.
 _NOT_ASKED: Final = frozenset({Code.OVERLOADED, Code.CIRCUIT_OPEN})
-
-# By these statuses Productlane refuses the key itself, whatever the code.
-_REFUSED: Final = frozenset({401, 410})
 
 
 class Forwarder:
@@ -95,7 +87,7 @@ class Forwarder:
             return incoming, await self._error(serving, incoming, endpoint, chosen, record)
 
         incoming, error = await send(chosen, lease)
-        if incoming.status in _REFUSED and not isinstance(body, AsyncIterator):
+        if fault_of_status(incoming.status) and not isinstance(body, AsyncIterator):
             # Productlane says by these that it did nothing, so even a write may be sent again: once.
             other = await self._other(serving, incoming, chosen)
             if other is not None:
@@ -181,7 +173,7 @@ class Forwarder:
         record: Record,
     ) -> Reply:
         fields, length = response_headers(incoming.fields), incoming.length
-        if incoming.status in _REFUSED:
+        if fault_of_status(incoming.status):
             fields += self._judge_error(serving, incoming, chosen, record)
         fields = chosen.secret.redact_fields(fields)
         record.source, record.status = "upstream", incoming.status
@@ -205,13 +197,13 @@ class Forwarder:
 
         Raises `Refused` where ``key_errors: translate`` keeps such an answer from the caller.
         """
-        fault = _KEY_FAULTS.get((incoming.status, record.code))
+        fault = fault_of_answer(incoming.status, record.code)
         if fault is None:
             return []
         note = f"Productlane answered {incoming.status} to key {chosen.key}, slot {chosen.slot}, not to the caller"
         if serving.snapshot.upstream.key_errors == "translate":
-            sentence = "Productlane does not accept the key that serves this request."
-            raise Refused(fault, Reason.KEY_REFUSED, sentence, note=note)
+            row = KEY_FAULTS[fault]
+            raise Refused(row.code, Reason.KEY_REFUSED, row.message, note=f"{note}; {row.cure}")
         record.note = note
         return [("Proxy-Status", proxy_status("", note, received=incoming.status))]
 
@@ -259,4 +251,4 @@ def error_code(body: bytes, status: int) -> str:
         code = None
     if isinstance(code, str):
         return code
-    return {401: "unauthenticated", 410: "unsupported_key_version"}.get(status, "")
+    return default_code(status)

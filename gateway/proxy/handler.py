@@ -24,6 +24,7 @@ from gateway.config.assembly.snapshot import Snapshot
 from gateway.core.catalog import Endpoint, Lane
 from gateway.core.policy import Permit, Policy, not_granted
 from gateway.core.refusal import Code, Reason, Refused, envelope, proxy_status
+from gateway.core.retry_after import retry_after
 from gateway.core.routing import Route
 from gateway.core.target import Target, read_target
 from gateway.core.verdict import judge
@@ -269,7 +270,7 @@ def _cut_by_drain() -> Refused:
         Reason.DRAIN,
         "The gateway is shutting down.",
         note="the request was still being served when `drain.timeout` ran out",
-        headers=(("Retry-After", "1"),),
+        headers=(retry_after(1),),
     )
 
 

@@ -12,6 +12,7 @@ from aiohttp.web_protocol import RequestHandler
 from gateway.callers.peers import STRANGER, Peer, peer_of
 from gateway.config.assembly.snapshot import Limits
 from gateway.core.refusal import Code, Reason, Refused
+from gateway.core.retry_after import retry_after
 from gateway.proxy import aiohttp_internals as footing
 from gateway.proxy import edge
 from gateway.proxy.handler import Handler
@@ -255,6 +256,4 @@ def _late_head() -> Refused:
 
 
 def _overloaded(note: str) -> Refused:
-    return Refused(
-        Code.OVERLOADED, Reason.LOAD, "Too many connections are open.", note=note, headers=(("Retry-After", "1"),)
-    )
+    return Refused(Code.OVERLOADED, Reason.LOAD, "Too many connections are open.", note=note, headers=(retry_after(1),))

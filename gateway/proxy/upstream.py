@@ -17,6 +17,7 @@ from gateway.config.assembly.snapshot import Upstream as Settings
 from gateway.core.breaker import FAILURES, PROBE_EVERY, Breaker
 from gateway.core.message import Framing, Head, write_head
 from gateway.core.refusal import Code, Reason, Refused
+from gateway.core.retry_after import retry_after
 from gateway.net.addresses import PATIENCE, Address
 from gateway.net.resolver import Names, Unresolved, family_of, place_of
 from gateway.proxy.connection import Connection, Lost
@@ -69,8 +70,7 @@ _CODES: Final = {
     "http_protocol_error": Code.UPSTREAM_BROKEN,
     "connection_terminated": Code.UPSTREAM_BROKEN,
 }
-# A resolver's failure says nothing of the upstream, which goes on answering on the connections that there are. It does
-# not open the circuit.
+# The resolver failed, not the upstream, which still answers on open connections. This does not open the circuit.
 _UNRESOLVED: Final = frozenset({"dns_error", "dns_timeout"})
 _SENTENCES: Final = {
     Code.UPSTREAM_TIMEOUT: "Productlane did not answer in time.",
@@ -98,7 +98,7 @@ def _circuit_open() -> Refused:
         Reason.UPSTREAM,
         "Productlane has stopped answering; one request a second is let through to see whether it is back.",
         note=f"the circuit is open after {FAILURES} requests in a row without an answer",
-        headers=(("Retry-After", f"{PROBE_EVERY:.0f}"),),
+        headers=(retry_after(PROBE_EVERY),),
     )
 
 
@@ -220,7 +220,7 @@ class Upstream:
                 Reason.LOAD,
                 "Too many requests are waiting for Productlane.",
                 note=f"all {self._settings.max_connections} connections of `upstream.max_connections` are in use",
-                headers=(("Retry-After", "1"),),
+                headers=(retry_after(1),),
             ) from None
 
     async def _send(self, outgoing: Outgoing, length: int | None) -> Incoming:

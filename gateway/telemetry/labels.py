@@ -1,10 +1,14 @@
 """The closed lists that label values come from, beside the names in the config.
 
-Written out here because telemetry knows nothing of the core; a test compares them with what the core can say.
+What the core decides comes from the core: codes, reasons, lanes and the states of a secret.
 """
 
 from http import HTTPStatus
 from typing import Final
+
+from gateway.core.catalog import Lane
+from gateway.core.key_faults import KEY_STATES as KEY_STATES
+from gateway.core.refusal import Code, Reason
 
 OTHER: Final = "other"
 
@@ -27,61 +31,8 @@ PRODUCTLANE_CODES: Final = frozenset(
     }
 )
 
-CODES: Final = PRODUCTLANE_CODES | {
-    "circuit_open",
-    "draining",
-    "expectation_failed",
-    "headers_too_large",
-    "invalid_request",
-    "loop_detected",
-    "method_not_allowed",
-    "overloaded",
-    "payload_too_large",
-    "request_timeout",
-    "unsupported_api_version",
-    "upstream_broken",
-    "upstream_key_rejected",
-    "upstream_key_unsupported",
-    "upstream_timeout",
-    "upstream_unreachable",
-    "uri_too_long",
-    "version_not_supported",
-}
-
-REASONS: Final = frozenset(
-    {
-        "any_key",
-        "api_version",
-        "body",
-        "budget",
-        "credential_ambiguous",
-        "credential_expired",
-        "credential_missing",
-        "credential_unknown",
-        "denied",
-        "drain",
-        "endpoint_named",
-        "endpoint_unknown",
-        "expired",
-        "fault",
-        "framing",
-        "guarded",
-        "headers",
-        "key_refused",
-        "key_version",
-        "limit",
-        "load",
-        "loop",
-        "method",
-        "no_route",
-        "scope_held",
-        "scope_not_granted",
-        "scope_on_no_key",
-        "target",
-        "time",
-        "upstream",
-    }
-)
+CODES: Final = PRODUCTLANE_CODES | {code.value for code in Code}
+REASONS: Final = frozenset(reason.value for reason in Reason)
 
 
 def listed_code(code: str) -> str:
@@ -89,13 +40,12 @@ def listed_code(code: str) -> str:
     return code if code in CODES or not code else OTHER
 
 
-LANES: Final = ("read", "write", "upload")
+LANES: Final = tuple(lane.value for lane in Lane)
 SOURCES: Final = frozenset({"gateway", "upstream"})
 DECISIONS: Final = frozenset({"allow", "deny", "would_deny"})
 LOOKUPS: Final = frozenset({"hit", "miss", "stale", "refused", "error"})
 STORE_USES: Final = ("read", "write")
 KEY_VERSIONS: Final = frozenset({"v1", "v2"})
-KEY_STATES: Final = ("unverified", "active", "standby", "rejected", "unsupported", "wrong_workspace", "missing")
 
 # Why a request was sent upstream again: the connection could not be made, or a kept one closed before a byte of answer,
 # or its key was refused and has another secret.

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.key_faults import KeyFault
 from gateway.core.promotion import (
     FAULT_PAUSE,
     RECHECK,
@@ -30,8 +31,8 @@ NEEDED = frozenset({frozenset({"threads:read"}), frozenset({"threads:write"})})
 GOOD = Finding(None, "wks_1", FULL)
 NARROW = Finding(None, "wks_1", frozenset({"threads:read"}))
 FOREIGN = Finding(None, "wks_2", FULL)
-REVOKED = Finding("unauthenticated")
-OLD = Finding("unsupported_key_version")
+REVOKED = Finding(KeyFault.REJECTED)
+OLD = Finding(KeyFault.UNSUPPORTED)
 
 
 def reads(*secrets: Secret | None, number: int = 0) -> list[Read]:
@@ -110,7 +111,7 @@ def test_what_is_wrong_is_said_in_words() -> None:
     assert "it belongs to workspace wks_2, the key to wks_1" == reasons(foreign)["1"]
     assert "" == reasons(narrow)[REPLACED]
     assert "Productlane answers 401; it was revoked or is mistyped" == reasons(told(key(A), A, REVOKED))["1"]
-    assert "Productlane answers 410; it is not a key of v2" == reasons(told(key(A), A, OLD))["1"]
+    assert "Productlane answers 410; it is not a v2 key" == reasons(told(key(A), A, OLD))["1"]
 
 
 def test_a_standby_that_carries_less_is_no_alarm() -> None:

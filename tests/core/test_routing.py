@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.catalog import Catalog, Endpoint, Lane, plain
+from gateway.core.key_faults import KeyFault
 from gateway.core.policy import Permit, Policy, decide
 from gateway.core.refusal import Code, Reason, Refused
 from gateway.core.routing import Route, Routes, Standing, choose_key
@@ -18,7 +19,7 @@ scopes = st.frozensets(st.sampled_from(SCOPES))
 standings = st.builds(
     Standing,
     scopes=st.none() | scopes,
-    refused=st.sampled_from([None, None, None, "unauthenticated", "unsupported_key_version"]),
+    refused=st.sampled_from([None, None, None, *KeyFault]),
 )
 
 
@@ -150,23 +151,21 @@ def test_the_table_agrees_with_comparing_paths(catalog: Catalog, data: st.DataOb
         pytest.param({"unknown": None, "known": {"a", "b"}}, "a", "known", id="known beats unknown"),
         pytest.param({"lacks": {"b"}, "unknown": None, "other": None}, "a", "unknown", id="unknown: upstream decides"),
         pytest.param({"lacks": {"b"}, "none": set()}, "a", "scope_required", id="known to lack it"),
-        pytest.param({"gone": "unauthenticated", "wide": {"a", "b"}}, "a", "wide", id="not a refused key"),
-        pytest.param({"gone": "unauthenticated", "unknown": None}, "a", "unknown", id="not a refused key, again"),
-        pytest.param({"gone": "unauthenticated", "lacks": set()}, "a", "scope_required", id="lacking beats refused"),
-        pytest.param({"gone": "unauthenticated"}, "", "upstream_key_rejected", id="revoked"),
-        pytest.param({"v1": "unsupported_key_version"}, "", "upstream_key_unsupported", id="unsupported"),
-        pytest.param(
-            {"v1": "unsupported_key_version", "gone": "unauthenticated"}, "", "upstream_key_rejected", id="both"
-        ),
+        pytest.param({"gone": KeyFault.REJECTED, "wide": {"a", "b"}}, "a", "wide", id="not a refused key"),
+        pytest.param({"gone": KeyFault.REJECTED, "unknown": None}, "a", "unknown", id="not a refused key, again"),
+        pytest.param({"gone": KeyFault.REJECTED, "lacks": set()}, "a", "scope_required", id="lacking beats refused"),
+        pytest.param({"gone": KeyFault.REJECTED}, "", "upstream_key_rejected", id="revoked"),
+        pytest.param({"v1": KeyFault.UNSUPPORTED}, "", "upstream_key_unsupported", id="unsupported"),
+        pytest.param({"v1": KeyFault.UNSUPPORTED, "gone": KeyFault.REJECTED}, "", "upstream_key_rejected", id="both"),
     ],
 )
 def test_the_narrowest_key_that_carries_the_scopes_serves(
-    keys: dict[str, set[str] | str | None], needed: str, chosen: str
+    keys: dict[str, set[str] | KeyFault | None], needed: str, chosen: str
 ) -> None:
     """Least privilege holds upstream too: no request goes out with a wider key than it needs."""
     known = {
         name: Standing(refused=state)
-        if isinstance(state, str)
+        if isinstance(state, KeyFault)
         else Standing(frozenset(state) if state is not None else None)
         for name, state in keys.items()
     }
@@ -188,7 +187,7 @@ def test_the_choice_agrees_with_trying_every_key(pairs: list[tuple[str, Standing
     elif None in refused:
         expected = "scope_required"
     else:
-        expected = "upstream_key_rejected" if "unauthenticated" in refused else "upstream_key_unsupported"
+        expected = "upstream_key_rejected" if {*refused} != {KeyFault.UNSUPPORTED} else "upstream_key_unsupported"
 
     assert expected == choose(dict(pairs), *needed)
 
@@ -197,7 +196,7 @@ def test_a_scope_on_no_key_is_told_as_productlane_tells_it() -> None:
     """The caller sees what is needed and what the keys carry; the operator sees which keys, and what to do."""
     keys = {
         "support": Standing(frozenset({"b:read"})),
-        "gone": Standing(refused="unauthenticated"),
+        "gone": Standing(refused=KeyFault.REJECTED),
         "other": Standing(frozenset({"a:write"})),
     }
     with pytest.raises(Refused) as caught:
@@ -218,13 +217,19 @@ def test_scopes_spread_over_keys_are_called_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("refused", "words"), [("unauthenticated", "answered 401"), ("unsupported_key_version", "answered 410")]
+    ("refused", "words"),
+    [
+        (KeyFault.REJECTED, "Productlane answers 401"),
+        (KeyFault.UNSUPPORTED, "Productlane answers 410"),
+        (KeyFault.WRONG_WORKSPACE, "it belongs to another workspace"),
+        (KeyFault.MISSING, "its file or variable does not exist"),
+    ],
 )
-def test_a_refused_key_is_named_with_what_to_do(refused: str, words: str) -> None:
+def test_a_refused_key_is_named_with_what_to_do(refused: KeyFault, words: str) -> None:
     """The operator reads in the log which key Productlane refuses and how, and the caller that it is not its fault."""
     with pytest.raises(Refused) as caught:
         choose_key(Route("/a", ("support",)), permit(), {"support": Standing(refused=refused)})
 
     assert 502 == caught.value.status
     assert Reason.KEY_REFUSED is caught.value.reason
-    assert f"route /a: key support {words}" in caught.value.note
+    assert f"route /a: key support: {words}" in caught.value.note

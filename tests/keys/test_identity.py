@@ -14,6 +14,7 @@ import pytest
 from aiohttp.test_utils import unused_port
 from yarl import URL
 
+from gateway.core.key_faults import KeyFault
 from gateway.keys.identity import Identities, Known
 from gateway.keys.storage import MemoryStorage
 from gateway.keys.store import key_of
@@ -77,9 +78,9 @@ async def test_the_fast_path_asks_nothing(productlane: Productlane, clock: Clock
     assert 1 == len(productlane.asked)
 
 
-@pytest.mark.parametrize(("status", "code"), [(401, "unauthenticated"), (410, "unsupported_key_version")])
+@pytest.mark.parametrize(("status", "fault"), [(401, KeyFault.REJECTED), (410, KeyFault.UNSUPPORTED)])
 async def test_a_refusal_is_remembered_for_its_own_time(
-    status: int, code: str, productlane: Productlane, clock: Clock
+    status: int, fault: KeyFault, productlane: Productlane, clock: Clock
 ) -> None:
     """A refused secret is not asked about again within `refused_ttl`; after it, a secret that came back is taken."""
     productlane.status = status
@@ -92,7 +93,7 @@ async def test_a_refusal_is_remembered_for_its_own_time(
         clock.now += 0.1
         third = await identities.lookup("k", A)
 
-    assert Known(None, code, 0.0, "refused") == first
+    assert Known(None, fault, 0.0, "refused") == first
     assert replace(first, age=second.age) == second == peeked
     assert 9.9 == pytest.approx(second.age)
     assert (1, "miss") == (asked, third.result)
@@ -110,9 +111,9 @@ async def test_a_refusal_ends_the_old_identity(productlane: Productlane, clock: 
         afterwards = await identities.lookup("k", A)
         shown = identities.recall(A)
 
-    assert ("refused", "unauthenticated", None) == (refused.result, refused.refused, refused.identity)
+    assert ("refused", KeyFault.REJECTED, None) == (refused.result, refused.refused, refused.identity)
     assert Known(None, None, 0.0, "error", "status 500") == afterwards
-    assert Known(None, "unauthenticated", 10.0, "refused", "status 500") == shown
+    assert Known(None, KeyFault.REJECTED, 10.0, "refused", "status 500") == shown
 
 
 @pytest.mark.parametrize("secret_is_known", [True, False])
@@ -432,7 +433,7 @@ async def test_the_last_that_was_learnt_can_be_shown(productlane: Productlane, c
     assert old is not None
     assert (100.0, {"threads:read"}) == (old.age, scopes(old))
     assert refused is not None
-    assert ("unauthenticated", 100.0) == (refused.refused, refused.age)
+    assert (KeyFault.REJECTED, 100.0) == (refused.refused, refused.age)
     assert 2 == len(productlane.asked)
 
 

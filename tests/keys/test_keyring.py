@@ -118,9 +118,9 @@ async def test_a_missing_secret_is_passed_over(productlane: Productlane, identit
 @pytest.mark.parametrize(
     ("statuses", "code", "note"),
     [
-        ((401, 401), Code.UPSTREAM_KEY_REJECTED, "route /**: key a, b answered 401"),
-        ((410, 410), Code.UPSTREAM_KEY_UNSUPPORTED, "route /**: key a, b answered 410"),
-        ((410, 401), Code.UPSTREAM_KEY_REJECTED, "key a answered 410"),
+        ((401, 401), Code.UPSTREAM_KEY_REJECTED, "route /**: key a, b: Productlane answers 401"),
+        ((410, 410), Code.UPSTREAM_KEY_UNSUPPORTED, "route /**: key a, b: Productlane answers 410"),
+        ((410, 401), Code.UPSTREAM_KEY_REJECTED, "key a: Productlane answers 410"),
     ],
 )
 async def test_no_key_is_taken(
@@ -141,7 +141,7 @@ async def test_a_key_without_any_secret(identities: Identities) -> None:
         await ring(identities, key("a", None)).choose(route("a"), permit())
 
     assert Code.UPSTREAM_KEY_REJECTED is caught.value.code
-    assert "key a has no secret yet" in caught.value.note
+    assert "key a: its file or variable does not exist" in caught.value.note
 
 
 async def test_a_secret_of_another_workspace_is_not_used(productlane: Productlane, identities: Identities) -> None:
@@ -153,7 +153,7 @@ async def test_a_secret_of_another_workspace_is_not_used(productlane: Productlan
     with_a_good_one = ring(identities, key("support", A, B, workspace="wks_1"))
 
     assert Code.UPSTREAM_KEY_REJECTED is caught.value.code
-    assert "key support belongs to another workspace" in caught.value.note
+    assert "key support: it belongs to another workspace" in caught.value.note
     assert TWO == await with_a_good_one.choose(route("support"), permit())
     assert ["wrong_workspace", "active"] == [slot.state for slot in with_a_good_one.states()]
 

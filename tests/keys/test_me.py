@@ -14,6 +14,7 @@ import trustme
 from aiohttp import web
 from aiohttp.test_utils import RawTestServer, unused_port
 
+from gateway.core.key_faults import KeyFault
 from gateway.keys.me import FAULTS, MAX_BODY, Fault, Good, Me, Refusal
 from gateway.keys.storage import MemoryStorage
 from tests.support.me_upstream import A, Clock, Productlane, productlane_serving
@@ -82,12 +83,12 @@ async def test_an_identity_is_good(productlane: Productlane) -> None:
     assert (0.0, False) == (outcome.age, outcome.kept)
 
 
-@pytest.mark.parametrize(("status", "code"), [(401, "unauthenticated"), (410, "unsupported_key_version")])
-async def test_a_refusal_has_productlanes_code(status: int, code: str, productlane: Productlane) -> None:
+@pytest.mark.parametrize(("status", "fault"), [(401, KeyFault.REJECTED), (410, KeyFault.UNSUPPORTED)])
+async def test_a_refusal_names_the_fault(status: int, fault: KeyFault, productlane: Productlane) -> None:
     """401 and 410 say that the secret is not taken, whatever the body."""
     productlane.status = status
 
-    assert Refusal(code) == await ask(productlane.url)
+    assert Refusal(fault) == await ask(productlane.url)
 
 
 @pytest.mark.parametrize("status", [201, 204, 403, 404, 409, 429, 500, 502, 503])

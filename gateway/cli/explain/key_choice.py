@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from gateway.cli.table import listed
+from gateway.core.key_faults import KEY_FAULTS, KeyFault
 from gateway.core.policy import Permit
 from gateway.core.refusal import Refused
 from gateway.core.routing import Route, Standing, choose_key, narrowest_key
@@ -13,15 +14,6 @@ if TYPE_CHECKING:
     from gateway.cli.keys.online import KeyReport
 
 _ME: Final = "GET /me"
-
-# What keeps every secret of a key from being used, as the state of a secret and as `Standing.refused`, and in words.
-_REFUSED: Final = {
-    "rejected": ("unauthenticated", "Productlane answers 401"),
-    "unsupported": ("unsupported_key_version", "Productlane answers 410"),
-    "wrong_workspace": ("wrong_workspace", "it belongs to another workspace"),
-    "missing": ("missing", "its secret is not there"),
-}
-_IN_WORDS: Final = dict(_REFUSED.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +58,7 @@ def _standing(report: "KeyReport") -> Standing:
     if "unverified" in states:
         return Standing()
     state = next((state for state in states if state != "missing"), "missing")
-    return Standing(refused=_REFUSED[state][0])
+    return Standing(refused=KeyFault(state))
 
 
 def _candidates(
@@ -93,7 +85,7 @@ def _why(name: str, route: Route, permit: Permit, standings: Mapping[str, Standi
 
 def _why_not(standing: Standing, permit: Permit, standings: Mapping[str, Standing], chosen: str | None) -> str:
     if standing.refused is not None:
-        return _IN_WORDS[standing.refused]
+        return KEY_FAULTS[standing.refused].meaning
     if standing.scopes is None:
         return "nothing is known of its scopes"
     if lacking := permit.endpoint.scopes - standing.scopes:

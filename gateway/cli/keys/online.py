@@ -1,22 +1,16 @@
 """What Productlane says of every secret of a configuration, asked at once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Final
 
 from gateway.config.assembly.snapshot import Snapshot
 from gateway.config.tls import upstream_context
 from gateway.core.drift import Drift, Needs, drift, needs
+from gateway.core.key_faults import KEY_FAULTS, KeyFault
 from gateway.keys.identity import Identities
 from gateway.keys.keyring import Keyring, SlotState
 from gateway.net.resolver import Names, Resolver
-
-_FAULTS: Final[Mapping[str, str]] = {
-    "rejected": "Productlane answers 401; it was revoked or is mistyped",
-    "unsupported": "Productlane answers 410; it is not a key of v2",
-    "wrong_workspace": "it belongs to another workspace than `workspace` names",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +100,9 @@ def _in_use(states: Iterable[SlotState]) -> frozenset[str] | None:
 
 def _slot(state: SlotState) -> SlotReport:
     identity = state.known.identity if state.known is not None else None
-    fault = _FAULTS.get(state.state, "")
+    # A secret that is still to come is no fault: rotation prepares its place first.
+    shown = state.state
+    fault = KEY_FAULTS[shown].meaning if isinstance(shown, KeyFault) and shown is not KeyFault.MISSING else ""
     if state.state == "unverified":
         fault = f"Productlane could not be asked: {state.known.fault if state.known else 'no answer'}"
     return SlotReport(

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from gateway.core.key_faults import KeyFault
+
 # States in which a secret is not the one that serves and Productlane would take it.
 _IDLE: Final = frozenset({"standby", "unverified"})
 
-_OF_NO_USE: Final = frozenset({"rejected", "unsupported", "wrong_workspace"})
+_OF_NO_USE: Final = frozenset(KeyFault) - {KeyFault.MISSING}
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,7 +226,7 @@ async def test_routes_and_why_not_the_others(tmp_path: Path) -> None:
             "GET /companies",
             {OTHER_KEY: ("companies:read",)},
             {
-                "main": (False, "Productlane answers 401"),
+                "main": (False, "Productlane answers 401; it was revoked or is mistyped"),
                 "second": (
                     True,
                     "of those whose scopes are known, the one with the fewest that carries companies:read",

@@ -1,1 +1,1 @@
-"""Tests of `gateway.config.assembly`."""
+"""Tests of `gateway.config.assembly.assembly`."""
