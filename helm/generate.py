@@ -1,12 +1,12 @@
-"""Makes what follows from other files: the chart's schema, the table in its README, and copies of ``monitoring/``.
+"""Writes the generated files: the chart's schema, the table in its README, copies of ``monitoring/``, and patches.
 
-    python helm/generate.py           writes what has changed
-    python helm/generate.py --check   writes nothing, and fails where something would change
+    python helm/generate.py           writes the files that have changed
+    python helm/generate.py --check   writes nothing, and fails if a file would change
 
-``values.yaml`` is the source. A comment ``# --`` above a value says what it is for, over several lines if need be;
-``# @schema`` adds a piece of JSON Schema, written as YAML. A value's own type is the rest of its schema: a mapping that
-has entries is closed, an empty one is open. What stands in ``gateway.yaml`` and in policies is judged by the gateway's
-own schemas.
+``values.yaml`` is the source of the schema and the table. A comment ``# --`` above a value says what the value is for;
+it may have several lines. ``# @schema`` adds a piece of JSON Schema, written as YAML. The rest of a value's schema is
+its type: a mapping with entries is closed, an empty mapping is open. ``config``, ``routes`` and ``policies`` take the
+gateway's own schemas. The patches put the sidecar of ``deploy/sidecar`` into Kustomize's component.
 """
 
 import json
@@ -24,6 +24,13 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 CHART: Final = ROOT / "helm" / "productlane-gateway"
 TABLE: Final = re.compile(r"(?<=<!-- values -->\n).*?(?=<!-- /values -->)", re.DOTALL)
 MONITORING: Final = ROOT / "monitoring"
+SIDECAR: Final = ROOT / "deploy" / "sidecar"
+# What a patch of Kustomize puts around the spec of a pod, by file.
+PATCHES: Final = {
+    "sidecar.yaml": "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: any\nspec:\n  template:\n    spec:\n",
+    "cronjob.yaml": "apiVersion: batch/v1\nkind: CronJob\nmetadata:\n  name: any\nspec:\n  jobTemplate:\n    spec:\n"
+    "      template:\n        spec:\n",
+}
 # Helm reads no file outside a chart.
 COPIED: Final = ("rules.yaml", "dashboard.json")
 
@@ -170,8 +177,28 @@ def table(text: str) -> str:
     return "\n".join(["| value | default | what it is for |", "|---|---|---|", *lines]) + "\n"
 
 
+def patch(manifest: str, head: str) -> str:
+    """A patch of Kustomize that adds the gateway of a manifest, with its volumes. It grants no scope.
+
+    ``manifest`` is the text of a Deployment; ``head`` is what the patch has above the spec of the pod.
+    """
+    parts = re.findall(r"^ {6}(?:initContainers|volumes):\n(?: {8}.*\n)+", manifest, re.MULTILINE)
+    text = re.sub(r" +- name: PRODUCTLANE_SCOPES\n +value: .*\n", "", "".join(parts))
+    depth = len(re.findall(r"\n( *)\w+:\n\Z", head)[0]) + 2
+    return head + re.sub(r"^ {6}", " " * depth, text, flags=re.MULTILINE)
+
+
+def patches() -> dict[Path, str]:
+    """The patches of Kustomize's component, from the manifests that people copy."""
+    return {
+        SIDECAR / "component" / variant / name: patch((SIDECAR / f"{variant}.yaml").read_text("utf-8"), head)
+        for variant in ("loopback", "unix-socket")
+        for name, head in PATCHES.items()
+    }
+
+
 def wanted() -> dict[Path, str]:
-    """Each file that follows from others, and what should stand in it."""
+    """Each generated file, and the text that it should have."""
     text = (CHART / "values.yaml").read_text("utf-8")
     readme = CHART / "README.md"
     made = {
@@ -179,7 +206,7 @@ def wanted() -> dict[Path, str]:
         readme: TABLE.sub(lambda _: table(text), readme.read_text("utf-8")),
     }
     sources = {CHART / "files" / name: MONITORING / name for name in COPIED}
-    return made | {path: source.read_text("utf-8") for path, source in sources.items() if source.exists()}
+    return made | {path: source.read_text("utf-8") for path, source in sources.items() if source.exists()} | patches()
 
 
 def main() -> int:

@@ -344,9 +344,14 @@ def test_one_replica_is_not_nailed_to_its_node() -> None:
     assert 1 == only(rendered("4", "minimal"), "PodDisruptionBudget")["spec"]["maxUnavailable"]
 
 
-def test_the_autoscaler_alone_counts_replicas() -> None:
-    """An upgrade does not throw away what the autoscaler decided."""
-    assert "replicas" not in only(rendered("4", "central"), "Deployment")["spec"]
+@pytest.mark.parametrize("version", HELMS)
+def test_an_autoscaled_deployment_starts_with_the_fewest_replicas(version: str) -> None:
+    """A fresh install with an autoscaler has `minReplicas`, and never one pod; `null` leaves the number to others."""
+    central = CHART / "ci" / "central-values.yaml"
+    unset = manifests(template(version, central, "--set", "replicaCount=null").stdout)
+
+    assert 3 == only(rendered(version, "central"), "Deployment")["spec"]["replicas"]
+    assert "replicas" not in only(unset, "Deployment")["spec"]
 
 
 def test_a_disabled_chart_makes_nothing() -> None:

@@ -6,14 +6,15 @@ import re
 import shutil
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
+import yaml
 
 from gateway.config.assembly.catalog import load_catalog
-from tests.support.deploy_tools import CHART, ROOT, Manifest, helm, manifests, only, run, tool
+from tests.support.deploy_tools import CHART, ROOT, Manifest, helm, manifests, only, pod_specs, run, tool
 
 VARIANTS = ["loopback", "unix-socket"]
+EXAMPLES = ["deploy/examples/cluster", "deploy/examples/sidecar-app"]
 APP_CHART = {
     "Chart.yaml": "{apiVersion: v2, name: app, version: 1.0.0, dependencies: [{name: productlane-gateway, version: 0.1.0}]}",
     "values.yaml": "productlane-gateway: {enabled: false, sidecar: {existingSecret: app-productlane-key, "
@@ -82,26 +83,52 @@ def test_another_chart_gets_the_sidecar_of_the_plain_manifest(app_chart: Path, v
     assert made["volumes"] == written["volumes"]
 
 
+def workload(kind: str, **labels: str) -> Manifest:
+    """A workload of an app whose pod has its own group and its own time to stop."""
+    settings = {"terminationGracePeriodSeconds": 300, "securityContext": {"fsGroup": 7}}
+    template = {"spec": settings | {"containers": [{"name": "app", "image": "app:1"}]}}
+    spec = {"jobTemplate": {"spec": {"template": template}}} if kind == "CronJob" else {"template": template}
+    group = "batch/v1" if kind.endswith("Job") else "apps/v1"
+    return {"apiVersion": group, "kind": kind, "metadata": {"name": "app", "labels": labels}, "spec": spec}
+
+
+def beside(one: Manifest, variant: str, folder: Path) -> Manifest:
+    """The spec of a workload's pod after the component has worked on it."""
+    (folder / "app.yaml").write_text(yaml.safe_dump(one))
+    component = os.path.relpath(ROOT / "deploy" / "sidecar" / "component" / variant, folder)
+    (folder / "kustomization.yaml").write_text(f"resources: [app.yaml]\ncomponents: [{component}]\n")
+    (spec,) = pod_specs(kustomized(str(folder)))
+    return spec
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_component_puts_the_same_sidecar_beside_an_app(variant: str, tmp_path: Path) -> None:
-    """Kustomize adds what the plain manifest has, to the Deployments that ask for it and to no other."""
-    (tmp_path / "component").symlink_to(ROOT / "deploy" / "sidecar" / "component" / variant)
-    container = {"name": "app", "image": "app:1"}
-    app: dict[str, Any] = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "app"}}
-    app["spec"] = {"selector": {}, "template": {"metadata": {}, "spec": {"containers": [container]}}}
-    asking = app | {"metadata": {"name": "asking", "labels": {"productlane-gateway/sidecar": "true"}}}
-    import yaml
+@pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"])
+def test_the_component_adds_the_sidecar_and_nothing_else(kind: str, variant: str, tmp_path: Path) -> None:
+    """Each kind of workload gets the gateway of the plain manifest without its scopes, and keeps its own settings."""
+    spec = beside(workload(kind, **{"productlane-gateway/sidecar": "true"}), variant, tmp_path)
+    wanted = plain(variant)
+    granted = [one for one in wanted["initContainers"][0]["env"] if one["name"] == "PRODUCTLANE_SCOPES"]
+    wanted["initContainers"][0]["env"].remove(granted[0])
 
-    (tmp_path / "apps.yaml").write_text(yaml.safe_dump_all([app, asking]))
-    component = os.path.relpath(ROOT / "deploy" / "sidecar" / "component" / variant, tmp_path)
-    (tmp_path / "kustomization.yaml").write_text(f"resources: [apps.yaml]\ncomponents: [{component}]\n")
-    objects = kustomized(str(tmp_path))
-    spec = only(objects, "Deployment", "asking")["spec"]["template"]["spec"]
+    assert wanted["initContainers"] == spec["initContainers"]
+    assert wanted["volumes"] == spec["volumes"]
+    assert (300, {"fsGroup": 7}) == (spec["terminationGracePeriodSeconds"], spec["securityContext"])
 
-    assert app == only(objects, "Deployment", "app")
-    assert plain(variant)["initContainers"] == spec["initContainers"]
-    assert plain(variant)["volumes"] == spec["volumes"]
-    assert 65532 == spec["securityContext"]["fsGroup"]
+
+@pytest.mark.parametrize("kind", ["StatefulSet", "CronJob"])
+def test_the_component_sets_a_pod_up_only_if_asked(kind: str, tmp_path: Path) -> None:
+    """With a second label the pod gets a group that may read the key, and time to stop."""
+    labels = {f"productlane-gateway/{name}": "true" for name in ("sidecar", "pod-settings")}
+    spec = beside(workload(kind, **labels), "loopback", tmp_path)
+
+    assert (70, {"fsGroup": 65532}) == (spec["terminationGracePeriodSeconds"], spec["securityContext"])
+
+
+def test_the_component_leaves_others_alone(tmp_path: Path) -> None:
+    """A workload without the label stays as it is."""
+    one = workload("Deployment", **{"productlane-gateway/pod-settings": "true"})
+
+    assert one["spec"]["template"]["spec"] == beside(one, "loopback", tmp_path)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -137,15 +164,16 @@ def test_a_sidecar_may_have_any_scope() -> None:
 
 @pytest.mark.parametrize("kubernetes", ["1.29", "1.33", "1.37"])
 def test_manifests_and_examples_are_valid(kubernetes: str, tmp_path: Path) -> None:
-    """Everything under `deploy/` can be applied as it is."""
-    import yaml
-
+    """Everything under `deploy/` can be applied as it is, twice: no hook of Helm becomes an ordinary object."""
     validate = tool("deploy", "bin", "kubernetes-validate")
-    for name in ("cluster", "sidecar-app"):
-        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump_all(kustomized(f"deploy/examples/{name}")))
+    for name in EXAMPLES:
+        (tmp_path / f"{Path(name).name}.yaml").write_text(yaml.safe_dump_all(kustomized(name)))
     files = [*(ROOT / "deploy" / "sidecar").glob("*.yaml"), *tmp_path.glob("*.yaml")]
 
+    hooks = [one for name in EXAMPLES for one in kustomized(name) if "helm.sh/hook" in str(one["metadata"])]
+
     assert 4 == len(files)
+    assert [] == hooks
     assert "resource deployment/" in run(validate, "--strict", "-k", kubernetes, *files).stdout
 
 
@@ -154,6 +182,7 @@ def test_the_example_app_has_its_own_key_and_scopes() -> None:
     spec = only(kustomized("deploy/examples/sidecar-app"), "Deployment", "reports")["spec"]["template"]["spec"]
     container = spec["initContainers"][0]
 
+    assert 65532 == spec["securityContext"]["fsGroup"]
     assert "companies:read threads:read" == {e["name"]: e["value"] for e in container["env"]}["PRODUCTLANE_SCOPES"]
     assert "reports-productlane-key" == spec["volumes"][0]["secret"]["secretName"]
     assert container["image"].startswith("registry.example.com/productlane-gateway:")

@@ -78,12 +78,9 @@ def only(objects: Sequence[Manifest], kind: str, name: str | None = None) -> Man
 
 
 def pod_specs(objects: Sequence[Manifest]) -> list[Manifest]:
-    """The specs of all pods, those of Deployments too."""
-    return [
-        one["spec"]["template"]["spec"] if one["kind"] == "Deployment" else one["spec"]
-        for one in objects
-        if one["kind"] in ("Deployment", "Pod")
-    ]
+    """The specs of all pods, those of workloads too."""
+    specs = [one["spec"].get("jobTemplate", one)["spec"] for one in objects if "spec" in one]
+    return [spec.get("template", {}).get("spec", spec) for spec in specs if "containers" in str(spec)]
 
 
 def podman(*arguments: str | Path, check: bool = True, **parts: Any) -> subprocess.CompletedProcess[str]:

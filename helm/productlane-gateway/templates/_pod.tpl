@@ -1,4 +1,19 @@
-{{/* What the Deployment and the test pod have in common: volumes, their mounts, and environment. */}}
+{{/* Parts that the Deployment and the test pod share: volumes, mounts and environment. */}}
+
+{{/*
+The replicas of the Deployment. With an autoscaler: those that run now, at least `minReplicas`. Without the field, an
+upgrade that turns the autoscaler on would drop a running Deployment to one pod. Empty if `replicaCount` is null.
+*/}}
+{{- define "productlane-gateway.replicas" -}}
+{{- if not (kindIs "invalid" .Values.replicaCount) }}
+{{- if .Values.autoscaling.enabled }}
+{{- $running := lookup "apps/v1" "Deployment" (include "productlane-gateway.namespace" .) (include "productlane-gateway.fullname" .) }}
+{{- max .Values.autoscaling.minReplicas (dig "spec" "replicas" 0 (default dict $running)) }}
+{{- else }}
+{{- .Values.replicaCount }}
+{{- end }}
+{{- end }}
+{{- end }}
 
 {{- define "productlane-gateway.volumes" -}}
 - name: config
