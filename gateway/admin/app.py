@@ -1,7 +1,6 @@
 """The admin listener's application: probes, metrics and status. It reads, and changes nothing."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -11,9 +10,10 @@ from aiohttp import web
 
 from gateway.admin.health import Health
 from gateway.admin.page import SECURITY_POLICY, page
-from gateway.admin.status import Status
+from gateway.admin.status import encode
 from gateway.telemetry import exposition
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.status import Status
 
 METRICS: Final = web.AppKey("metrics", Metrics)
 HEALTH: Final = web.AppKey("health", Health)
@@ -87,14 +87,7 @@ async def _readyz(request: web.Request) -> web.Response:
 
 
 async def _status_json(request: web.Request) -> web.Response:
-    status = request.app[STATUS]()
-    try:
-        body = msgspec.json.encode(status)
-    except UnicodeEncodeError:
-        # A path of bytes outside UTF-8 has lone surrogates in Python, which JSON cannot carry.
-        body = json.dumps(status, ensure_ascii=False).encode("utf-8", "replace")
-    body = msgspec.json.format(body, indent=2)
-    return web.Response(body=body + b"\n", content_type="application/json")
+    return web.Response(body=encode(request.app[STATUS]()), content_type="application/json")
 
 
 async def _status_page(request: web.Request) -> web.Response:

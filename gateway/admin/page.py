@@ -3,10 +3,20 @@
 import base64
 import hashlib
 from collections.abc import Iterable
+from datetime import datetime
 from html import escape
 from typing import Final
 
-from gateway.admin.status import CallerStatus, KeyStatus, ReloadStatus, SlotStatus, Status, StoreStatus, UseStatus
+from gateway.telemetry.status import (
+    CallerStatus,
+    KeyStatus,
+    ReloadStatus,
+    SlotStatus,
+    Status,
+    StoreStatus,
+    UseStatus,
+    text,
+)
 
 # Callers beyond these are in status.json only: a page of thousands of rows helps nobody.
 _SHOWN: Final = 200
@@ -39,47 +49,47 @@ _NOTHING: Final = '<span class="dim">–</span>'
 
 def page(status: Status) -> str:
     """The whole document. Every value is escaped; those that may be null show as a dash."""
-    waiting = status["not_ready"]
+    waiting = status.not_ready
     ready = f'<span class="bad">not ready: {escape("; ".join(waiting))}</span>' if waiting else _look("good", "ready")
     facts = [
-        ("config", _code(status["config"])),
-        ("upstream", _code(status["upstream"])),
-        ("last change of config", _reload(status["reload"])),
-        ("store", _store(status["store"])),
-        *((f"{name} listener", _code(address)) for name, address in status["listeners"].items()),
-        ("started", _text(status["started"])),
-        ("shown as of", _text(status["now"])),
+        ("config", _code(status.config)),
+        ("upstream", _code(status.upstream)),
+        ("last change of config", _reload(status.reload)),
+        ("store", _store(status.store)),
+        *((f"{name} listener", _code(address)) for name, address in status.listeners.items()),
+        ("started", _time(status.started)),
+        ("shown as of", _time(status.now)),
     ]
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>productlane-gateway</title>'
         '<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
         f"<style>{_STYLE}</style></head><body>"
-        f'<h1>productlane-gateway <span class="dim">{escape(status["version"])}</span> {ready}</h1>'
+        f'<h1>productlane-gateway <span class="dim">{escape(status.version)}</span> {ready}</h1>'
         f"<h2>Process</h2>{_table((), ([f'<th>{escape(name)}</th>', _cell(value)] for name, value in facts))}"
-        f"<h2>Keys</h2>{_keys(status['keys'])}"
-        f"<h2>Callers</h2>{_callers(status['callers'])}"
+        f"<h2>Keys</h2>{_keys(status.keys)}"
+        f"<h2>Callers</h2>{_callers(status.callers)}"
         '<p class="dim">The same as JSON: <a href="/status.json">/status.json</a></p></body></html>'
     )
 
 
 def _reload(reload: ReloadStatus) -> str:
-    waiting = reload["restart_needed"]
+    waiting = reload.restart_needed
     restart = f' <span class="soon">restart needed: {escape(", ".join(waiting))}</span>' if waiting else ""
-    if reload["ok"]:
+    if reload.ok:
         return _look("good", "in use") + restart
-    problems = "".join(f"<br>{escape(problem)}" for problem in reload["problems"])
-    return _look("bad", f"not usable since {reload['failing_since']}") + problems + restart
+    problems = "".join(f"<br>{escape(problem)}" for problem in reload.problems)
+    return _look("bad", f"not usable since {text(reload.failing_since)}") + problems + restart
 
 
 def _store(store: StoreStatus) -> str:
-    faults = "; ".join(f"{use}: {why}" for use, why in store["faults"].items())
-    place = f" {_code(store['place'])}" if store["place"] else ""
-    return escape(store["kind"]) + place + (f' <span class="bad">{escape(faults)}</span>' if faults else "")
+    faults = "; ".join(f"{use}: {why}" for use, why in store.faults.items())
+    place = f" {_code(store.place)}" if store.place else ""
+    return escape(store.kind) + place + (f' <span class="bad">{escape(faults)}</span>' if faults else "")
 
 
 def _keys(keys: Iterable[KeyStatus]) -> str:
     keys = list(keys)
-    advice = "".join(f"<li>{escape(key['key'])}: {escape(said)}</li>" for key in keys for said in key["advice"])
+    advice = "".join(f"<li>{escape(key.name)}: {escape(said)}</li>" for key in keys for said in key.advice)
     return _keys_table(keys) + (f"<ul>{advice}</ul>" if advice else "")
 
 
@@ -98,38 +108,38 @@ def _keys_table(keys: Iterable[KeyStatus]) -> str:
         "excess",
         "budget left",
     )
-    rows = ([_cell(value) for value in _slot(key, slot)] for key in keys for slot in key["slots"])
+    rows = ([_cell(value) for value in _slot(key, slot)] for key in keys for slot in key.slots)
     return _table(heads, rows)
 
 
 def _slot(key: KeyStatus, slot: SlotStatus) -> list[str]:
-    left = (f"{lane} {budget['remaining']}/{budget['limit']}" for lane, budget in key["budgets"].items())
-    missing = key["missing"]
+    left = (f"{lane} {budget.remaining}/{budget.limit}" for lane, budget in key.budgets.items())
+    missing = key.missing
     return [
-        escape(key["key"]),
-        escape(slot["slot"]),
-        _look(_LOOKS.get(slot["state"], "bad"), slot["state"]),
-        _code(f"pl_v2_{slot['preview']}…") if slot["preview"] else _NOTHING,
-        _code(slot["workspace"]),
-        _text(slot["last_used"]),
-        str(slot["requests_last_hour"]),
-        _text("; ".join(filter(None, (slot["note"], slot["fault"], _identity_fault(slot))))),
-        _names(slot["scopes"]),
+        escape(key.name),
+        escape(slot.slot),
+        _look(_LOOKS.get(slot.state, "bad"), slot.state),
+        _code(f"pl_v2_{slot.preview}…") if slot.preview else _NOTHING,
+        _code(slot.workspace),
+        _time(slot.last_used),
+        str(slot.requests_last_hour),
+        _text("; ".join(filter(None, (slot.note, slot.fault, _identity_fault(slot))))),
+        _names(slot.scopes),
         f'<span class="bad">{_names(missing)}</span>' if missing else _NOTHING,
-        _names(key["excess"]),
+        _names(key.excess),
         escape(", ".join(left)) or _NOTHING,
     ]
 
 
 def _identity_fault(slot: SlotStatus) -> str:
-    if not slot["identity_fault"]:
+    if not slot.identity_fault:
         return ""
-    age = slot["identity_age"]
-    known = "nothing is known of it" if age is None else f"enforced is what it said {age:.0f} s ago"
-    return f"/me cannot be asked ({slot['identity_fault']}); {known}"
+    age = slot.identity_age
+    known = "nothing is known about it" if age is None else f"still using the answer from {age:.0f} s ago"
+    return f"the gateway cannot ask /me ({slot.identity_fault}); {known}"
 
 
-def _callers(callers: list[CallerStatus]) -> str:
+def _callers(callers: Iterable[CallerStatus]) -> str:
     latest = sorted(callers, key=_last_seen, reverse=True)
     heads = ("caller", "mode", "granted", "endpoint used", "allowed", "denied", "would deny", "last")
     table = _table(heads, (row for caller in latest[:_SHOWN] for row in _caller(caller)))
@@ -138,11 +148,11 @@ def _callers(callers: list[CallerStatus]) -> str:
 
 
 def _caller(caller: CallerStatus) -> Iterable[list[str]]:
-    granted = _names(caller["scopes"] + caller["endpoints"])
-    if caller["expires"]:
-        granted += f'<br><span class="soon">until {escape(caller["expires"])}</span>'
-    first = [_cell(escape(caller["caller"])), _cell(_text(caller["mode"])), _cell(granted)]
-    uses = list(caller["used"].items())
+    granted = _names(caller.scopes + caller.endpoints)
+    if caller.expires:
+        granted += f'<br><span class="soon">until {escape(caller.expires)}</span>'
+    first = [_cell(escape(caller.caller)), _cell(_text(caller.mode)), _cell(granted)]
+    uses = list(caller.used.items())
     if not uses:
         yield [*first, *[_cell(_NOTHING)] * 5]
     for n, (endpoint, use) in enumerate(uses):
@@ -150,12 +160,12 @@ def _caller(caller: CallerStatus) -> Iterable[list[str]]:
 
 
 def _counts(use: UseStatus) -> list[str]:
-    numbers = (use["allowed"], use["denied"], use["would_deny"])
-    return [*(f'<td class="n">{number}</td>' for number in numbers), _cell(_text(use["last"]))]
+    numbers = (use.allowed, use.denied, use.would_deny)
+    return [*(f'<td class="n">{number}</td>' for number in numbers), _cell(_time(use.last))]
 
 
 def _last_seen(caller: CallerStatus) -> str:
-    return max((use["last"] or "" for use in caller["used"].values()), default="")
+    return max((text(use.last) or "" for use in caller.used.values()), default="")
 
 
 def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -168,17 +178,21 @@ def _cell(markup: str) -> str:
     return f"<td>{markup}</td>"
 
 
-def _look(kind: str, text: str) -> str:
-    return f'<span class="{kind}">{escape(text)}</span>'
+def _look(kind: str, words: str) -> str:
+    return f'<span class="{kind}">{escape(words)}</span>'
 
 
-def _text(text: str | None) -> str:
-    return escape(text) if text else _NOTHING
+def _text(words: str | None) -> str:
+    return escape(words) if words else _NOTHING
 
 
-def _code(text: str | None) -> str:
-    return f"<code>{escape(text)}</code>" if text else _NOTHING
+def _time(moment: datetime | None) -> str:
+    return _text(text(moment))
 
 
-def _names(names: list[str] | None) -> str:
+def _code(words: str | None) -> str:
+    return f"<code>{escape(words)}</code>" if words else _NOTHING
+
+
+def _names(names: Iterable[str] | None) -> str:
     return ", ".join(f"<code>{escape(name)}</code>" for name in names) if names else _NOTHING

@@ -17,7 +17,6 @@ from gateway.core.rotation import (
     state,
 )
 from gateway.core.secret import Secret
-from gateway.keys.identity import Known
 from gateway.keys.uses import Uses
 
 # What a change is told as where a value that was kept in memory is kept no longer.
@@ -31,28 +30,6 @@ class Chosen:
     key: str
     slot: str
     secret: Secret
-
-
-@dataclass(frozen=True, slots=True)
-class SlotState:
-    """What is known of one place of a key. ``since`` and ``last_used`` are Unix seconds; never used is None.
-
-    ``known`` is the last that was learnt, however old; None before anything was, or where the secret is missing.
-    ``last_hour`` counts requests. ``note`` says why the secret does not serve, ``fault`` what is wrong with its file;
-    both are mostly empty.
-    """
-
-    key: str
-    slot: str
-    source: str
-    secret: Secret | None
-    state: State
-    known: Known | None
-    last_used: float | None
-    last_hour: int = 0
-    since: float | None = None
-    note: str = ""
-    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)

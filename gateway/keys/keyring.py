@@ -9,15 +9,15 @@ from gateway.config.assembly.snapshot import Key
 from gateway.core.key_faults import KeyFault, fault_of_status
 from gateway.core.policy import Permit
 from gateway.core.refusal import Code, Refused
-from gateway.core.rotation import Place, Rotation, candidates, reason, state
+from gateway.core.rotation import Rotation, candidates
 from gateway.core.routing import Route, Standing, choose_key, narrowest_key
 from gateway.core.secret import Secret
-from gateway.keys.held import Chosen, Held, OnChange, SlotState
+from gateway.keys.held import Chosen, Held, OnChange
 from gateway.keys.identity import Identities, Known
 from gateway.keys.keeper import QUESTIONS, Keeper, Needs, Outage, ignore, ignore_outage
 from gateway.keys.storage import Clock
 
-__all__ = ["Chosen", "Keyring", "SlotState"]
+__all__ = ["Chosen", "Keyring"]
 
 # An identity younger than this is not asked for again before a caller is told that no key has the scope.
 FRESH_ENOUGH: Final = 5.0
@@ -88,7 +88,7 @@ class Keyring:
             self.keeper.identities = identities
         self.keeper.prefetch = prefetch
         number = self.keeper.begin_reading() if number is None else number
-        self._identities: Final = identities
+        self.identities: Final = identities
         self._held: Final = self.keeper.hold(keys, needs, number, elsewhere=elsewhere)
         self._choices: Final[dict[tuple[tuple[str, ...], frozenset[str]], _Choice]] = {}
 
@@ -130,7 +130,7 @@ class Keyring:
         if fault_of_status(status):
             self.keeper.refused(self._held[chosen.key], chosen.secret)
         elif status == 403 and code == "scope_required":
-            self._identities.forget(chosen.secret)
+            self.identities.forget(chosen.secret)
 
     async def another(self, chosen: Chosen) -> Chosen | None:
         """The best other secret of the same key, verified where ``/me`` can be asked; None where there is none."""
@@ -140,7 +140,7 @@ class Keyring:
             secret = next((s for s in candidates(held.rotation) if s != chosen.secret), None)
             if secret is None:
                 return None
-            if self._identities.peek(secret) is None and secret not in asked:
+            if self.identities.peek(secret) is None and secret not in asked:
                 asked.add(secret)
                 await self.keeper.lookup(held, secret)
                 continue
@@ -163,53 +163,32 @@ class Keyring:
             *(look(held, secret) for held in self._held.values() for secret in tuple(held.rotation.known))
         )
 
-    def states(self) -> list[SlotState]:
-        """Every place of every key, from what is remembered; nothing is asked."""
-        return [self._state(held, place) for held in self._held.values() for place in held.rotation.all_places]
-
-    def _state(self, held: Held, place: Place) -> SlotState:
-        shown, secret, now = state(held.rotation, place), place.secret, self.keeper.wall()
-        note = reason(held.rotation, place)
-        if secret is None:
-            return SlotState(held.name, place.slot, place.source, None, shown, None, None, note=note, fault=place.fault)
-        known, uses = self._identities.recall(secret), held.uses(secret)
-        if shown == "unverified" and not note and known is not None and known.fault:
-            note = f"`/me` could not be asked: {known.fault}"
-        return SlotState(
-            key=held.name,
-            slot=place.slot,
-            source=place.source,
-            secret=secret,
-            state=shown,
-            known=known,
-            last_used=uses.last,
-            last_hour=uses.last_hour(now),
-            since=now - self.keeper.age(place.since),
-            note=note,
-            fault=place.fault,
-        )
+    @property
+    def cells(self) -> tuple[Held, ...]:
+        """The cell of every key, in the order of the configuration."""
+        return tuple(self._held.values())
 
     def _choose_again(self, route: Route, permit: Permit) -> Chosen | None:
         """The last choice among the same keys for the same scopes, where nothing that it came from has changed."""
         choice = self._choices.get((route.keys, permit.endpoint.scopes))
-        if choice is None or choice.changes != self._identities.changes or self._identities.clock() >= choice.until:
+        if choice is None or choice.changes != self.identities.changes or self.identities.clock() >= choice.until:
             return None
         for held, rotation in choice.stood:
             if held.rotation is not rotation:
                 return None
         for key in choice.looked_up:
-            self._identities.on_lookup(key, "hit")
+            self.identities.on_lookup(key, "hit")
         return choice.chosen
 
     def _remember(self, route: Route, permit: Permit, hand: _Hand, chosen: Chosen) -> None:
         """Keep a choice that came of a glance."""
-        left = self._identities.ttl - max(known.age for _, known in hand.secrets.values())
+        left = self.identities.ttl - max(known.age for _, known in hand.secrets.values())
         self._choices[route.keys, permit.endpoint.scopes] = _Choice(
             chosen,
             stood=tuple((held, held.rotation) for held in (self._held[name] for name in route.keys)),
             looked_up=tuple(hand.secrets),
-            changes=self._identities.changes,
-            until=self._identities.clock() + left,
+            changes=self.identities.changes,
+            until=self.identities.clock() + left,
         )
 
     def _glance(self, route: Route) -> _Hand | None:
@@ -220,12 +199,12 @@ class Keyring:
             if held.chosen is None:
                 hand.pass_over(name, held.refusal)
                 continue
-            known = self._identities.peek(held.chosen.secret) if held.verified else None
+            known = self.identities.peek(held.chosen.secret) if held.verified else None
             if known is None or known.refused is not None:
                 return None
             hand.take(held.chosen, known)
         for key, (_, known) in hand.secrets.items():
-            self._identities.on_lookup(key, known.result)
+            self.identities.on_lookup(key, known.result)
         return hand
 
     async def _look(self, route: Route) -> _Hand:

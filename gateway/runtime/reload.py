@@ -11,15 +11,17 @@ from datetime import date
 from pathlib import Path
 from typing import Final
 
+from msgspec import structs
+
 from gateway.config.assembly.snapshot import Callers, Snapshot
 from gateway.config.origin import Origin, counts
 from gateway.config.reading.problem import ConfigError, Problem, shown
 from gateway.config.schema.values import is_private
 from gateway.core.drift import Needs, needs
 from gateway.net.watch import Contents, Watcher
-from gateway.telemetry.facts import ReloadFacts
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.status import ReloadStatus, moment
 
 # What a process is started with: its sockets, its log, its store. By the name of the setting in the file.
 _AT_START: Final[Mapping[str, tuple[str, ...]]] = {
@@ -135,7 +137,7 @@ class Reloads:
         metrics: Metrics,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.facts = ReloadFacts()
+        self.facts = ReloadStatus()
         self._origin: Final = origin
         self._running: Final = running
         self._begin: Final = begin
@@ -189,14 +191,14 @@ class Reloads:
 
     def _failed(self, problems: list[str]) -> None:
         known = set(self.facts.problems)
-        since = self._clock() if self.facts.failing_since is None else self.facts.failing_since
-        self.facts = replace(self.facts, problems=tuple(problems), failing_since=since)
+        since = self.facts.failing_since or moment(self._clock())
+        self.facts = structs.replace(self.facts, ok=False, problems=tuple(problems), failing_since=since)
         self._metrics.config_loaded(ok=False, now=self._clock())
         if fresh := [problem for problem in problems if problem not in known]:
             self._log.event("error", "reload", outcome="failure", problems=fresh)
 
     def _succeeded(self, loaded: Loaded, seconds: float) -> None:
-        told, self.facts = self.facts.restart_needed, ReloadFacts(restart_needed=loaded.restart)
+        told, self.facts = self.facts.restart_needed, ReloadStatus(restart_needed=loaded.restart)
         self._metrics.config_loaded(ok=True, now=self._clock())
         snapshot = loaded.snapshot
         self._log.event(

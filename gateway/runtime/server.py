@@ -16,8 +16,7 @@ from aiohttp import web
 from gateway import __version__
 from gateway.admin import app as admin
 from gateway.admin.health import Health
-from gateway.admin.key_facts import key_facts
-from gateway.admin.status import Status, build
+from gateway.admin.status import build
 from gateway.aio.background import Background
 from gateway.aio.waiting import cancelled, happened
 from gateway.budgets.caps import Caps
@@ -29,6 +28,7 @@ from gateway.core.drift import needs
 from gateway.keys.held import Change
 from gateway.keys.keeper import Keeper
 from gateway.keys.sources import Sources
+from gateway.keys.status import key_statuses
 from gateway.net.listen_address import Address
 from gateway.net.resolver import Lookup
 from gateway.net.sockets import CannotStart as CannotStart
@@ -41,9 +41,9 @@ from gateway.proxy.serving import Current
 from gateway.proxy.tls import ListenerTls
 from gateway.runtime.reload import Loaded, Reloads
 from gateway.runtime.serving_factory import Legs
-from gateway.telemetry.facts import KeyFacts, ReloadFacts
 from gateway.telemetry.log import Level, Log
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.status import KeyStatus, ReloadStatus, Status
 from gateway.telemetry.usage import Usage
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ class Gateway:
         self._follow_secrets()
 
     def _watch(self) -> None:
-        self._metrics.watch_keys(self._key_facts)
+        self._metrics.watch_keys(self._keys)
         self._metrics.watch_store(lambda: self._legs.store)
         self._metrics.watch_log(lambda: self._log.dropped)
         self._metrics.watch_queues(self._pacer.waiting)
@@ -331,8 +331,9 @@ class Gateway:
     def _today(self) -> date:
         return datetime.fromtimestamp(self._clock(), UTC).date()
 
-    def _key_facts(self) -> list[KeyFacts]:
-        return key_facts(self._current.serving.keyring.states(), self._needs, self._snapshot.catalog.scopes)
+    def _keys(self) -> tuple[KeyStatus, ...]:
+        catalog = self._snapshot.catalog
+        return key_statuses(self._current.serving.keyring, self._needs, catalog.scopes, self._metrics.budgets)
 
     def _status(self) -> Status:
         return build(
@@ -343,10 +344,9 @@ class Gateway:
             started=self._started,
             now=self._clock(),
             policies=self._snapshot.policies,
-            keys=self._key_facts(),
-            budgets=self._metrics.budgets,
+            keys=self._keys(),
             usage=self._usage,
-            reload=ReloadFacts() if self.reloads is None else self.reloads.facts,
+            reload=ReloadStatus() if self.reloads is None else self.reloads.facts,
             store=self._legs.store,
         )
 

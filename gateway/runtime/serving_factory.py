@@ -24,9 +24,9 @@ from gateway.keys.storage import Patient
 from gateway.net.resolver import Lookup, Names, Resolver, Turn
 from gateway.proxy.serving import Serving
 from gateway.proxy.upstream import Upstream
-from gateway.telemetry.facts import StoreFacts
 from gateway.telemetry.log import Fields, Log
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.status import StoreStatus
 
 if TYPE_CHECKING:
     from gateway.callers.kubernetes import ServiceAccounts
@@ -136,10 +136,10 @@ class Legs:
         await self._storage.open(_OPENING)
 
     @property
-    def store(self) -> StoreFacts:
+    def store(self) -> StoreStatus:
         """What there is to tell of the store."""
-        place = "" if self._store is None else str(self._store)
-        return StoreFacts(kind_of(self._store), place, dict(self._storage.faults))
+        place = None if self._store is None else str(self._store)
+        return StoreStatus(kind_of(self._store), place, dict(self._storage.faults))
 
     def _store_failed(self, use: str, why: str, first: bool) -> None:
         self._metrics.store_fault(use)

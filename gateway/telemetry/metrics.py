@@ -12,10 +12,11 @@ from prometheus_client.registry import Collector
 
 from gateway import __version__
 from gateway.telemetry import exposition, labels
-from gateway.telemetry.facts import BudgetFacts, KeyFacts, StoreFacts
+from gateway.telemetry.facts import BudgetFacts
 from gateway.telemetry.labels import NONE, OTHER
 from gateway.telemetry.record import Record
 from gateway.telemetry.series import Counter, Histogram, gauge
+from gateway.telemetry.status import KeyStatus, StoreStatus
 
 # What the gateway answers itself (refusals, /me) takes up to 5 ms; Productlane, as a SaaS API seen from afar, 50 ms to
 # 1 s, so the buckets are finest there; 5 s is the longest wait for budget and 60 s for a first byte (DESIGN section 3).
@@ -39,12 +40,12 @@ class Metrics:
         self._callers: frozenset[str] = frozenset()
         self._endpoints: frozenset[str] = frozenset()
         self._key_names: frozenset[str] = frozenset()
-        self._key_source: Callable[[], Iterable[KeyFacts]] = tuple
-        self._keys: tuple[KeyFacts, ...] = ()
+        self._key_source: Callable[[], Iterable[KeyStatus]] = tuple
+        self._keys: tuple[KeyStatus, ...] = ()
         self._queue_source: Callable[[], Iterable[tuple[str, str, int]]] = tuple
         self._queues: tuple[tuple[str, str, int], ...] = ()
-        self._store_source: Callable[[], StoreFacts] = StoreFacts
-        self._store = StoreFacts()
+        self._store_source: Callable[[], StoreStatus] = StoreStatus
+        self._store = StoreStatus()
         self._circuit_open: Callable[[], bool] = bool
         self._dropped_lines: Callable[[], int] | None = None
         self._reloaded: tuple[bool, float] | None = None
@@ -132,7 +133,7 @@ class Metrics:
         for at in [at for at in self.budgets if at[0] not in self._key_names]:
             del self.budgets[at]
 
-    def watch_keys(self, source: Callable[[], Iterable[KeyFacts]]) -> None:
+    def watch_keys(self, source: Callable[[], Iterable[KeyStatus]]) -> None:
         """Where the facts about keys come from; asked before each scrape, in the thread that calls `refresh`."""
         self._key_source = source
 
@@ -140,7 +141,7 @@ class Metrics:
         """Where the numbers of requests that wait for budget come from: key, lane, number."""
         self._queue_source = source
 
-    def watch_store(self, source: Callable[[], StoreFacts]) -> None:
+    def watch_store(self, source: Callable[[], StoreStatus]) -> None:
         """Where the facts about the store come from; asked as those about keys are."""
         self._store_source = source
 
@@ -258,7 +259,10 @@ class Metrics:
             "key_info",
             "What Productlane says of each secret; the preview is four characters.",
             ("key", "slot", "preview", "workspace", "api_key_id"),
-            [((key, place, slot.preview, slot.workspace, slot.api_key_id), 1) for key, place, slot in slots],
+            [
+                ((key, place, slot.preview or "", slot.workspace or "", slot.api_key_id or ""), 1)
+                for key, place, slot in slots
+            ],
         )
         yield gauge(
             "key_state",
@@ -270,7 +274,7 @@ class Metrics:
             "key_last_used_timestamp_seconds",
             "When a secret was last sent to Productlane.",
             ("key", "slot"),
-            [((key, place), slot.last_used) for key, place, slot in slots if slot.last_used is not None],
+            [((key, place), slot.last_used.timestamp()) for key, place, slot in slots if slot.last_used is not None],
         )
         yield gauge(
             "key_scopes_missing",

@@ -7,21 +7,33 @@ from datetime import date
 from html.parser import HTMLParser
 from typing import Any
 
+import msgspec
 import pytest
 from aiohttp.pytest_plugin import AiohttpClient
 from aiohttp.test_utils import TestClient
+from msgspec import structs
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import __version__
 from gateway.admin.app import admin_app
 from gateway.admin.health import Fact, Health
 from gateway.admin.page import page
-from gateway.admin.status import Status, build, moment
+from gateway.admin.status import build
 from gateway.core.catalog import Endpoint, Lane
 from gateway.core.policy import Policy
-from gateway.telemetry.facts import BudgetFacts, KeyFacts, ReloadFacts, SlotFacts, StoreFacts
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.record import Record
+from gateway.telemetry.status import (
+    BudgetStatus,
+    KeyStatus,
+    ReloadStatus,
+    SlotStatus,
+    Status,
+    StoreStatus,
+    UseStatus,
+    moment,
+    text,
+)
 from gateway.telemetry.usage import Usage
 
 NOON = 1_790_000_000.0
@@ -43,21 +55,21 @@ def status() -> Status:
         audit=True,
         expires=date(2027, 1, 1),
     )
-    main = SlotFacts(
+    main = SlotStatus(
         "1",
         "active",
         "abcd",
         "wks_1",
         "key_1",
-        frozenset({"companies:read"}),
-        3.04,
-        NOON,
+        ("companies:read",),
+        3.0,
+        moment(NOON),
         source="file:/run/secrets/main/current",
-        since=NOON - 60,
-        last_hour=7,
+        since=moment(NOON - 60),
+        requests_last_hour=7,
         identity_fault="no connection",
     )
-    absent = SlotFacts("2", "missing", fault="the file x does not exist")
+    absent = SlotStatus("2", "missing", fault="the file x does not exist")
     return build(
         config="gateway.yaml",
         upstream="https://productlane.com/api/v2",
@@ -67,20 +79,20 @@ def status() -> Status:
         now=NOON,
         policies={"billing": policy},
         keys=[
-            KeyFacts(
+            KeyStatus(
                 "main",
                 (main, absent),
-                missing=frozenset({"companies:write"}),
-                excess=frozenset(),
-                unknown=frozenset({"loyalty:read"}),
+                missing=("companies:write",),
+                excess=(),
+                unknown=("loyalty:read",),
                 wide=True,
                 advice=("take <loyalty:read> from it",),
+                budgets={"read": BudgetStatus(1000, 998, moment(NOON))},
             )
         ],
-        budgets={("main", "read"): BudgetFacts(1000, 998, int(NOON), 998), ("other", "read"): BudgetFacts(1, 1, 1, 1)},
         usage=usage,
-        reload=ReloadFacts(("policies/a.yaml:1: scopes: <wrong>",), NOON - 30, ("listen",)),
-        store=StoreFacts("redis", "redis://<r>:6379/0", {"read": "ConnectionError"}),
+        reload=ReloadStatus(False, ("policies/a.yaml:1: scopes: <wrong>",), moment(NOON - 30), ("listen",)),
+        store=StoreStatus("redis", "redis://<r>:6379/0", {"read": "ConnectionError"}),
     )
 
 
@@ -147,7 +159,7 @@ async def test_a_version_that_is_none_is_no_reason_to_tell_nothing(admin: TestCl
 async def test_a_scrape_sees_the_keys_as_they_are_now(admin: TestClient[Any, Any], metrics: Metrics) -> None:
     """A key that changed its state a moment ago shows the new one at the next scrape, and only that."""
     state = "active"
-    metrics.watch_keys(lambda: [KeyFacts("main", (SlotFacts("1", state),))])
+    metrics.watch_keys(lambda: [KeyStatus("main", (SlotStatus("1", state),))])
     shown = []
     for state in ("active", "rejected"):  # noqa: B007  the facts above read it
         text = await (await admin.get("/metrics")).text()
@@ -231,6 +243,13 @@ async def test_the_status_tells_everything_but_the_secret(admin: TestClient[Any,
     } == told
 
 
+async def test_commands_read_the_status_by_the_type_that_made_it(admin: TestClient[Any, Any]) -> None:
+    """What a command decodes is equal to what the process knew, each unknown as None."""
+    told = await (await admin.get("/status.json")).read()
+
+    assert status() == msgspec.json.decode(told, type=Status)
+
+
 class Shape(HTMLParser):
     """What a page is made of: its text, its tags, and whether each one that opens closes."""
 
@@ -268,7 +287,7 @@ async def test_the_page_shows_the_same_facts_and_runs_nothing(admin: TestClient[
     style = base64.b64encode(hashlib.sha256(shape.style.encode()).digest()).decode()
     shown = ["ready", "pl_v2_abcd…", "wks_1", "read 998/1000", "companies:write", "GET /companies", "billing", "audit"]
     shown += ["redis://<r>:6379/0", "read: ConnectionError", "main: take <loyalty:read> from it"]
-    shown += ["/me cannot be asked (no connection); enforced is what it said 3 s ago"]
+    shown += ["the gateway cannot ask /me (no connection); still using the answer from 3 s ago"]
     policy = answer.headers["Content-Security-Policy"]
 
     assert [] == shape.open
@@ -280,24 +299,25 @@ async def test_the_page_shows_the_same_facts_and_runs_nothing(admin: TestClient[
 
 
 EVIL = '"><script>alert(1)</script>'
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT")
 
 
 def spoiled(value: Any) -> Any:
-    """The same shape with every text made markup."""
+    """The same shape with every text made markup. Moments stay: their type lets nothing else through."""
     if isinstance(value, dict):
         return {name: spoiled(one) for name, one in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [spoiled(one) for one in value]
-    return EVIL if isinstance(value, str) else value
+    return EVIL if isinstance(value, str) and not MOMENT.match(value) else value
 
 
 def test_no_name_can_break_out_of_the_page() -> None:
     """Whatever a workspace, a config or a scope is called, the page shows it as text."""
-    told = spoiled(status())
+    told = spoiled(msgspec.to_builtins(status()))
     told["listeners"], told["not_ready"] = {EVIL: EVIL}, [EVIL]
     told["keys"][0]["budgets"] = {EVIL: told["keys"][0]["budgets"]["read"]}
     told["callers"][0]["used"] = {EVIL: told["callers"][0]["used"]["GET /companies"]}
-    shape = Shape(page(told))
+    shape = Shape(page(msgspec.convert(told, Status)))
 
     assert "script" not in shape.tags
     assert shape.text.count(EVIL) >= 20
@@ -306,15 +326,15 @@ def test_no_name_can_break_out_of_the_page() -> None:
 def test_a_page_of_many_callers_shows_the_latest() -> None:
     """With thousands of callers the page stays small, shows those seen last and says where the others are."""
     told = status()
-    one, use = told["callers"][0], told["callers"][0]["used"]["GET /companies"]
-    told["callers"] = [
-        {**one, "caller": f"caller-{n:04d}", "used": {"GET /me": {**use, "last": moment(n)}}} for n in range(300)
+    callers = [
+        structs.replace(told.callers[0], caller=f"caller-{n:04d}", used={"GET /me": UseStatus(1, 0, 0, moment(n))})
+        for n in range(300)
     ]
-    text = Shape(page(told)).text
-    shown = re.findall(r"caller-(\d{4})", text)
+    shape = Shape(page(structs.replace(told, callers=tuple(callers))))
+    shown = re.findall(r"caller-(\d{4})", shape.text)
 
     assert [f"{n:04d}" for n in range(299, 99, -1)] == shown
-    assert "100 more callers are in /status.json." in text
+    assert "100 more callers are in /status.json." in shape.text
 
 
 @pytest.mark.parametrize(
@@ -350,4 +370,4 @@ async def test_answers_name_no_software_and_are_not_kept(admin: TestClient[Any, 
 )
 def test_a_time_that_is_none_is_null(unix: float | None, expected: str | None) -> None:
     """A moment that an upstream made up (a reset in the year 30 million) cannot break the status."""
-    assert expected == moment(unix)
+    assert expected == text(moment(unix))

@@ -13,7 +13,9 @@ from gateway.core.secret import Secret
 from gateway.keys.held import Change, Chosen
 from gateway.keys.identity import Identities
 from gateway.keys.keyring import Keyring
-from tests.keys.test_keyring import key, permit, route
+from gateway.keys.status import slot_statuses
+from gateway.telemetry.status import moment
+from tests.support.keyrings import key, permit, route, slots
 from tests.support.me_upstream import A, B, C, Clock, Productlane, asking, productlane_serving, ready_have_run
 
 ROUTE = route("support")
@@ -87,7 +89,7 @@ def write(keyring: Keyring, *secrets: Secret | None) -> None:
 
 
 def states(keyring: Keyring) -> dict[str, str]:
-    return {slot.slot: slot.state for slot in keyring.states()}
+    return {slot.slot: slot.state for slot in slots(keyring)}
 
 
 async def test_a_new_secret_is_verified_and_promoted_in_the_background(
@@ -193,7 +195,7 @@ async def test_an_outage_of_me_delays_a_promotion_and_no_more(
     productlane.status = 503
     write(keyring, B)
     await keyring.keeper.verify()
-    waiting, note = states(keyring), keyring.states()[0].note
+    waiting, note = states(keyring), slots(keyring)[0].note
     productlane.status = 200
     clock.now += 2
     await keyring.keeper.verify()
@@ -334,10 +336,10 @@ async def test_a_reload_carries_what_is_known(
     keyring.used(Chosen("support", "1", A))
     later = Keyring({"support": key("support", B), "new": key("new", C)}, identities, after=keyring)
     await later.keeper.verify()
-    slots = {(slot.key, slot.slot): slot for slot in later.states()}
+    one, replaced = slot_statuses(later, later.cells[0])
 
-    assert ("active", "standby") == (slots["support", "1"].state, slots["support", "replaced"].state)
-    assert (1000.0, 1) == (slots["support", "replaced"].last_used, slots["support", "replaced"].last_hour)
+    assert ("1", "active", "replaced", "standby") == (one.slot, one.state, replaced.slot, replaced.state)
+    assert (moment(1000), 1) == (replaced.last_used, replaced.requests_last_hour)
     assert [A.reveal(), B.reveal()] == productlane.bearers
     assert Chosen("support", "1", B) == await keyring.choose(ROUTE, permit())
 
@@ -350,7 +352,7 @@ async def test_a_request_of_the_configuration_before_still_has_its_key(
     later = Keyring({"other": key("other", B)}, identities, after=keyring)
 
     assert Chosen("support", "1", A) == await keyring.choose(ROUTE, permit())
-    assert ["other"] == [slot.key for slot in later.states()]
+    assert ["other"] == [cell.name for cell in later.cells]
 
 
 async def test_a_reload_that_read_old_files_does_not_reinstate_them(keyring: Keyring, identities: Identities) -> None:
@@ -360,7 +362,7 @@ async def test_a_reload_that_read_old_files_does_not_reinstate_them(keyring: Key
     write(keyring, B)
     later = Keyring({"support": key("support", A)}, identities, after=keyring, number=number)
 
-    assert [B, A] == [slot.secret for slot in later.states()]
+    assert ["bbbb", "aaaa"] == [slot.preview for slot in slots(later)]
 
 
 async def test_use_is_counted_by_secret_and_not_by_place(keyring: Keyring) -> None:
@@ -368,9 +370,10 @@ async def test_use_is_counted_by_secret_and_not_by_place(keyring: Keyring) -> No
     await keyring.prefetch()
     keyring.used(Chosen("support", "1", A))
     write(keyring, B)
-    one, replaced = keyring.states()
+    one, replaced = slots(keyring)
 
-    assert ((None, 0), (1000.0, 1)) == ((one.last_used, one.last_hour), (replaced.last_used, replaced.last_hour))
+    assert (None, 0) == (one.last_used, one.requests_last_hour)
+    assert (moment(1000), 1) == (replaced.last_used, replaced.requests_last_hour)
 
 
 async def test_since_when_a_secret_is_here(keyring: Keyring, clock: Clock) -> None:
@@ -380,7 +383,7 @@ async def test_since_when_a_secret_is_here(keyring: Keyring, clock: Clock) -> No
     write(keyring, B)
     clock.now += 5
 
-    assert [1000.0 - 5, 1000.0 - 65] == [slot.since for slot in keyring.states()]
+    assert [moment(1000 - 5), moment(1000 - 65)] == [slot.since for slot in slots(keyring)]
 
 
 async def test_a_file_fault_is_told_and_over_again(keyring: Keyring, told: Told) -> None:
@@ -412,7 +415,7 @@ async def test_a_key_that_is_not_held_is_passed_over(keyring: Keyring) -> None:
     """A reading that ends after a reload took its key away does nothing."""
     keyring.keeper.reread("gone", [Read("1", "env:X", A)])
 
-    assert ["support"] == [slot.key for slot in keyring.states()]
+    assert ["support"] == [cell.name for cell in keyring.cells]
 
 
 async def test_the_stale_answer_of_a_storage_is_a_first_word(productlane: Productlane, clock: Clock) -> None:

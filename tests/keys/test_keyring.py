@@ -2,18 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import date
 
 import pytest
 
-from gateway.config.assembly.snapshot import Key, Slot
-from gateway.core.catalog import Endpoint, Lane
-from gateway.core.policy import Permit, Policy, decide
 from gateway.core.refusal import Code, Refused
-from gateway.core.routing import Route
 from gateway.core.secret import Secret
 from gateway.keys.identity import Identities
-from gateway.keys.keyring import Chosen, Keyring
+from gateway.keys.keyring import Chosen
+from gateway.telemetry.status import moment
+from tests.support.keyrings import key, permit, ring, route, slots
 from tests.support.me_upstream import A, B, C, Clock, Productlane, asking, productlane_serving
 
 
@@ -32,24 +29,6 @@ def clock() -> Clock:
 async def identities(productlane: Productlane, clock: Clock) -> AsyncIterator[Identities]:
     async with asking(productlane.url, clock) as identities:
         yield identities
-
-
-def key(name: str, *secrets: Secret | None, workspace: str | None = None) -> Key:
-    slots = tuple(Slot(place, f"env:SECRET_{place}", secret) for place, secret in enumerate(secrets, 1))
-    return Key(name, slots, workspace)
-
-
-def ring(identities: Identities, *keys: Key, wall: Clock | None = None) -> Keyring:
-    return Keyring({each.name: each for each in keys}, identities, wall=wall or Clock())
-
-
-def route(*keys: str) -> Route:
-    return Route("/**", keys)
-
-
-def permit(*scopes: str) -> Permit:
-    endpoint = Endpoint("GET", "/things", frozenset(scopes), Lane.READ)
-    return decide(Policy("billing", frozenset(scopes)), endpoint, date(2026, 1, 1))
 
 
 ONE = Chosen("support", "1", A)
@@ -155,7 +134,7 @@ async def test_a_secret_of_another_workspace_is_not_used(productlane: Productlan
     assert Code.UPSTREAM_KEY_REJECTED is caught.value.code
     assert "key support: it belongs to another workspace" in caught.value.note
     assert TWO == await with_a_good_one.choose(route("support"), permit())
-    assert ["wrong_workspace", "active"] == [slot.state for slot in with_a_good_one.states()]
+    assert ["wrong_workspace", "active"] == [slot.state for slot in slots(with_a_good_one)]
 
 
 async def test_the_pin_is_each_keys_own(productlane: Productlane, identities: Identities) -> None:
@@ -334,10 +313,9 @@ async def test_prefetching_in_an_outage_raises_nothing(productlane: Productlane,
     productlane.status = 500
     keyring = ring(identities, key("support", A))
     await keyring.prefetch()
-    (slot,) = keyring.states()
+    (slot,) = slots(keyring)
 
-    assert slot.known is not None
-    assert ("unverified", "status 500") == (slot.state, slot.known.fault)
+    assert ("unverified", "status 500") == (slot.state, slot.identity_fault)
 
 
 async def test_the_state_of_every_slot(productlane: Productlane, identities: Identities, clock: Clock) -> None:
@@ -345,11 +323,12 @@ async def test_the_state_of_every_slot(productlane: Productlane, identities: Ide
     revoked, old = Secret("pl_v2_dddd-revoked-one"), Secret("pl_v2_eeee-no-longer-supported")
     productlane.statuses = {revoked.reveal(): 401, old.reveal(): 410}
     keyring = ring(identities, key("support", revoked, A, B, None), key("publisher", old, C))
-    before = [slot.state for slot in keyring.states()]
+    before = [slot.state for slot in slots(keyring)]
     await keyring.prefetch()
     clock.now += 600
     asked = len(productlane.asked)
-    slots = keyring.states()
+    shown = slots(keyring)
+    names = [cell.name for cell in keyring.cells for _ in cell.rotation.all_places]
 
     assert ["unverified"] * 3 + ["missing"] + ["unverified"] * 2 == before
     assert [
@@ -359,8 +338,8 @@ async def test_the_state_of_every_slot(productlane: Productlane, identities: Ide
         ("support", "4", "missing"),
         ("publisher", "1", "unsupported"),
         ("publisher", "2", "active"),
-    ] == [(slot.key, slot.slot, slot.state) for slot in slots]
-    assert [revoked, A, B, None, old, C] == [slot.secret for slot in slots]
+    ] == [(name, slot.slot, slot.state) for name, slot in zip(names, shown, strict=True)]
+    assert ["dddd", "aaaa", "bbbb", None, "eeee", "cccc"] == [slot.preview for slot in shown]
     assert asked == len(productlane.asked)
 
 
@@ -372,8 +351,8 @@ async def test_when_a_secret_was_last_used(productlane: Productlane, identities:
     wall.now += 7
     keyring.used(TWO)
 
-    assert [1000.0, 1007.0] == [slot.last_used for slot in keyring.states()]
-    assert [None] == [slot.last_used for slot in ring(identities, key("support", A)).states()]
+    assert [moment(1000), moment(1007)] == [slot.last_used for slot in slots(keyring)]
+    assert [None] == [slot.last_used for slot in slots(ring(identities, key("support", A)))]
 
 
 async def test_look_ups_from_memory_are_told_too(productlane: Productlane, clock: Clock) -> None:

@@ -15,6 +15,7 @@ from gateway.keys.held import Change
 from gateway.keys.identity import Identities
 from gateway.keys.keyring import Keyring
 from gateway.keys.sources import Sources, read_place
+from tests.support.keyrings import slots
 from tests.support.me_upstream import A, B, C, Clock, Productlane, asking, productlane_serving
 
 DEADLINE = 10.0
@@ -84,11 +85,11 @@ class Watched:
 
     @property
     def states(self) -> list[tuple[str, str, str]]:
-        return [(slot.slot, slot.secret.preview if slot.secret else "", slot.state) for slot in self.keyring.states()]
+        return [(slot.slot, slot.preview or "", slot.state) for slot in slots(self.keyring)]
 
     @property
     def faults(self) -> list[str]:
-        return [slot.fault for slot in self.keyring.states()]
+        return [slot.fault or "" for slot in slots(self.keyring)]
 
 
 @asynccontextmanager

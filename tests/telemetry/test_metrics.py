@@ -12,9 +12,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.telemetry import labels
-from gateway.telemetry.facts import KeyFacts, SlotFacts, StoreFacts
 from gateway.telemetry.metrics import DURATIONS, Metrics
 from gateway.telemetry.record import Record
+from gateway.telemetry.status import KeyStatus, SlotStatus, StoreStatus, moment
 
 PREFIX = "productlane_gateway_"
 CALLERS, ENDPOINTS, KEYS = ("billing", "support"), ("GET /threads/{id}", "POST /threads"), ("main",)
@@ -57,18 +57,18 @@ LABELS = {
 }
 
 
-def facts() -> tuple[KeyFacts, ...]:
+def facts() -> tuple[KeyStatus, ...]:
     """A key with a secret in use and one that is refused."""
     return (
-        KeyFacts(
+        KeyStatus(
             "main",
             (
-                SlotFacts("1", "active", "abcd", "wks_1", "key_1", frozenset({"threads:read"}), 3.0, 1700000000.5),
-                SlotFacts("2", "rejected", "efgh"),
+                SlotStatus("1", "active", "abcd", "wks_1", "key_1", ("threads:read",), 3.0, moment(1700000000.0)),
+                SlotStatus("2", "rejected", "efgh"),
             ),
-            missing=frozenset(),
-            excess=frozenset({"admin", "docs:read"}),
-            unknown=frozenset({"admin"}),
+            missing=(),
+            excess=("admin", "docs:read"),
+            unknown=("admin",),
             wide=True,
         ),
     )
@@ -99,7 +99,7 @@ def busy(metrics: Metrics) -> Metrics:
     metrics.name_lookup("upstream", "ok")
     metrics.catalog_miss("GET /threads/{id}")
     metrics.store_fault("read")
-    metrics.watch_store(lambda: StoreFacts("redis", "redis://r:6379/0", {"write": "OutOfMemoryError"}))
+    metrics.watch_store(lambda: StoreStatus("redis", "redis://r:6379/0", {"write": "OutOfMemoryError"}))
     metrics.caller_supplied_key("billing", "v1")
     metrics.budget("main", "read", limit=1000, remaining=998, reset=1700000060)
     metrics.in_flight += 2
@@ -218,7 +218,7 @@ def test_the_state_of_each_secret_is_shown(busy: Metrics) -> None:
     }
 
     assert {"active": "1", "rejected": "2"} == states
-    assert 1700000000.5 == value(busy, "key_last_used_timestamp_seconds", key="main", slot="1")
+    assert 1700000000.0 == value(busy, "key_last_used_timestamp_seconds", key="main", slot="1")
     assert None is value(busy, "key_last_used_timestamp_seconds", key="main", slot="2")
     assert 0 == value(busy, "key_scopes_missing", key="main")
     assert 2 == value(busy, "key_scopes_excess", key="main")
@@ -227,7 +227,7 @@ def test_the_state_of_each_secret_is_shown(busy: Metrics) -> None:
 
 def test_drift_is_not_claimed_while_scopes_are_unknown(metrics: Metrics) -> None:
     """No alert fires on a key about which nothing is known yet."""
-    metrics.watch_keys(lambda: (KeyFacts("main", (SlotFacts("1", "unverified", "abcd"),)),))
+    metrics.watch_keys(lambda: (KeyStatus("main", (SlotStatus("1", "unverified", "abcd"),)),))
     metrics.refresh()
 
     drift = {"key_scopes_missing", "key_scopes_excess", "key_scopes_unknown", "key_wide"}

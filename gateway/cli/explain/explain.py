@@ -12,11 +12,11 @@ from gateway.cli.settings import REFUSED, config_option, fail, json_option, load
 from gateway.cli.table import listed, table
 
 if TYPE_CHECKING:
-    from gateway.cli.keys.online import KeyReport
     from gateway.config.assembly.snapshot import Snapshot
     from gateway.core.policy import Policy
     from gateway.core.refusal import Refused
     from gateway.core.verdict import Verdict
+    from gateway.telemetry.status import KeyStatus
 
 Facts: TypeAlias = dict[str, Any]
 
@@ -65,7 +65,7 @@ def explain(caller: str, method: str, path: str, config: Path | None, online: bo
         raise SystemExit(REFUSED)
 
 
-def _ask(snapshot: "Snapshot") -> "list[KeyReport]":
+def _ask(snapshot: "Snapshot") -> "Iterable[KeyStatus]":
     import asyncio
 
     from gateway.cli.keys.online import ask
@@ -79,7 +79,7 @@ def explained(
     method: str,
     path: str,
     today: date,
-    reports: "Iterable[KeyReport] | None" = None,
+    reports: "Iterable[KeyStatus] | None" = None,
 ) -> Facts:
     """Everything that can be said of a request before it is sent. ``today`` is in UTC.
 

@@ -11,7 +11,7 @@ from gateway.core.refusal import Refused
 from gateway.core.routing import Route, Standing, choose_key, narrowest_key
 
 if TYPE_CHECKING:
-    from gateway.cli.keys.online import KeyReport
+    from gateway.telemetry.status import KeyStatus
 
 _ME: Final = "GET /me"
 
@@ -36,7 +36,7 @@ class Choice:
     candidates: tuple[Candidate, ...] = ()
 
 
-def choose(route: Route, permit: Permit, reports: "Iterable[KeyReport] | None") -> Choice:
+def choose(route: Route, permit: Permit, reports: "Iterable[KeyStatus] | None") -> Choice:
     """As the gateway chooses. Without ``reports`` nothing is known of any key, as when Productlane cannot be asked."""
     known = {} if reports is None else {report.name: _standing(report) for report in reports}
     standings = {name: known.get(name, Standing()) for name in route.keys}
@@ -49,12 +49,11 @@ def choose(route: Route, permit: Permit, reports: "Iterable[KeyReport] | None") 
     return Choice(key, next(one.why for one in found if one.chosen), candidates=found)
 
 
-def _standing(report: "KeyReport") -> Standing:
+def _standing(report: "KeyStatus") -> Standing:
     """How the gateway would find the key after it has asked about its secrets."""
     states = [slot.state for slot in report.slots]
-    active = [slot for slot in report.slots if slot.state == "active"]
-    if active:
-        return Standing(frozenset(active[0].scopes or ()))
+    if report.active is not None:
+        return Standing(frozenset(report.active.scopes or ()))
     if "unverified" in states:
         return Standing()
     state = next((state for state in states if state != "missing"), "missing")

@@ -67,26 +67,21 @@ def keys(addresses: tuple[str, ...], unused_for: float, as_json: bool) -> None:
     replicas: list[str] = []
     silent: list[Answered] = []
     for answer in answers:
-        try:
-            seen += sightings(answer.replica, answer.status or {})
-        except (KeyError, TypeError, ValueError):
+        if answer.status is None:
             silent.append(answer)
         else:
+            seen += sightings(answer.replica, answer.status)
             replicas.append(answer.replica)
     if not replicas:
-        fail("\n".join(f"{answer.replica}: {_why(answer)}" for answer in silent))
+        fail("\n".join(f"{answer.replica}: {answer.fault}" for answer in silent))
     secrets = gather(seen, replicas, silent=len(silent), unused_for=unused_for)
-    found = faults(secrets, replicas) + [f"{answer.replica} did not answer: {_why(answer)}." for answer in silent]
+    found = faults(secrets, replicas) + [f"{answer.replica} did not answer: {answer.fault}." for answer in silent]
     if as_json:
         print_json(_facts(secrets, replicas, silent, found))
     else:
         click.echo(_text(secrets, found))
     if found:
         raise SystemExit(REFUSED)
-
-
-def _why(answer: "Answered") -> str:
-    return answer.fault or "the answer is not a gateway's status"
 
 
 def _text(secrets: "Sequence[Secret]", found: Sequence[str]) -> str:
@@ -97,13 +92,13 @@ def _text(secrets: "Sequence[Secret]", found: Sequence[str]) -> str:
         (
             secret.key,
             secret.slot,
-            secret.seen[0].preview or "-",
+            secret.preview or "-",
             secret.state,
-            next((one.workspace for one in secret.seen if one.workspace), "?"),
-            ago(secret.age) if secret.seen[0].preview else "-",
+            secret.workspace or "?",
+            ago(secret.age) if secret.preview else "-",
             "-" if secret.last_used is None else f"{ago(secret.last_used)} ago",
             str(secret.requests),
-            listed(secret.seen[0].scopes),
+            listed(secret.scopes),
         )
         for secret in secrets
     ]
@@ -118,16 +113,16 @@ def _facts(
     return {
         "ok": not found,
         "replicas": replicas,
-        "silent": [{"replica": answer.replica, "fault": _why(answer)} for answer in silent],
+        "silent": [{"replica": answer.replica, "fault": answer.fault} for answer in silent],
         "secrets": [
             {
                 "key": secret.key,
                 "name": secret.name,
                 "slot": secret.slot,
-                "preview": secret.seen[0].preview or None,
-                "state": {one.replica: one.state for one in secret.seen},
-                "workspace": next((one.workspace for one in secret.seen if one.workspace), None),
-                "scopes": sorted(secret.seen[0].scopes),
+                "preview": secret.preview,
+                "state": {one.replica: one.slot.state for one in secret.seen},
+                "workspace": secret.workspace,
+                "scopes": list(secret.scopes),
                 "age_seconds": round(secret.age),
                 "last_used_seconds": None if secret.last_used is None else round(secret.last_used),
                 "requests_last_hour": secret.requests,

@@ -1,13 +1,16 @@
 """Asks the admin listeners of running gateways for their status: one, or every replica behind a name."""
 
 import http.client
-import json
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
+
+import msgspec
+
+from gateway.telemetry.status import Status
 
 TIMEOUT: Final = 5.0
 # The status of a gateway with 5,000 callers is 10 MB.
@@ -24,7 +27,7 @@ class Answered:
     """What one replica answered; ``status`` is None where it did not, and ``fault`` says why."""
 
     replica: str
-    status: Mapping[str, Any] | None
+    status: Status | None
     fault: str = ""
 
 
@@ -103,18 +106,15 @@ def _ask(target: _Target) -> Answered:
         body = response.read(_LONGEST)
         if response.status != 200:
             return Answered(target.name, None, f"status {response.status}")
-        status = json.loads(body)
+        return Answered(target.name, msgspec.json.decode(body, type=Status))
     except TimeoutError:
         return Answered(target.name, None, f"no answer within {TIMEOUT:g} s")
     except OSError as error:
         return Answered(target.name, None, error.strerror or type(error).__name__)
-    except (http.client.HTTPException, ValueError):
+    except (http.client.HTTPException, msgspec.MsgspecError, ValueError):
         return Answered(target.name, None, "the answer is not a gateway's status")
     finally:
         connection.close()
-    if not isinstance(status, dict):
-        return Answered(target.name, None, "the answer is not a gateway's status")
-    return Answered(target.name, status)
 
 
 class _Unix(http.client.HTTPConnection):

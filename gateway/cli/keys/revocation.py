@@ -1,11 +1,12 @@
 """What the replicas of a gateway say of their secrets, put together: who uses which, and what may be revoked."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Final
 
 from gateway.core.key_faults import KeyFault
+from gateway.telemetry.status import SlotStatus, Status
 
 # States in which a secret is not the one that serves and Productlane would take it.
 _IDLE: Final = frozenset({"standby", "unverified"})
@@ -15,31 +16,27 @@ _OF_NO_USE: Final = frozenset(KeyFault) - {KeyFault.MISSING}
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """One place of a key at one replica. Times are Unix seconds by that replica's clock; ``now`` is when it answered.
-
-    ``since`` is when the replica first held the value: of what was before, it knows nothing.
-    """
+    """One slot of a key at one replica, when that replica answered (``now``, by its own clock)."""
 
     replica: str
     key: str
-    slot: str
-    source: str
-    preview: str
-    api_key_id: str
-    state: str
-    workspace: str
-    scopes: tuple[str, ...]
-    note: str
-    fault: str
-    since: float
-    last_used: float | None
-    requests: int
-    now: float
+    slot: SlotStatus
+    now: datetime
+
+    @property
+    def age(self) -> float:
+        """For how many seconds the replica has held the value; it knows nothing of the time before."""
+        return 0.0 if self.slot.since is None else (self.now - self.slot.since).total_seconds()
+
+    @property
+    def last_used(self) -> float | None:
+        """Seconds since the replica last used it; None where it never did."""
+        return None if self.slot.last_used is None else (self.now - self.slot.last_used).total_seconds()
 
     @property
     def idle_for(self) -> float:
-        """For how many seconds at least it was not used, as far as this replica can know."""
-        return self.now - (self.since if self.last_used is None else self.last_used)
+        """For how many seconds at least the replica has not used it."""
+        return self.age if self.last_used is None else self.last_used
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,61 +54,53 @@ class Secret:
         return name_of(self.seen[0])
 
     @property
+    def preview(self) -> str | None:
+        return self.seen[0].slot.preview
+
+    @property
+    def workspace(self) -> str | None:
+        return next((one.slot.workspace for one in self.seen if one.slot.workspace), None)
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        return self.seen[0].slot.scopes or ()
+
+    @property
     def slot(self) -> str:
-        return ",".join(dict.fromkeys(one.slot for one in self.seen))
+        return ",".join(dict.fromkeys(one.slot.slot for one in self.seen))
 
     @property
     def state(self) -> str:
         """Its state, with the number of replicas for each where they differ."""
-        states = [one.state for one in self.seen]
+        states = [one.slot.state for one in self.seen]
         kinds = sorted(set(states))
         return kinds[0] if len(kinds) == 1 else ", ".join(f"{kind} ({states.count(kind)})" for kind in kinds)
 
     @property
     def fault(self) -> str:
         """What is wrong with its file, as a sentence; empty where nothing is."""
-        fault = next((one.fault for one in self.seen if one.fault), "")
+        fault = next((one.slot.fault for one in self.seen if one.slot.fault), "")
         return f"`{self.name}`: {fault}." if fault else ""
 
     @property
     def last_used(self) -> float | None:
         """Seconds since any replica used it."""
-        return min((one.now - one.last_used for one in self.seen if one.last_used is not None), default=None)
+        return min((one.last_used for one in self.seen if one.last_used is not None), default=None)
 
     @property
     def age(self) -> float:
         """Seconds since the first replica held it."""
-        return max(one.now - one.since for one in self.seen)
+        return max(one.age for one in self.seen)
 
     @property
     def requests(self) -> int:
-        return sum(one.requests for one in self.seen)
+        return sum(one.slot.requests_last_hour for one in self.seen)
 
 
-def sightings(replica: str, status: Mapping[str, Any]) -> list[Sighting]:
-    """What one replica's ``/status.json`` says. Raises KeyError, TypeError or ValueError where it is not one."""
-    now = _moment(status["now"])
-    return [
-        Sighting(
-            replica=replica,
-            key=key["key"],
-            slot=slot["slot"],
-            source=slot["source"] or "",
-            preview=slot["preview"] or "",
-            api_key_id=slot["api_key_id"] or "",
-            state=slot["state"],
-            workspace=slot["workspace"] or "",
-            scopes=tuple(slot["scopes"] or ()),
-            note=slot["note"] or "",
-            fault=slot["fault"] or "",
-            since=now if slot["since"] is None else _moment(slot["since"]),
-            last_used=None if slot["last_used"] is None else _moment(slot["last_used"]),
-            requests=slot["requests_last_hour"],
-            now=now,
-        )
-        for key in status["keys"]
-        for slot in key["slots"]
-    ]
+def sightings(replica: str, status: Status) -> list[Sighting]:
+    """Every slot of every key of one replica."""
+    now = status.now or datetime.fromtimestamp(0, UTC)
+    return [Sighting(replica, key.name, slot, now) for key in status.keys for slot in key.slots]
 
 
 def gather(seen: Sequence[Sighting], replicas: Sequence[str], *, silent: int, unused_for: float) -> list[Secret]:
@@ -120,10 +109,10 @@ def gather(seen: Sequence[Sighting], replicas: Sequence[str], *, silent: int, un
     ``replicas`` have answered and ``silent`` have not. A secret is safe to revoke where every replica answered, has
     another secret of the key active, and has not used this one for ``unused_for`` seconds.
     """
-    active: dict[str, set[tuple[str, str]]] = {}
+    active: dict[str, set[tuple[str, str | None]]] = {}
     for one in seen:
-        if one.state == "active":
-            active.setdefault(one.key, set()).add((one.replica, one.preview))
+        if one.slot.state == "active":
+            active.setdefault(one.key, set()).add((one.replica, one.slot.preview))
     return [
         _judged(group, active.get(group[0].key, set()), replicas, silent, unused_for) for group in _same_secret(seen)
     ]
@@ -136,21 +125,21 @@ def faults(secrets: Iterable[Secret], replicas: Sequence[str]) -> list[str]:
     for secret in secrets:
         keys.setdefault(secret.key, []).extend(secret.seen)
     for key, seen in keys.items():
-        served = {one.replica for one in seen if one.state == "active"}
-        first = {one.replica for one in seen if one.state == "active" and one.slot == "1"}
+        served = {one.replica for one in seen if one.slot.state == "active"}
+        first = {one.replica for one in seen if one.slot.state == "active" and one.slot.slot == "1"}
         if lacking := [replica for replica in replicas if replica not in served]:
             found.append(f"`{key}` has no active secret at {', '.join(lacking)}.")
         elif len(first) < len(replicas):
-            blocked = next((one for one in seen if one.slot == "1" and one.state != "active"), None)
+            blocked = next((one for one in seen if one.slot.slot == "1" and one.slot.state != "active"), None)
             found.append(f"`{key}` is not served by the first of its secrets{_because(blocked)}.")
     return found
 
 
 def name_of(one: Sighting) -> str:
     """The key and where its value is, as people would call it."""
-    if one.slot == "replaced":
+    if one.slot.slot == "replaced":
         return f"{one.key}/replaced"
-    return f"{one.key}/{one.source.partition(':')[2].rpartition('/')[2] or one.slot}"
+    return f"{one.key}/{(one.slot.source or '').partition(':')[2].rpartition('/')[2] or one.slot.slot}"
 
 
 def ago(seconds: float) -> str:
@@ -163,7 +152,7 @@ def ago(seconds: float) -> str:
 
 def _judged(
     seen: list[Sighting],
-    active: set[tuple[str, str]],
+    active: set[tuple[str, str | None]],
     replicas: Sequence[str],
     silent: int,
     unused_for: float,
@@ -173,9 +162,9 @@ def _judged(
 
     first = seen[0]
     name = f"`{name_of(first)}`"
-    states = {one.state for one in seen}
-    note = next((one.note for one in seen if one.note), "")
-    if not first.preview:
+    states = {one.slot.state for one in seen}
+    note = next((one.slot.note for one in seen if one.slot.note), "")
+    if not first.slot.preview:
         return secret("")
     if states & _OF_NO_USE:
         return secret(f"{name} is of no use: {note}.")
@@ -183,7 +172,8 @@ def _judged(
         return secret("")
     if note:
         return secret(f"{name} is not used: {note}.")
-    without = [replica for replica in replicas if not any(at == replica and p != first.preview for at, p in active)]
+    others = {replica for replica, preview in active if preview != first.slot.preview}
+    without = [replica for replica in replicas if replica not in others]
     if without:
         return secret(f"{name} has to stay: no other secret of `{first.key}` is active at {', '.join(without)}.")
     idle = min(one.idle_for for one in seen)
@@ -204,24 +194,20 @@ def _used(seen: list[Sighting], idle: float) -> str:
 def _because(blocked: Sighting | None) -> str:
     if blocked is None:
         return ""
-    why = blocked.note or blocked.fault or f"it is {blocked.state}"
+    why = blocked.slot.note or blocked.slot.fault or f"it is {blocked.slot.state}"
     return f", {name_of(blocked)}: {why}"
 
 
 def _same_secret(seen: Iterable[Sighting]) -> list[list[Sighting]]:
     """The sightings of each secret: by its four characters, and by Productlane's id of it where that is known."""
     seen = list(seen)
-    ids: dict[tuple[str, str], set[str]] = {}
+    ids: dict[tuple[str, str | None], set[str]] = {}
     for one in seen:
-        ids.setdefault((one.key, one.preview), set()).update({one.api_key_id} - {""})
-    groups: dict[tuple[str, str, str], list[Sighting]] = {}
+        ids.setdefault((one.key, one.slot.preview), set()).update({one.slot.api_key_id or ""} - {""})
+    groups: dict[tuple[str, str | None, str | None], list[Sighting]] = {}
     for one in seen:
-        known = ids[one.key, one.preview]
-        # What holds nothing is one place, not one secret; an id that is not known yet is the only one there is.
-        mark = one.slot if not one.preview else one.api_key_id or (next(iter(known)) if len(known) == 1 else "")
-        groups.setdefault((one.key, one.preview, mark), []).append(one)
+        known = ids[one.key, one.slot.preview]
+        # An empty slot is one place, not one secret; an id that is not known yet is the only one there is.
+        mark = one.slot.api_key_id or (next(iter(known)) if len(known) == 1 else None)
+        groups.setdefault((one.key, one.slot.preview, mark if one.slot.preview else one.slot.slot), []).append(one)
     return list(groups.values())
-
-
-def _moment(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()

@@ -1,11 +1,12 @@
 """What callers were seen to use: by running gateways, or in their access logs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO
 
 from gateway.cli.keys.replicas import Answered
 from gateway.telemetry.access_log import AccessLog, Seen, read_access_log
+from gateway.telemetry.status import Status, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,28 +50,25 @@ def from_gateways(answers: Iterable[Answered]) -> Observed:
     """What running gateways counted, each since its own start."""
     log, faults, started, replicas = AccessLog(), [], [], []
     for answer in answers:
-        try:
-            if answer.status is None:
-                raise ValueError(answer.fault)
+        if answer.status is None:
+            faults.append(f"{answer.replica} did not answer: {answer.fault}")
+        else:
             started.append(_add(answer.status, log))
             replicas.append(answer.replica)
-        except (KeyError, TypeError, ValueError, AttributeError):
-            why = answer.fault or "the answer is not a gateway's status"
-            faults.append(f"{answer.replica} did not answer: {why}")
     names = replicas[0] if len(replicas) == 1 else f"{len(replicas)} gateways"
     return Observed(names, log, max(started, default=""), log.all.last, tuple(faults))
 
 
-def _add(status: Mapping[str, Any], log: AccessLog) -> str:
+def _add(status: Status, log: AccessLog) -> str:
     """Add what one gateway counted; returns when it started. A status tells one time for all decisions together."""
-    started, now = str(status["started"]), str(status["now"])
+    started, now = text(status.started) or "", text(status.now) or ""
     log.all.add(0, started, now)
-    for caller in status["callers"]:
-        for endpoint, use in caller["used"].items():
-            counts = {"allow": use["allowed"], "would_deny": use["would_deny"], "deny": use["denied"]}
+    for caller in status.callers:
+        for endpoint, use in caller.used.items():
+            counts = {"allow": use.allowed, "would_deny": use.would_deny, "deny": use.denied}
             for decision, count in counts.items():
                 if count:
-                    log.requests.setdefault((caller["caller"], endpoint, decision), Seen()).add(
-                        count, started, use["last"]
+                    log.requests.setdefault((caller.caller, endpoint, decision), Seen()).add(
+                        count, started, text(use.last) or now
                     )
     return started

@@ -1,7 +1,8 @@
 """The command that says whether a configuration is sound, and whether Productlane takes its keys."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -9,8 +10,8 @@ from gateway.cli.settings import REFUSED, config_option, json_option, loaded, lo
 from gateway.cli.table import listed, table
 
 if TYPE_CHECKING:
-    from gateway.cli.keys.online import KeyReport
     from gateway.config.assembly.snapshot import Snapshot
+    from gateway.telemetry.status import KeyStatus
 
 
 @click.command()
@@ -40,11 +41,11 @@ def check(config: Path | None, online: bool, as_json: bool) -> None:
         click.echo(_summary(source, snapshot))
         if keys is not None:
             click.echo("\n" + _keys_table(keys))
-    if keys is not None and any(key.faults for key in keys):
+    if keys is not None and any(_faults(keys)):
         raise SystemExit(REFUSED)
 
 
-def _ask(snapshot: "Snapshot") -> "list[KeyReport]":
+def _ask(snapshot: "Snapshot") -> "Sequence[KeyStatus]":
     import asyncio
 
     from gateway.cli.keys.online import ask
@@ -52,9 +53,9 @@ def _ask(snapshot: "Snapshot") -> "list[KeyReport]":
     return asyncio.run(ask(snapshot))
 
 
-def _facts(source: str, snapshot: "Snapshot", keys: "list[KeyReport] | None") -> dict[str, object]:
+def _facts(source: str, snapshot: "Snapshot", keys: "Sequence[KeyStatus] | None") -> dict[str, object]:
     facts: dict[str, object] = {
-        "ok": not any(key.faults for key in keys or ()),
+        "ok": not _faults(keys or ()),
         "config": source,
         "listen": str(snapshot.listen),
         "admin": str(snapshot.admin),
@@ -67,8 +68,27 @@ def _facts(source: str, snapshot: "Snapshot", keys: "list[KeyReport] | None") ->
         ],
     }
     if keys is not None:
-        facts["online"] = [key.facts() for key in keys]
+        facts["online"] = [_key_facts(key) for key in keys]
     return facts
+
+
+def _key_facts(key: "KeyStatus") -> dict[str, object]:
+    """The status of a key as ``/status.json`` has it, and what is wrong with it."""
+    import msgspec
+
+    from gateway.cli.keys.online import faults, slot_fault
+
+    facts: dict[str, Any] = msgspec.to_builtins(key)
+    del facts["budgets"]
+    for told, slot in zip(facts["slots"], key.slots, strict=True):
+        told["fault"] = slot_fault(slot) or slot.fault
+    return facts | {"faults": faults(key)}
+
+
+def _faults(keys: "Sequence[KeyStatus]") -> list[str]:
+    from gateway.cli.keys.online import faults
+
+    return [f"{key.name}: {fault}" for key in keys for fault in faults(key)]
 
 
 def _summary(source: str, snapshot: "Snapshot") -> str:
@@ -101,16 +121,17 @@ def _caller(snapshot: "Snapshot", name: str) -> str:
     return f"{name} ({', '.join(notes)})" if notes else name
 
 
-def _keys_table(keys: "list[KeyReport]") -> str:
+def _keys_table(keys: "Sequence[KeyStatus]") -> str:
     rows = [("key", "slot", "preview", "state", "workspace", "missing", "excess", "scopes")]
     for key in keys:
         for slot in key.slots:
             scopes = "?" if slot.scopes is None else listed(slot.scopes)
             # Drift is of the secret in use; beside another one it would say something that is not so.
             own = slot.state == "active"
-            missing, excess = (listed(key.missing), listed(key.excess)) if own else ("", "")
-            rows.append((key.name, slot.slot, slot.preview, slot.state, slot.workspace or "?", missing, excess, scopes))
-    faults = [f"{key.name}: {fault}" for key in keys for fault in key.faults]
+            missing, excess = (listed(key.missing or ()), listed(key.excess or ())) if own else ("", "")
+            rows.append(
+                (key.name, slot.slot, slot.preview or "", slot.state, slot.workspace or "?", missing, excess, scopes)
+            )
     advice = [f"{key.name}: {said}" for key in keys for said in key.advice]
-    told = [line for lines in (faults, advice) if lines for line in ("", *lines)]
+    told = [line for lines in (_faults(keys), advice) if lines for line in ("", *lines)]
     return "\n".join([table(rows), *told])

@@ -1,40 +1,58 @@
 """What several replicas say of their secrets, put together: what may be revoked, and what somebody has to see to."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from msgspec import structs
 
 from gateway.cli.keys.revocation import Sighting, ago, faults, gather, name_of
+from gateway.telemetry.status import SlotStatus
 
-NOW = 1_800_000_000.0
+NOW = datetime(2026, 11, 24, 6, tzinfo=UTC)
 HOUR = 3600.0
+
+
+def before(seconds: float) -> datetime:
+    return NOW - timedelta(seconds=seconds)
+
+
 CURRENT = Sighting(
-    replica="a",
-    key="support",
-    slot="1",
-    source="file:/run/secrets/support/current",
-    preview="newn",
-    api_key_id="key_new",
-    state="active",
-    workspace="wks_1",
-    scopes=("threads:read",),
-    note="",
-    fault="",
-    since=NOW - 5 * HOUR,
-    last_used=NOW - 1,
-    requests=120,
-    now=NOW,
+    "a",
+    "support",
+    SlotStatus(
+        "1",
+        "active",
+        preview="newn",
+        api_key_id="key_new",
+        workspace="wks_1",
+        scopes=("threads:read",),
+        source="file:/run/secrets/support/current",
+        since=before(5 * HOUR),
+        last_used=before(1),
+        requests_last_hour=120,
+    ),
+    NOW,
 )
-PREVIOUS = replace(
+
+
+def changed(one: Sighting, **fields: Any) -> Sighting:
+    """The same sighting with another slot, or at another replica."""
+    place = {name: fields.pop(name) for name in ("replica", "key") if name in fields}
+    return replace(one, **place, slot=structs.replace(one.slot, **fields))
+
+
+PREVIOUS = changed(
     CURRENT,
     slot="2",
     source="file:/run/secrets/support/previous",
     preview="oldo",
     api_key_id="key_old",
     state="standby",
-    since=NOW - 90 * HOUR,
-    last_used=NOW - 3 * HOUR - 60,
-    requests=0,
+    since=before(90 * HOUR),
+    last_used=before(3 * HOUR + 60),
+    requests_last_hour=0,
 )
 
 
@@ -42,11 +60,11 @@ def advice(*seen: Sighting, silent: int = 0, unused_for: float = HOUR) -> dict[s
     """By preview: whether it is safe to revoke, and the sentence."""
     replicas = list(dict.fromkeys(one.replica for one in seen))
     secrets = gather(seen, replicas, silent=silent, unused_for=unused_for)
-    return {secret.seen[0].preview: (secret.safe_to_revoke, secret.advice) for secret in secrets}
+    return {secret.preview or "": (secret.safe_to_revoke, secret.advice) for secret in secrets}
 
 
 def at(replica: str, *seen: Sighting) -> list[Sighting]:
-    return [replace(one, replica=replica) for one in seen]
+    return [changed(one, replica=replica) for one in seen]
 
 
 def test_an_old_secret_out_of_use_is_safe_to_revoke() -> None:
@@ -59,22 +77,22 @@ def test_an_old_secret_out_of_use_is_safe_to_revoke() -> None:
 
 def test_a_replaced_secret_in_memory_is_safe_to_revoke() -> None:
     """A secret that is in no file any more, and only in memory, is told of in the same way."""
-    said = advice(CURRENT, replace(PREVIOUS, slot="replaced", source=CURRENT.source))
+    said = advice(CURRENT, changed(PREVIOUS, slot="replaced", source=CURRENT.slot.source))
 
     assert (True, "`support/replaced` was last used 3 h ago; it is safe to revoke.") == said["oldo"]
 
 
 def test_a_secret_in_use_a_moment_ago_is_not() -> None:
     """A secret that was used within the time asked for has to wait."""
-    said = advice(CURRENT, replace(PREVIOUS, last_used=NOW - 120))
+    said = advice(CURRENT, changed(PREVIOUS, last_used=before(120)))
 
     assert (False, "`support/previous` was last used 2 min ago; wait until it has been unused for 1 h.") == said["oldo"]
-    assert advice(CURRENT, replace(PREVIOUS, last_used=NOW - 120), unused_for=60)["oldo"][0]
+    assert advice(CURRENT, changed(PREVIOUS, last_used=before(120)), unused_for=60)["oldo"][0]
 
 
 def test_the_last_use_of_all_replicas_counts() -> None:
     """A secret that one replica of several still uses is not safe to revoke."""
-    seen = [*at("a", CURRENT, PREVIOUS), *at("b", CURRENT, replace(PREVIOUS, last_used=NOW - 5))]
+    seen = [*at("a", CURRENT, PREVIOUS), *at("b", CURRENT, changed(PREVIOUS, last_used=before(5)))]
 
     assert (False, "`support/previous` was last used 5 s ago; wait until it has been unused for 1 h.") == advice(*seen)[
         "oldo"
@@ -83,7 +101,7 @@ def test_the_last_use_of_all_replicas_counts() -> None:
 
 def test_another_secret_has_to_be_active_everywhere() -> None:
     """A replica that has not taken the new secret yet keeps the old one from being revoked, and is named."""
-    behind = [replace(CURRENT, replica="b", state="unverified"), replace(PREVIOUS, replica="b")]
+    behind = [changed(CURRENT, replica="b", state="unverified"), changed(PREVIOUS, replica="b")]
     safe, said = advice(*at("a", CURRENT, PREVIOUS), *behind)["oldo"]
 
     assert (False, "`support/previous` has to stay: no other secret of `support` is active at b.") == (safe, said)
@@ -91,7 +109,7 @@ def test_another_secret_has_to_be_active_everywhere() -> None:
 
 def test_a_secret_that_is_active_somewhere_is_not_judged() -> None:
     """Of a secret that serves at some replica nothing is said: it is in use."""
-    seen = [*at("a", CURRENT, PREVIOUS), replace(PREVIOUS, replica="b", state="active", slot="1")]
+    seen = [*at("a", CURRENT, PREVIOUS), changed(PREVIOUS, replica="b", state="active", slot="1")]
 
     assert (False, "") == advice(*seen)["oldo"]
 
@@ -108,8 +126,8 @@ def test_a_replica_that_does_not_answer_counts_as_using_it() -> None:
 
 def test_a_replica_that_has_just_started_knows_nothing_of_before() -> None:
     """A replica that never used a secret vouches only for the time that it has been running."""
-    young = replace(PREVIOUS, last_used=None, since=NOW - 600)
-    old = replace(PREVIOUS, last_used=None)
+    young = changed(PREVIOUS, last_used=None, since=before(600))
+    old = changed(PREVIOUS, last_used=None)
 
     assert not advice(CURRENT, young)["oldo"][0]
     assert "has not been used in the 10 min that can be told of; wait" in advice(CURRENT, young)["oldo"][1]
@@ -131,15 +149,15 @@ def test_a_replica_that_has_just_started_knows_nothing_of_before() -> None:
 )
 def test_a_secret_that_cannot_serve_says_why(state: str, note: str, said: str) -> None:
     """A new secret that was not promoted is never called safe to revoke; told is what is wrong with it."""
-    blocked = replace(CURRENT, state=state, note=note, last_used=None)
-    serving = replace(PREVIOUS, state="active")
+    blocked = changed(CURRENT, state=state, note=note, last_used=None)
+    serving = changed(PREVIOUS, state="active")
 
     assert (False, f"`support/current` {said}") == advice(blocked, serving)["newn"]
 
 
 def test_one_secret_at_two_places_is_one() -> None:
     """Replicas that hold the same secret at different places are put together, also before they have asked about it."""
-    moved = replace(PREVIOUS, replica="b", slot="replaced", api_key_id="")
+    moved = changed(PREVIOUS, replica="b", slot="replaced", api_key_id=None)
     secrets = gather([*at("a", CURRENT, PREVIOUS), *at("b", CURRENT), moved], ["a", "b"], silent=0, unused_for=HOUR)
 
     assert [("1", "active", 240), ("2,replaced", "standby", 0)] == [(s.slot, s.state, s.requests) for s in secrets]
@@ -147,14 +165,14 @@ def test_one_secret_at_two_places_is_one() -> None:
 
 def test_two_secrets_with_the_same_four_characters_are_two() -> None:
     """Productlane's own id tells secrets apart whose beginnings are the same."""
-    twin = replace(PREVIOUS, preview="newn")
+    twin = changed(PREVIOUS, preview="newn")
 
     assert 2 == len(gather([CURRENT, twin], ["a"], silent=0, unused_for=HOUR))
 
 
 def test_states_that_differ_are_counted() -> None:
     """Where replicas disagree, the table says how many see what."""
-    seen = [*at("a", CURRENT), *at("b", CURRENT), replace(CURRENT, replica="c", state="unverified")]
+    seen = [*at("a", CURRENT), *at("b", CURRENT), changed(CURRENT, replica="c", state="unverified")]
     (secret,) = gather(seen, ["a", "b", "c"], silent=0, unused_for=HOUR)
 
     assert "active (2), unverified (1)" == secret.state
@@ -162,7 +180,7 @@ def test_states_that_differ_are_counted() -> None:
 
 def test_what_is_wrong_with_a_file_is_told() -> None:
     """A broken file is told of beside the advice, with the secret that it left in memory."""
-    (secret,) = gather([replace(CURRENT, fault="the file x is empty")], ["a"], silent=0, unused_for=HOUR)
+    (secret,) = gather([changed(CURRENT, fault="the file x is empty")], ["a"], silent=0, unused_for=HOUR)
 
     assert "`support/current`: the file x is empty." == secret.fault
 
@@ -171,13 +189,13 @@ def test_what_is_wrong_with_a_file_is_told() -> None:
     ("seen", "found"),
     [
         ([CURRENT, PREVIOUS], []),
-        ([replace(CURRENT, state="rejected")], ["`support` has no active secret at a."]),
+        ([changed(CURRENT, state="rejected")], ["`support` has no active secret at a."]),
         (
-            [replace(CURRENT, state="rejected", note="Productlane answers 401"), replace(PREVIOUS, state="active")],
+            [changed(CURRENT, state="rejected", note="Productlane answers 401"), changed(PREVIOUS, state="active")],
             ["`support` is not served by the first of its secrets, support/current: Productlane answers 401."],
         ),
         (
-            [replace(CURRENT, state="unverified"), replace(PREVIOUS, state="active", slot="replaced")],
+            [changed(CURRENT, state="unverified"), changed(PREVIOUS, state="active", slot="replaced")],
             ["`support` is not served by the first of its secrets, support/current: it is unverified."],
         ),
     ],
@@ -190,8 +208,8 @@ def test_what_somebody_has_to_see_to(seen: list[Sighting], found: list[str]) -> 
 def test_secrets_are_called_as_people_call_them() -> None:
     """By key and file, by key and variable, or as replaced."""
     assert "support/current" == name_of(CURRENT)
-    assert "support/SUPPORT_KEY" == name_of(replace(CURRENT, source="env:SUPPORT_KEY"))
-    assert "support/replaced" == name_of(replace(CURRENT, slot="replaced"))
+    assert "support/SUPPORT_KEY" == name_of(changed(CURRENT, source="env:SUPPORT_KEY"))
+    assert "support/replaced" == name_of(changed(CURRENT, slot="replaced"))
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ async def test_online_other_faults(tmp_path: Path, upstream: Upstream) -> None:
     unreachable = await run("check", "--online", "--config", path, environ=SECRETS)
 
     assert [1, 1, 1] == [pinned.status, unsupported.status, unreachable.status]
-    assert "another workspace" in pinned.out
+    assert "it belongs to workspace wks_1, the key to wks_2" in pinned.out
     assert "answers 410" in unsupported.out
     assert "could not be asked: no connection" in unreachable.out
 

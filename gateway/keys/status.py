@@ -1,0 +1,76 @@
+"""The status of every key: how each of its secrets stands, and where its scopes and the policies have drifted apart."""
+
+from collections.abc import Collection, Mapping
+
+from gateway.core.drift import Needs, drift
+from gateway.core.rotation import Place, reason, state
+from gateway.keys.held import Held
+from gateway.keys.keyring import Keyring
+from gateway.telemetry.facts import BudgetFacts
+from gateway.telemetry.status import KeyStatus, SlotStatus, moment
+
+
+def key_statuses(
+    keyring: Keyring,
+    needs: Needs,
+    known: Collection[str] | None = None,
+    budgets: Mapping[tuple[str, str], BudgetFacts] | None = None,
+) -> tuple[KeyStatus, ...]:
+    """Every key, from memory alone. ``known`` is as for `drift`; ``budgets`` are by key and lane."""
+    keys = [KeyStatus(cell.name, slot_statuses(keyring, cell)) for cell in keyring.cells]
+    drifts = drift(needs, {key.name: _scopes(key) for key in keys}, known)
+    lanes: dict[str, dict[str, BudgetFacts]] = {}
+    for (name, lane), reading in sorted((budgets or {}).items()):
+        lanes.setdefault(name, {})[lane] = reading
+    statuses = []
+    for key in keys:
+        found, read = drifts.get(key.name), lanes.get(key.name, {})
+        statuses.append(
+            KeyStatus(
+                key.name,
+                key.slots,
+                missing=None if found is None else tuple(sorted(found.missing)),
+                excess=None if found is None else tuple(sorted(found.excess)),
+                unknown=None if found is None else tuple(sorted(found.unknown)),
+                wide=None if found is None else found.wide,
+                advice=needs.advice(key.name) if found is None else tuple(found.advice),
+                budgets={lane: reading.status for lane, reading in read.items()},
+            )
+        )
+    return tuple(statuses)
+
+
+def slot_statuses(keyring: Keyring, cell: Held) -> tuple[SlotStatus, ...]:
+    """Every place of one key, the one of the replaced value last."""
+    return tuple(_slot(keyring, cell, place) for place in cell.rotation.all_places)
+
+
+def _scopes(key: KeyStatus) -> frozenset[str] | None:
+    """What the key's secret in use carries; None while no secret of it is verified."""
+    return None if key.active is None or key.active.scopes is None else frozenset(key.active.scopes)
+
+
+def _slot(keyring: Keyring, cell: Held, place: Place) -> SlotStatus:
+    shown, note = state(cell.rotation, place), reason(cell.rotation, place)
+    if place.secret is None:
+        return SlotStatus(place.slot, shown, source=place.source or None, note=note or None, fault=place.fault or None)
+    known, uses, now = keyring.identities.recall(place.secret), cell.uses(place.secret), keyring.keeper.wall()
+    identity = known.identity if known else None
+    if shown == "unverified" and not note and known is not None and known.fault:
+        note = f"`/me` could not be asked: {known.fault}"
+    return SlotStatus(
+        slot=place.slot,
+        state=shown,
+        preview=place.secret.preview,
+        workspace=identity.workspace if identity else None,
+        api_key_id=identity.api_key_id if identity else None,
+        scopes=tuple(sorted(identity.scopes)) if identity else None,
+        identity_age=round(known.age, 1) if known and identity else None,
+        last_used=moment(uses.last),
+        source=place.source or None,
+        since=moment(now - keyring.keeper.age(place.since)),
+        requests_last_hour=uses.last_hour(now),
+        note=note or None,
+        fault=place.fault or None,
+        identity_fault=(known.fault if known else "") or None,
+    )

@@ -1,0 +1,37 @@
+"""Keys, keyrings, routes and permits as small as a test needs them, and what a keyring shows of its slots."""
+
+from datetime import date
+
+from gateway.config.assembly.snapshot import Key, Slot
+from gateway.core.catalog import Endpoint, Lane
+from gateway.core.policy import Permit, Policy, decide
+from gateway.core.routing import Route
+from gateway.core.secret import Secret
+from gateway.keys.identity import Identities
+from gateway.keys.keyring import Keyring
+from gateway.keys.status import slot_statuses
+from gateway.telemetry.status import SlotStatus
+from tests.support.me_upstream import Clock
+
+
+def key(name: str, *secrets: Secret | None, workspace: str | None = None) -> Key:
+    slots = tuple(Slot(place, f"env:SECRET_{place}", secret) for place, secret in enumerate(secrets, 1))
+    return Key(name, slots, workspace)
+
+
+def ring(identities: Identities, *keys: Key, wall: Clock | None = None) -> Keyring:
+    return Keyring({each.name: each for each in keys}, identities, wall=wall or Clock())
+
+
+def route(*keys: str) -> Route:
+    return Route("/**", keys)
+
+
+def permit(*scopes: str) -> Permit:
+    endpoint = Endpoint("GET", "/things", frozenset(scopes), Lane.READ)
+    return decide(Policy("billing", frozenset(scopes)), endpoint, date(2026, 1, 1))
+
+
+def slots(keyring: Keyring) -> list[SlotStatus]:
+    """Every slot of every key, in order."""
+    return [slot for cell in keyring.cells for slot in slot_statuses(keyring, cell)]
