@@ -63,7 +63,6 @@ MAX_BODY = 40
 LONG_MODULES = {
     "config/assembly/policies.py",
     "config/schema/gateway_file.py",
-    "keys/keyring.py",
     "proxy/connection.py",
     "proxy/forward.py",
     "proxy/handler.py",
