@@ -16,24 +16,13 @@ from gateway.callers.signatures import NoKeys
 from gateway.config.assembly.snapshot import Issuer
 from gateway.config.proving import MAX_JWKS
 from gateway.config.tls import issuer_context
+from gateway.net.faults import PEER_ERRORS, why
 
 # For both documents together. Callers whose key is unknown wait for it.
 TIMEOUT: Final = 5.0
 _WELL_KNOWN: Final = "/.well-known/openid-configuration"
 # RFC 6750 section 2.1: what may stand after "Bearer ".
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
-
-# First row that fits wins. aiohttp's own time-outs are TimeoutErrors as well as ClientErrors.
-FAULTS: Final[tuple[tuple[type[Exception], str], ...]] = (
-    (TimeoutError, "no answer in time"),
-    (aiohttp.ClientConnectorDNSError, "its name does not resolve"),
-    (aiohttp.ClientSSLError, "TLS failed, or its certificate is not trusted"),
-    (aiohttp.ClientConnectorError, "no connection"),
-    (aiohttp.ClientError, "the connection broke, or its answer is not HTTP"),
-    (ssl.SSLError, "the file of its CA holds no certificates"),
-    (OSError, "the file of its CA or of the token cannot be read, or the connection broke"),
-    (ValueError, "its address cannot be used"),
-)
 
 
 def source_of(issuer: Issuer, resolver: AbstractResolver | None = None) -> Callable[[], Awaitable[bytes]]:
@@ -48,9 +37,10 @@ def source_of(issuer: Issuer, resolver: AbstractResolver | None = None) -> Calla
     async def from_issuer() -> bytes:
         try:
             return await _discover(issuer, resolver)
-        except tuple(kind for kind, _ in FAULTS) as error:
-            why = next(why for kind, why in FAULTS if isinstance(error, kind))
-            raise NoKeys(f"the issuer cannot be asked: {why}") from None
+        except PEER_ERRORS as error:
+            raise NoKeys(f"the issuer cannot be asked: {why(error)}") from None
+        except ValueError:
+            raise NoKeys("the issuer cannot be asked: its address cannot be used") from None
 
     jwks = issuer.jwks
     return from_issuer if jwks is None else lambda: from_file(jwks)
@@ -63,7 +53,10 @@ def _read(path: Path) -> bytes:
 
 async def _discover(issuer: Issuer, resolver: AbstractResolver | None) -> bytes:
     """Discovery section 4: the configuration names the key set, and must be of the very issuer that was asked."""
-    context, headers = await asyncio.to_thread(_means, issuer)
+    try:
+        context, headers = await asyncio.to_thread(_means, issuer)
+    except OSError:
+        raise NoKeys("the file of the issuer's CA or of the token cannot be read") from None
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(ssl=context, force_close=True, resolver=resolver, use_dns_cache=False),
         cookie_jar=aiohttp.DummyCookieJar(),

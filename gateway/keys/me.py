@@ -20,6 +20,7 @@ from gateway.keys.answers import Answer, Answers
 from gateway.keys.library import AnyResponse, CachedSession
 from gateway.keys.storage import Clock, Storage
 from gateway.keys.store import MeCache, identity_in, key_of
+from gateway.net.faults import PEER_ERRORS, why
 
 MAX_BODY: Final = 262_144
 
@@ -27,18 +28,6 @@ MAX_BODY: Final = 262_144
 # A 429 or 503 may ask for more by `Retry-After`, within reason.
 PAUSE: Final = 1.0
 MAX_PAUSE: Final = 60.0
-
-# First row that fits wins. aiohttp's own time-outs are TimeoutErrors as well as ClientErrors.
-FAULTS: Final[tuple[tuple[type[Exception], str], ...]] = (
-    (TimeoutError, "no answer in time"),
-    (aiohttp.ClientConnectorDNSError, "the name does not resolve"),
-    (aiohttp.ClientSSLError, "TLS failed, or the certificate is not trusted"),
-    (aiohttp.ClientConnectorError, "no connection"),
-    (NotAnIdentity, "the answer is not an identity"),
-    (aiohttp.ClientPayloadError, "the answer was cut short or is too large"),
-    (aiohttp.ClientError, "the connection broke, or the answer is not HTTP"),
-    (OSError, "the connection broke, or the answer is not HTTP"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +113,10 @@ class Me:
             return Fault("closed")
         try:
             return await self._question(secret) if fresh else await self._shared(secret)
-        except tuple(kind for kind, _ in FAULTS) as error:
-            return Fault(next(why for kind, why in FAULTS if isinstance(error, kind)))
+        except NotAnIdentity:
+            return Fault("the answer is not an identity")
+        except PEER_ERRORS as error:
+            return Fault(why(error))
 
     async def _shared(self, secret: Secret) -> Good | Refusal | Fault:
         """What is kept, else what another process is asking for just now, else what Productlane says.

@@ -8,6 +8,7 @@ from typing import Final
 
 from gateway.core.catalog import Lane
 from gateway.core.key_faults import KEY_STATES as KEY_STATES
+from gateway.core.network_faults import NetworkFault
 from gateway.core.refusal import Code, Reason
 
 OTHER: Final = "other"
@@ -51,22 +52,8 @@ KEY_VERSIONS: Final = frozenset({"v1", "v2"})
 # or its key was refused and has another secret.
 RETRIES: Final = frozenset({"connect", "closed", "key"})
 
-# Why Productlane gave no answer: the error types of RFC 9209 section 2.3 that `Proxy-Status` names then.
-FAILURES: Final = frozenset(
-    {
-        "connection_refused",
-        "connection_terminated",
-        "connection_timeout",
-        "connection_write_timeout",
-        "destination_unavailable",
-        "dns_error",
-        "dns_timeout",
-        "http_protocol_error",
-        "http_response_timeout",
-        "tls_certificate_error",
-        "tls_protocol_error",
-    }
-)
+# Why Productlane gave no answer.
+FAILURES: Final = frozenset(fault.value for fault in NetworkFault)
 NAME_USES: Final = frozenset({"upstream", "issuer"})
 LOOKUP_RESULTS: Final = frozenset({"ok", "error", "timeout"})
 

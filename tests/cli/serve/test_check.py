@@ -136,7 +136,7 @@ async def test_online_other_faults(tmp_path: Path, upstream: Upstream) -> None:
     assert [1, 1, 1] == [pinned.status, unsupported.status, unreachable.status]
     assert "it belongs to workspace wks_1, the key to wks_2" in pinned.out
     assert "answers 410" in unsupported.out
-    assert "could not be asked: no connection" in unreachable.out
+    assert "could not be asked: the connection was refused" in unreachable.out
 
 
 async def test_online_says_what_would_mend_drift(tmp_path: Path, upstream: Upstream) -> None:
