@@ -69,7 +69,6 @@ LONG_MODULES = {
     "proxy/listener.py",
     "proxy/upstream.py",
     "runtime/server.py",
-    "runtime/serving_factory.py",
     "telemetry/export.py",
     "telemetry/metrics.py",
 }
@@ -79,7 +78,6 @@ LONG_FUNCTIONS = {
     "cli/serve/serve.py:serve",
     "net/resolver.py:_ask",
     "proxy/forward.py:forward",
-    "runtime/server.py:start",
     "telemetry/metrics.py:__init__",
     "telemetry/metrics.py:_key_families",
 }

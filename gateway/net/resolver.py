@@ -11,15 +11,16 @@ import ipaddress
 import socket
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from gateway.aio.waiting import finished
 from gateway.net.addresses import PATIENCE, SILENT, Address, Entry
+from gateway.telemetry.event import Emit, ignore
+from gateway.telemetry.events.peers import NameLookup, NameResolves, NameUnresolved
 
-Result = Literal["ok", "error", "timeout"]
+Use = Literal["upstream", "issuer"]
 Lookup: TypeAlias = Callable[..., Iterable[tuple[Any, ...]]]
 
 # Threads that may be in a look-up at a time: enough that the next question can be answered while one hangs.
@@ -47,34 +48,17 @@ class Unresolved(OSError):
         self.silent: Final = silent
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """A name can no longer be looked up, or can again where ``fault`` is empty.
-
-    ``age`` is that of the addresses that serve meanwhile, in seconds; None where there are none.
-    """
-
-    fault: str
-    age: float | None
-
-
 class Names:
     """Looks names up in the background while they are used, and remembers where they led. For one running loop.
 
-    ``lookup`` takes the arguments of `socket.getaddrinfo` and blocks. ``on_result`` is told of each look-up, and
-    ``on_turn`` when they begin to fail and when they succeed again.
+    ``use`` says whose names they are: of the ``upstream`` or an ``issuer``. ``lookup`` takes the arguments of
+    `socket.getaddrinfo` and blocks. Reported are each look-up, and when they begin to fail and succeed again.
     """
 
-    def __init__(
-        self,
-        *,
-        lookup: Lookup = socket.getaddrinfo,
-        on_result: Callable[[Result], None] = lambda _result: None,
-        on_turn: Callable[[Turn], None] = lambda _turn: None,
-    ) -> None:
+    def __init__(self, use: Use = "upstream", emit: Emit = ignore, *, lookup: Lookup = socket.getaddrinfo) -> None:
+        self._use: Final = use
+        self._emit: Final = emit
         self._lookup: Final = lookup
-        self._on_result: Final = on_result
-        self._on_turn: Final = on_turn
         self._entries: Final[dict[str, Entry]] = {}
         self._flights: Final[dict[str, asyncio.Future[None]]] = {}
         self._threads = 0
@@ -139,15 +123,15 @@ class Names:
             else:
                 entry.found(began, outcome, now)
             if not flight.done():
-                self._on_result("error" if isinstance(outcome, str) else "ok")
-            self._tell(entry, fault, now)
+                self._emit(NameLookup(self._use, "error" if isinstance(outcome, str) else "ok"))
+            self._report(entry, fault, now)
             land()
 
         def overdue() -> None:
             fault, now = entry.fault, loop.time()
             entry.given_up(began, now)
-            self._on_result("timeout")
-            self._tell(entry, fault, now)
+            self._emit(NameLookup(self._use, "timeout"))
+            self._report(entry, fault, now)
             land()
 
         def run() -> None:
@@ -163,9 +147,14 @@ class Names:
         except RuntimeError:
             ended("no thread could be started for the look-up")
 
-    def _tell(self, entry: Entry, before: str, now: float) -> None:
-        if bool(before) is not bool(entry.fault):
-            self._on_turn(Turn(entry.fault, entry.age(now) if entry.usable(now) else None))
+    def _report(self, entry: Entry, before: str, now: float) -> None:
+        if bool(before) is bool(entry.fault):
+            return
+        if entry.fault:
+            age = round(entry.age(now), 1) if entry.usable(now) else None
+            self._emit(NameUnresolved(self._use, entry.fault, age))
+        else:
+            self._emit(NameResolves(self._use))
 
     def _outcome(self, host: str) -> tuple[Address, ...] | str:
         """Where a name leads, or why nowhere. Blocks."""

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from gateway.aio.waiting import finished, happened
+from gateway.telemetry.event import Emit, ignore
+from gateway.telemetry.events.process import WatchBlind
 
 # Each path to a digest of its bytes and permissions; None where nothing can be read there.
 Contents: TypeAlias = Mapping[Path, bytes | None]
@@ -83,8 +85,8 @@ class Watcher:
 
     ``paths`` is asked before each reading, in a thread, so what is watched may follow from what is in the files.
     ``seen`` are the contents that are known already, read *before* whatever was made of them; without it, they are read
-    first. ``settle`` and ``poll`` are seconds, ``pause`` waits for the former. ``on_blind`` is told the kind of error
-    for which the kernel gives no notice, so that only looking from time to time is left. ``watching`` is set once no
+    first. ``settle`` and ``poll`` are seconds, ``pause`` waits for the former. Reported is
+    when the kernel gives no notice, so that only looking from time to time is left. ``watching`` is set once no
     further change can be missed.
     """
 
@@ -98,7 +100,7 @@ class Watcher:
         settle: float = SETTLE,
         poll: float = POLL,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        on_blind: Callable[[str], None] = lambda _why: None,
+        emit: Emit = ignore,
     ) -> None:
         self._paths: Final = paths
         self._on_change: Final = on_change
@@ -107,7 +109,7 @@ class Watcher:
         self.settle = settle
         self._poll: Final = poll
         self._pause: Final = pause
-        self._on_blind: Final = on_blind
+        self._emit: Final = emit
         self._noticed: Final = asyncio.Event()
         self._looking: Final = asyncio.Lock()
         self._folders: Folders | None = None
@@ -189,7 +191,7 @@ class Watcher:
         except (OSError, RuntimeError) as error:
             # A limit of the kernel (fs.inotify), or a folder that went away this moment.
             if not self._blind:
-                self._on_blind(type(error).__name__)
+                self._emit(WatchBlind(type(error).__name__))
             self._blind = True
         else:
             self._blind = False

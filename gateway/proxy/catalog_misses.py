@@ -5,23 +5,22 @@ import re
 from typing import Final
 
 from gateway.core.catalog import Endpoint
-from gateway.telemetry.log import Log
-from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.event import Emit
+from gateway.telemetry.events.peers import CatalogMiss
 
 # What Productlane names is told only where it looks like a scope, and no more of it than an endpoint could need.
 _SCOPE: Final = re.compile(r"(?!pl_v[0-9])[a-z][a-z0-9_-]{0,39}(?::[a-z][a-z0-9_-]{0,39})?", re.ASCII)
 _MOST: Final = 8
-# Different misses that are told, once each.
-_TOLD: Final = 256
+# Different misses that are logged, once each.
+_REPORTED: Final = 256
 
 
-class Misses:
-    """Counts misses of the catalog, and tells of each different one once."""
+class CatalogMisses:
+    """Counts misses of the catalog, and logs each different one once."""
 
-    def __init__(self, metrics: Metrics, log: Log) -> None:
-        self._metrics: Final = metrics
-        self._log: Final = log
-        self._told: Final[set[tuple[str, tuple[str, ...]]]] = set()
+    def __init__(self, emit: Emit) -> None:
+        self._emit: Final = emit
+        self._reported: Final[set[tuple[str, tuple[str, ...]]]] = set()
 
     def look(self, body: bytes, endpoint: Endpoint, key: str) -> None:
         """Look at the body of a 403 ``scope_required`` to a request for this endpoint, sent with a secret of this key.
@@ -32,20 +31,13 @@ class Misses:
         # An endpoint that is open to any key, as far as the catalog knows, is missed whatever is named.
         if named <= endpoint.scopes and endpoint.scopes:
             return
-        self._metrics.catalog_miss(endpoint.name)
         scopes = tuple(sorted(named))
-        if (endpoint.name, scopes) in self._told or len(self._told) >= _TOLD:
-            return
-        self._told.add((endpoint.name, scopes))
+        first = (endpoint.name, scopes) not in self._reported and len(self._reported) < _REPORTED
+        if first:
+            self._reported.add((endpoint.name, scopes))
         expected = ", ".join(sorted(endpoint.scopes)) or "no scope"
-        self._log.event(
-            "warning",
-            "catalog_miss",
-            catalog_endpoint=endpoint.name,
-            key=key,
-            scopes=list(scopes),
-            reason=f"Productlane asks for other scopes than the catalog, which has {expected}; correct it by `catalog`",
-        )
+        reason = f"Productlane asks for other scopes than the catalog, which has {expected}; correct it by `catalog`"
+        self._emit(CatalogMiss(endpoint.name, key, list(scopes), reason, first))
 
 
 def named_scopes(body: bytes) -> frozenset[str]:

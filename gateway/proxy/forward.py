@@ -19,14 +19,14 @@ from gateway.core.secret import Mask
 from gateway.core.target import Target
 from gateway.keys.keyring import Chosen
 from gateway.proxy.body import Body
-from gateway.proxy.catalog_misses import Misses
+from gateway.proxy.catalog_misses import CatalogMisses
 from gateway.proxy.connection import Lost
 from gateway.proxy.reply import Reply
 from gateway.proxy.serving import Current, Serving
 from gateway.proxy.upstream import Incoming, Outgoing, refusal
-from gateway.telemetry.log import Log
-from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.events.peers import UpstreamRetry
 from gateway.telemetry.record import Record, read_request_id
+from gateway.telemetry.reporter import Reporter
 
 # An error answer is read whole up to this size, so that its code is known; Productlane's are under 1 kB.
 _MAX_ERROR: Final = 65_536
@@ -38,11 +38,12 @@ _NOT_ASKED: Final = frozenset({Code.OVERLOADED, Code.CIRCUIT_OPEN})
 class Forwarder:
     """Sends requests on and relays answers."""
 
-    def __init__(self, metrics: Metrics, current: Current, pacer: Pacer, log: Log) -> None:
-        self._metrics: Final = metrics
+    def __init__(self, reporter: Reporter, current: Current, pacer: Pacer) -> None:
+        self._emit: Final = reporter.emit
+        self._metrics: Final = reporter.metrics
         self._current: Final = current
         self._pacer: Final = pacer
-        self._misses: Final = Misses(metrics, log)
+        self._misses: Final = CatalogMisses(reporter.emit)
 
     async def forward(
         self,
@@ -160,7 +161,7 @@ class Forwarder:
             raise
         if other is not None:
             incoming.close()
-            self._metrics.upstream_retry("key")
+            self._emit(UpstreamRetry("key"))
         return other
 
     async def _relay(

@@ -32,10 +32,9 @@ from gateway.proxy import edge
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.reply import Reply
 from gateway.proxy.serving import Current, Serving
-from gateway.telemetry.log import Log
-from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.events.peers import CallerSuppliedKey
 from gateway.telemetry.record import Record, RequestIds, trace_id
-from gateway.telemetry.usage import Usage
+from gateway.telemetry.reporter import Reporter
 
 if TYPE_CHECKING:
     from gateway.telemetry.spans import Tracing
@@ -66,9 +65,7 @@ class Handler:
     def __init__(
         self,
         current: Current,
-        metrics: Metrics,
-        log: Log,
-        usage: Usage,
+        reporter: Reporter,
         *,
         pacer: Pacer,
         caps: Caps,
@@ -76,13 +73,12 @@ class Handler:
         tracing: "Tracing | None" = None,
     ) -> None:
         self._current: Final = current
-        self._metrics: Final = metrics
-        self._log: Final = log
-        self._usage: Final = usage
+        self._reporter: Final = reporter
+        self._metrics: Final = reporter.metrics
         self._clock: Final = clock
         self._caps: Final = caps
         self._tracing: Final = tracing
-        self._forwarder: Final = Forwarder(metrics, current, pacer, log)
+        self._forwarder: Final = Forwarder(reporter, current, pacer)
         self._new_request_id: Final = RequestIds()
         self._in_hand: set[asyncio.Task[object] | None] = set()
         self._day = -1
@@ -166,9 +162,7 @@ class Handler:
     def _tell(self, record: Record) -> None:
         if record.trace is not None:
             record.trace.end()
-        self._metrics.count(record)
-        self._usage.count(record)
-        self._log.request(record)
+        self._reporter.finished(record)
 
     async def _serve(self, request: web.BaseRequest, record: Record) -> Reply:
         serving = self._current.serving
@@ -209,7 +203,7 @@ class Handler:
             record.caller = await identify(authorization, callers, peer, serving.accounts, now=self._clock())
         finally:
             if authorization and (version := supplied_key(authorization)):
-                self._metrics.caller_supplied_key(record.caller, version)
+                self._reporter.emit(CallerSuppliedKey(record.caller, version))
         return serving.snapshot.policies[record.caller]
 
     async def _me(self, serving: Serving, route: Route, policy: Policy, record: Record) -> Reply | None:

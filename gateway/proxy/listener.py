@@ -16,6 +16,7 @@ from gateway.core.retry_after import retry_after
 from gateway.proxy import aiohttp_internals as footing
 from gateway.proxy import edge
 from gateway.proxy.handler import Handler
+from gateway.telemetry.events.process import ConnectionFault
 from gateway.telemetry.log import Log
 
 _SWEEP: Final = 0.5
@@ -156,7 +157,7 @@ class Connection(RequestHandler):
 
     def log_exception(self, *_args: Any, **kw: Any) -> None:
         """Tell that a connection failed; the exception's text may quote a header, so only its type is told."""
-        self._listener.log.event("error", "connection_fault", error=type(kw.get("exc_info")).__name__)
+        self._listener.log.event(ConnectionFault(type(kw.get("exc_info")).__name__))
 
 
 class Listener(web.Server):

@@ -19,7 +19,8 @@ from gateway.config.reading.problem import ConfigError, Problem, shown
 from gateway.config.schema.values import is_private
 from gateway.core.drift import Needs, needs
 from gateway.net.watch import Contents, Watcher
-from gateway.telemetry.log import Log
+from gateway.telemetry.event import Emit
+from gateway.telemetry.events.process import PolicyChange, Reload, RestartNeeded
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.status import ReloadStatus, moment
 
@@ -31,8 +32,8 @@ _AT_START: Final[Mapping[str, tuple[str, ...]]] = {
     "store": ("store",),
     "log": ("log_level", "log_format"),
 }
-# Callers whose change is told one by one; of a rollout that touches thousands, the rest is a number.
-_TOLD: Final = 100
+# Callers whose change is logged one by one; of a rollout that touches thousands, the rest is a number.
+_LOGGED: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,7 @@ class Reloads:
         begin: Callable[[], int],
         adopt: Adopt,
         today: Callable[[], date],
-        log: Log,
+        emit: Emit,
         metrics: Metrics,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -143,7 +144,7 @@ class Reloads:
         self._begin: Final = begin
         self._adopt: Final = adopt
         self._today: Final = today
-        self._log: Final = log
+        self._emit: Final = emit
         self._metrics: Final = metrics
         self._clock: Final = clock
         self._loading: Final = asyncio.Lock()
@@ -153,7 +154,7 @@ class Reloads:
             self._changed,
             seen=seen,
             wanted=counts,
-            on_blind=lambda error: log.event("warning", "watch_blind", error=error),
+            emit=emit,
         )
 
     async def look(self) -> None:
@@ -163,7 +164,7 @@ class Reloads:
         if self.facts.problems:
             await self.reload(())
         else:
-            self._log.event("info", "reload", outcome="unchanged")
+            self._emit(Reload("unchanged"))
 
     async def _changed(self, changed: frozenset[Path]) -> None:
         # A secret's file alone is for those who watch secrets, unless it may be what a load failed for.
@@ -195,26 +196,19 @@ class Reloads:
         self.facts = structs.replace(self.facts, ok=False, problems=tuple(problems), failing_since=since)
         self._metrics.config_loaded(ok=False, now=self._clock())
         if fresh := [problem for problem in problems if problem not in known]:
-            self._log.event("error", "reload", outcome="failure", problems=fresh)
+            self._emit(Reload("failure", problems=fresh))
 
     def _succeeded(self, loaded: Loaded, seconds: float) -> None:
-        told, self.facts = self.facts.restart_needed, ReloadStatus(restart_needed=loaded.restart)
+        reported, self.facts = self.facts.restart_needed, ReloadStatus(restart_needed=loaded.restart)
         self._metrics.config_loaded(ok=True, now=self._clock())
         snapshot = loaded.snapshot
-        self._log.event(
-            "info",
-            "reload",
-            outcome="success",
-            keys=len(snapshot.keys),
-            policies=len(snapshot.policies),
-            seconds=round(seconds, 3),
-        )
-        for caller, outcome in loaded.changes[:_TOLD]:
-            self._log.event("info", "policy_change", caller=caller, outcome=outcome)
-        if (more := len(loaded.changes) - _TOLD) > 0:
-            self._log.event("info", "policy_change", outcome="more", count=more)
-        if loaded.restart and loaded.restart != told:
-            self._log.event("warning", "restart_needed", reason=", ".join(loaded.restart))
+        self._emit(Reload("success", len(snapshot.keys), len(snapshot.policies), round(seconds, 3)))
+        for caller, outcome in loaded.changes[:_LOGGED]:
+            self._emit(PolicyChange(caller, outcome))
+        if (more := len(loaded.changes) - _LOGGED) > 0:
+            self._emit(PolicyChange(None, "more", more))
+        if loaded.restart and loaded.restart != reported:
+            self._emit(RestartNeeded(", ".join(loaded.restart)))
 
 
 def _secret_files(snapshot: Snapshot) -> set[Path]:

@@ -25,7 +25,6 @@ from gateway.config.assembly.snapshot import Snapshot, Tls
 from gateway.config.origin import Origin
 from gateway.config.tls import BadTls
 from gateway.core.drift import needs
-from gateway.keys.held import Change
 from gateway.keys.keeper import Keeper
 from gateway.keys.sources import Sources
 from gateway.keys.status import key_statuses
@@ -40,9 +39,12 @@ from gateway.proxy.listener import Listener
 from gateway.proxy.serving import Current
 from gateway.proxy.tls import ListenerTls
 from gateway.runtime.reload import Loaded, Reloads
-from gateway.runtime.serving_factory import Legs
-from gateway.telemetry.log import Level, Log
+from gateway.runtime.serving_factory import ServingFactory
+from gateway.telemetry.events.keys import LimitsStoreFault
+from gateway.telemetry.events.process import BackgroundFailed, Draining, Started, Stopped
+from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.reporter import Reporter
 from gateway.telemetry.status import KeyStatus, ReloadStatus, Status
 from gateway.telemetry.usage import Usage
 
@@ -105,26 +107,21 @@ class Gateway:
         self._health: Final = Health()
         self._metrics: Final = Metrics()
         self._usage: Final = Usage(clock)
+        self._reporter: Final = Reporter(log, self._metrics, self._usage)
+        self._emit: Final = self._reporter.emit
         self._pacer: Final = Pacer(wall=clock)
         self._caps: Final = Caps(
             snapshot.store,
-            on_fault=lambda error: log.event("warning", "limits_store_fault", error=error),
+            on_fault=lambda error: self._emit(LimitsStoreFault(error)),
         )
-        self._legs: Final = Legs(
-            snapshot.store,
-            metrics=self._metrics,
-            log=log,
-            clock=clock,
-            on_key_change=self._key_changed,
-            lookup=lookup,
-        )
+        self._factory: Final = ServingFactory(snapshot.store, emit=self._emit, clock=clock, lookup=lookup)
         self._stack: Final = contextlib.AsyncExitStack()
         self._background: Final = Background(self._failed)
         self.traffic: Address = snapshot.listen
         self.admin: Address = snapshot.admin
         self.tls: ListenerTls | None = None
         self._secrets_followed = False
-        self._told_start = False
+        self._reported_start = False
 
     async def start(self) -> None:
         """Open both listeners. Raises `CannotStart` where an address is not to be had."""
@@ -136,15 +133,13 @@ class Gateway:
         self._watch()
         self._know(snapshot)
         self._metrics.config_loaded(ok=True, now=self._clock())
-        self._current = Current(self._legs.first(snapshot, self._needs.endpoints))
-        self._stack.push_async_callback(self._legs.close)
+        self._current = Current(self._factory.first(snapshot, self._needs.endpoints))
+        self._stack.push_async_callback(self._factory.close)
         self._stack.push_async_callback(self._caps.close)
         await self._prepare_caps(snapshot)
         self._handler = Handler(
             self._current,
-            self._metrics,
-            self._log,
-            self._usage,
+            self._reporter,
             pacer=self._pacer,
             caps=self._caps,
             clock=self._clock,
@@ -161,41 +156,20 @@ class Gateway:
         self._in_background(self._keep_keys(keeper))
         self._follow_secrets()
         self._follow_config()
-        self._log.event(
-            "info",
-            "started",
-            version=__version__,
-            config=self._config,
-            listener=str(self.traffic),
-            address=str(self.admin),
-            keys=len(snapshot.keys),
-            policies=len(snapshot.policies),
-        )
-        self._told_start = True
+        addresses = str(self.traffic), str(self.admin)
+        self._emit(Started(__version__, self._config, *addresses, len(snapshot.keys), len(snapshot.policies)))
+        self._reported_start = True
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Have something go on until `stop`. That it ends before is a fault of the program, and told."""
         self._stack.push_async_callback(cancelled, self._background.start(work))
 
     def _failed(self, failure: BaseException) -> None:
-        self._log.event("error", "background_failed", error=type(failure).__name__)
+        self._emit(BackgroundFailed(type(failure).__name__))
 
     async def _keep_keys(self, keeper: Keeper) -> None:
-        await self._legs.open_store()
+        await self._factory.open_store()
         await keeper.run()
-
-    def _key_changed(self, change: Change) -> None:
-        level: Level = "warning" if change.alarming else "info"
-        self._log.event(
-            level,
-            "key_state",
-            key=change.key,
-            slot=change.slot,
-            preview=change.preview,
-            previous=change.previous,
-            state=change.state,
-            reason=change.reason,
-        )
 
     async def _prepare_caps(self, snapshot: Snapshot) -> None:
         if any(policy.reads or policy.writes for policy in snapshot.policies.values()):
@@ -216,7 +190,7 @@ class Gateway:
             begin=self._current.serving.keyring.keeper.begin_reading,
             adopt=self._adopt,
             today=self._today,
-            log=self._log,
+            emit=self._emit,
             metrics=self._metrics,
             clock=self._clock,
         )
@@ -228,7 +202,7 @@ class Gateway:
         await self._prepare_caps(snapshot)
         if self.tls is not None and snapshot.tls is not None and not _files(snapshot.tls).isdisjoint(changed):
             await asyncio.to_thread(self.tls.reload)
-        self._current.serving = await self._legs.follow(snapshot, loaded.needs.endpoints, changed, number)
+        self._current.serving = await self._factory.follow(snapshot, loaded.needs.endpoints, changed, number)
         self._snapshot, self._needs = snapshot, loaded.needs
         self._know(snapshot)
         self._listener.limits = snapshot.limits
@@ -240,7 +214,7 @@ class Gateway:
 
     def _watch(self) -> None:
         self._metrics.watch_keys(self._keys)
-        self._metrics.watch_store(lambda: self._legs.store)
+        self._metrics.watch_store(lambda: self._factory.store)
         self._metrics.watch_log(lambda: self._log.dropped)
         self._metrics.watch_queues(self._pacer.waiting)
         self._metrics.watch_circuit(lambda: self._current.serving.upstream.circuit_open)
@@ -290,27 +264,27 @@ class Gateway:
             "ssl_shutdown_timeout": _TLS_GOODBYE,
         }
 
-    async def drain(self, hurry: asyncio.Event) -> None:
+    async def drain(self, second_signal: asyncio.Event) -> None:
         """Stop without losing a request: not ready at once, then no new connections, then no new requests.
 
         For `drain.delay` it goes on accepting and tells each caller to come back on another connection. What is then
-        in hand has until `drain.timeout`. ``hurry`` ends the waiting.
+        in hand has until `drain.timeout`. ``second_signal`` ends the waiting.
         """
         loop = asyncio.get_running_loop()
         self._health.mark("not_draining", False)
         self._current.draining = True
-        self._log.event("info", "draining", in_flight=self._metrics.in_flight, seconds=self._snapshot.drain_timeout)
-        await happened(hurry, self._snapshot.drain_delay)
+        self._emit(Draining(self._metrics.in_flight, self._snapshot.drain_timeout))
+        await happened(second_signal, self._snapshot.drain_delay)
         self._server.close()
         self._listener.close_idle()
-        await self._until_finished(hurry, loop.time() + self._snapshot.drain_timeout)
+        await self._until_finished(second_signal, loop.time() + self._snapshot.drain_timeout)
         if self._listener.unfinished:
             self._handler.cut()
             await self._until_finished(asyncio.Event(), loop.time() + _CUT_GRACE)
 
-    async def _until_finished(self, hurry: asyncio.Event, deadline: float) -> None:
+    async def _until_finished(self, second_signal: asyncio.Event, deadline: float) -> None:
         loop = asyncio.get_running_loop()
-        while self._listener.unfinished and loop.time() < deadline and not hurry.is_set():  # noqa: ASYNC110 - seconds, once
+        while self._listener.unfinished and loop.time() < deadline and not second_signal.is_set():  # noqa: ASYNC110 - seconds, once
             await asyncio.sleep(_LOOK)
 
     def look(self) -> None:
@@ -325,8 +299,8 @@ class Gateway:
     async def stop(self) -> None:
         """Close everything that `start` opened, in the opposite order."""
         await self._stack.aclose()
-        if self._told_start:
-            self._log.event("info", "stopped")
+        if self._reported_start:
+            self._emit(Stopped())
 
     def _today(self) -> date:
         return datetime.fromtimestamp(self._clock(), UTC).date()
@@ -347,7 +321,7 @@ class Gateway:
             keys=self._keys(),
             usage=self._usage,
             reload=ReloadStatus() if self.reloads is None else self.reloads.facts,
-            store=self._legs.store,
+            store=self._factory.store,
         )
 
 
@@ -361,18 +335,18 @@ async def serve(gateway: Gateway) -> None:
     SIGHUP looks at secrets and the configuration at once.
     """
     loop = asyncio.get_running_loop()
-    asked, hurry = asyncio.Event(), asyncio.Event()
+    asked, second_signal = asyncio.Event(), asyncio.Event()
 
-    def heed() -> None:
-        (hurry if asked.is_set() else asked).set()
+    def on_signal() -> None:
+        (second_signal if asked.is_set() else asked).set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, heed)
+        loop.add_signal_handler(number, on_signal)
     loop.add_signal_handler(signal.SIGHUP, gateway.look)
     try:
         await gateway.start()
         await asked.wait()
-        await gateway.drain(hurry)
+        await gateway.drain(second_signal)
     finally:
         await gateway.stop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

@@ -15,17 +15,27 @@ from gateway.aio.background import Background
 from gateway.config.assembly.snapshot import Snapshot
 from gateway.config.store import Store
 from gateway.config.tls import upstream_context
-from gateway.keys.held import OnChange
+from gateway.keys.held import Change
 from gateway.keys.identity import Identities
 from gateway.keys.keeper import Needs, Outage
 from gateway.keys.keyring import Keyring
 from gateway.keys.opening import kind_of, storage_of
 from gateway.keys.storage import Patient
-from gateway.net.resolver import Lookup, Names, Resolver, Turn
+from gateway.net.resolver import Lookup, Names, Resolver
 from gateway.proxy.serving import Serving
 from gateway.proxy.upstream import Upstream
-from gateway.telemetry.log import Fields, Log
-from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.event import Emit
+from gateway.telemetry.events.keys import (
+    IdentityBack,
+    IdentityLookup,
+    IdentityStale,
+    IdentityUnknown,
+    SecretStateChanged,
+    StoreBack,
+    StoreDamaged,
+    StoreFault,
+)
+from gateway.telemetry.events.peers import CircuitClosed, CircuitOpen, IssuerFault, UpstreamFailure, UpstreamRetry
 from gateway.telemetry.status import StoreStatus
 
 if TYPE_CHECKING:
@@ -39,7 +49,7 @@ _GRACE: Final = 1.0
 _OPENING: Final = 1.0
 
 
-class Legs:
+class ServingFactory:
     """Makes a `Serving` of a configuration, and closes what is replaced once nobody uses it.
 
     ``clock`` is Unix time, ``lookup`` as for `Names`.
@@ -49,24 +59,21 @@ class Legs:
         self,
         store: Store,
         *,
-        metrics: Metrics,
-        log: Log,
+        emit: Emit,
         clock: Callable[[], float],
-        on_key_change: OnChange,
         lookup: Lookup,
     ) -> None:
-        self._metrics: Final = metrics
-        self._log: Final = log
+        self._emit: Final = emit
         self._clock: Final = clock
-        self._on_key_change: Final = on_key_change
         self._store: Final = store
+        kind = kind_of(store)
         self._storage: Final = Patient(
-            storage_of(store, wall=clock, on_aside=self._moved_aside),
-            on_fault=self._store_failed,
-            on_back=lambda use: log.event("info", "store_back", store=kind_of(store), use=use),
+            storage_of(store, wall=clock, on_aside=lambda path: emit(StoreDamaged(kind, str(path)))),
+            on_fault=lambda use, why, first: emit(StoreFault(kind, use, why, first)),
+            on_back=lambda use: emit(StoreBack(kind, use)),
         )
-        self._upstream_names: Final = self._names("upstream", lookup)
-        self._issuer_names: Final = self._names("issuer", lookup)
+        self._upstream_names: Final = Names("upstream", emit, lookup=lookup)
+        self._issuer_names: Final = Names("issuer", emit, lookup=lookup)
         self._serving: Serving | None = None
         self._leaving: Final = Background()
 
@@ -79,8 +86,8 @@ class Legs:
             needs=needs,
             prefetch=snapshot.identity.prefetch,
             wall=self._clock,
-            on_change=self._on_key_change,
-            on_outage=self._tell_outage,
+            on_change=self._report_change,
+            on_outage=self._report_outage,
         )
         self._serving = Serving(snapshot, keyring, self._upstream(snapshot, tls), self._accounts(snapshot))
         return self._serving
@@ -141,39 +148,27 @@ class Legs:
         place = None if self._store is None else str(self._store)
         return StoreStatus(kind_of(self._store), place, dict(self._storage.faults))
 
-    def _store_failed(self, use: str, why: str, first: bool) -> None:
-        self._metrics.store_fault(use)
-        if first:
-            self._log.event("warning", "store_fault", store=kind_of(self._store), use=use, reason=why)
+    def _report_change(self, change: Change) -> None:
+        self._emit(
+            SecretStateChanged(
+                change.key,
+                change.slot,
+                change.preview,
+                change.previous,
+                change.state,
+                change.reason,
+                change.alarming,
+            )
+        )
 
-    def _tell_outage(self, outage: Outage) -> None:
-        fields: Fields = {"key": outage.key, "slot": outage.slot, "preview": outage.preview}
+    def _report_outage(self, outage: Outage) -> None:
+        about = outage.key, outage.slot, outage.preview
         if not outage.fault:
-            self._log.event("info", "identity_back", **fields)
-            return
-        fields["reason"] = outage.fault
-        if outage.age is None:
-            self._log.event("warning", "identity_unknown", **fields)
+            self._emit(IdentityBack(*about))
+        elif outage.age is None:
+            self._emit(IdentityUnknown(*about, outage.fault))
         else:
-            fields["seconds"] = round(outage.age, 1)
-            self._log.event("warning", "identity_stale", **fields)
-
-    def _names(self, use: str, lookup: Lookup) -> Names:
-        """Where names lead that are of this use: of the upstream, with its ``/me``, or of the issuer."""
-
-        def tell(turn: Turn) -> None:
-            if not turn.fault:
-                self._log.event("info", "name_resolves", use=use)
-                return
-            fields: Fields = {"use": use, "reason": turn.fault}
-            if turn.age is not None:
-                fields["seconds"] = round(turn.age, 1)
-            self._log.event("warning", "name_unresolved", **fields)
-
-        return Names(lookup=lookup, on_result=lambda result: self._metrics.name_lookup(use, result), on_turn=tell)
-
-    def _moved_aside(self, path: Path) -> None:
-        self._log.event("warning", "store_damaged", store=kind_of(self._store), path=str(path))
+            self._emit(IdentityStale(*about, outage.fault, round(outage.age, 1)))
 
     def _identities(self, snapshot: Snapshot, tls: ssl.SSLContext | None) -> Identities:
         return Identities(
@@ -181,7 +176,7 @@ class Legs:
             settings=snapshot.identity,
             timeout=snapshot.upstream.connect_timeout,
             ssl=tls,
-            on_lookup=self._metrics.identity_lookup,
+            on_lookup=lambda key, result: self._emit(IdentityLookup(key, result)),
             storage=self._storage,
             stamp=None if self._store is None else self._clock,
             resolver=Resolver(self._upstream_names, snapshot.upstream.connect_timeout / 2),
@@ -192,16 +187,10 @@ class Legs:
             snapshot.upstream,
             tls,
             names=self._upstream_names,
-            on_retry=self._metrics.upstream_retry,
-            on_failure=self._metrics.upstream_failure,
-            on_circuit=self._tell_circuit,
+            on_retry=lambda reason: self._emit(UpstreamRetry(reason)),
+            on_failure=lambda error: self._emit(UpstreamFailure(error)),
+            on_circuit=lambda is_open: self._emit(CircuitOpen() if is_open else CircuitClosed()),
         )
-
-    def _tell_circuit(self, is_open: bool) -> None:
-        if is_open:
-            self._log.event("warning", "circuit_open")
-        else:
-            self._log.event("info", "circuit_closed")
 
     def _accounts(self, snapshot: Snapshot) -> "ServiceAccounts | None":
         """What verifies Kubernetes tokens, already asking for the issuer's keys; None where none are believed."""
@@ -215,7 +204,7 @@ class Legs:
             issuer,
             resolver=Resolver(self._issuer_names),
             clock=self._clock,
-            on_fault=lambda why: self._log.event("warning", "issuer_fault", reason=why),
+            on_fault=lambda why: self._emit(IssuerFault(why)),
         )
         accounts.prefetch()
         return accounts

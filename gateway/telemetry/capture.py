@@ -9,11 +9,10 @@ import traceback
 from collections.abc import Callable
 from pathlib import PurePath
 from types import TracebackType
-from typing import Final
 
-from gateway.telemetry.log import Level, Log
-
-_LIBRARY: Final = "library"
+from gateway.telemetry.event import Level
+from gateway.telemetry.events.process import LibraryRecord
+from gateway.telemetry.log import Log
 
 
 def capture_library_logs(log: Log) -> Callable[[], None]:
@@ -42,11 +41,10 @@ class _ToEvents(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         place = _place_of(record.pathname, record.lineno)
         error = record.exc_info[1] if record.exc_info else None
-        if error is None:
-            self._log.event(_level(record.levelno), _LIBRARY, logger=record.name, place=place)
-            return
-        place = _raised_at(error.__traceback__) or place
-        self._log.event(_level(record.levelno), _LIBRARY, logger=record.name, error=type(error).__name__, place=place)
+        if error is not None:
+            place = _raised_at(error.__traceback__) or place
+        kind = None if error is None else type(error).__name__
+        self._log.event(LibraryRecord(_level(record.levelno), record.name, kind, place))
 
 
 def _level(number: int) -> Level:

@@ -1,7 +1,4 @@
-"""The closed lists that label values come from, beside the names in the config.
-
-What the core decides comes from the core: codes, reasons, lanes and the states of a secret.
-"""
+"""The closed lists that label values come from, beside the names in the config."""
 
 from http import HTTPStatus
 from typing import Final
@@ -16,24 +13,10 @@ OTHER: Final = "other"
 # Where a label has nothing to say. An empty value would be the same as no label at all.
 NONE: Final = "-"
 
-# Productlane's page on errors; the gateway's own answers use the same words where they mean the same.
-PRODUCTLANE_CODES: Final = frozenset(
-    {
-        "validation_failed",
-        "unauthenticated",
-        "scope_required",
-        "forbidden",
-        "not_found",
-        "conflict",
-        "unsupported_key_version",
-        "unprocessable",
-        "rate_limited",
-        "internal_error",
-    }
-)
-
-CODES: Final = PRODUCTLANE_CODES | {code.value for code in Code}
-REASONS: Final = frozenset(reason.value for reason in Reason)
+# Those of Productlane's page on errors that the gateway does not use for answers of its own.
+_PRODUCTLANE_CODES: Final = frozenset({"validation_failed", "conflict", "unprocessable"})
+CODES: Final = frozenset(map(str, Code)) | _PRODUCTLANE_CODES
+REASONS: Final = frozenset(map(str, Reason))
 
 
 def listed_code(code: str) -> str:

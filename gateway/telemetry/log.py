@@ -1,62 +1,15 @@
-"""The log: one line for each request and each event, with fields from a closed list."""
+"""The log: one line for each request and each event."""
 
 import time
 from collections.abc import Callable
-from typing import Any, Final, Literal, TypeAlias, TypedDict, Unpack
+from typing import Any, Final, Literal
 
 import msgspec
 
 from gateway.telemetry import labels
+from gateway.telemetry.event import LEVELS, Event, Level
 from gateway.telemetry.lines import Lines
 from gateway.telemetry.record import Record
-
-Level: TypeAlias = Literal["debug", "info", "warning", "error"]
-LEVELS: Final[tuple[Level, ...]] = ("debug", "info", "warning", "error")
-
-
-class Fields(TypedDict, total=False):
-    """What an event may tell. Values are names and settings from the config, facts of the process, and numbers.
-
-    ``problems`` are a config's, each with its place. ``error`` is an exception's class, ``place`` a ``file:line``.
-    """
-
-    version: str
-    python: str
-    aiohttp: str
-    config: str
-    listener: str
-    address: str
-    callers: int
-    keys: int
-    policies: int
-    routes: int
-    endpoints: int
-    caller: str
-    key: str
-    slot: str
-    preview: str
-    workspace: str
-    state: str
-    previous: str
-    outcome: str
-    reason: str
-    problems: list[str]
-    signal: str
-    in_flight: int
-    seconds: float
-    count: int
-    logger: str
-    error: str
-    place: str
-    request_id: str
-    store: str
-    use: str
-    path: str
-    catalog_endpoint: str
-    scopes: list[str]
-
-
-_FIELDS: Final = frozenset(Fields.__annotations__)
 
 
 class Log:
@@ -100,17 +53,16 @@ class Log:
         else:
             self._put(_request_fields(self._now(), level, record))
 
-    def event(self, level: Level, event: str, **fields: Unpack[Fields]) -> None:
-        """Tell of something else than a request. Raises TypeError for a field that `Fields` does not list."""
-        if not fields.keys() <= _FIELDS:
-            raise TypeError(f"a log line has no field {', '.join(sorted(fields.keys() - _FIELDS))}")
-        if LEVELS.index(level) < self._least:
+    def event(self, event: Event) -> None:
+        """Write the line of an event, where it has one."""
+        level = event.severity()
+        if level is None or LEVELS.index(level) < self._least:
             return
         if self._console:
-            told = " ".join(f"{name}={value}" for name, value in fields.items())
-            self._lines.put(_console_line(self._now(), level, f"{event}  {told}"))
+            told = " ".join(f"{name}={value}" for name, value in event.fields().items())
+            self._lines.put(_console_line(self._now(), level, f"{event.name}  {told}"))
         else:
-            self._put({"time": self._now(), "level": level, "event": event, **fields})
+            self._put({"time": self._now(), "level": level, "event": event.name, **event.fields()})
 
     def close(self, timeout: float = 1.0) -> None:
         """Write what is held, blocking for at most ``timeout`` seconds."""
@@ -136,7 +88,7 @@ class Log:
 
 
 def _request_fields(now: str, level: Level, record: Record) -> dict[str, Any]:
-    """The fields of a request's line, in their order: those of DESIGN section 11, with ``code`` and ``note``."""
+    """The fields of a request's line, in their order."""
     upstream_ms = record.upstream_ms
     return {
         "time": now,

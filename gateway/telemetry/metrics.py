@@ -4,7 +4,6 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version as version_of
-from itertools import product
 from typing import Final, cast
 
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector
@@ -12,10 +11,12 @@ from prometheus_client.registry import Collector
 
 from gateway import __version__
 from gateway.telemetry import exposition, labels
+from gateway.telemetry.event import Event, Names
+from gateway.telemetry.events import EVENTS
 from gateway.telemetry.facts import BudgetFacts
 from gateway.telemetry.labels import NONE, OTHER
 from gateway.telemetry.record import Record
-from gateway.telemetry.series import Counter, Histogram, gauge
+from gateway.telemetry.series import Counter, EventCounter, Histogram, gauge
 from gateway.telemetry.status import KeyStatus, StoreStatus
 
 # What the gateway answers itself (refusals, /me) takes up to 5 ms; Productlane, as a SaaS API seen from afar, 50 ms to
@@ -81,33 +82,7 @@ class Metrics:
             "Decisions by policy; would_deny is let through by audit.",
             ("caller", "decision", "reason"),
         )
-        self._lookups = Counter("identity_lookups", "Look-ups of a key's identity.", ("key", "result"))
-        self._retries = Counter(
-            "upstream_retries", "Requests sent to Productlane once more.", ("reason",), zip(labels.RETRIES)
-        )
-        self._failures = Counter(
-            "upstream_failures",
-            "Requests that Productlane gave no answer to, by the error of Proxy-Status.",
-            ("error",),
-            zip(labels.FAILURES),
-        )
-        self._name_lookups = Counter(
-            "name_lookups",
-            "Questions to the resolver.",
-            ("use", "result"),
-            product(labels.NAME_USES, labels.LOOKUP_RESULTS),
-        )
-        self._supplied = Counter(
-            "caller_supplied_keys",
-            "Requests in which a caller sent a Productlane key of its own.",
-            ("caller", "version"),
-        )
-        self._misses = Counter(
-            "catalog_misses", "Answers 403 scope_required that the catalog did not foresee.", ("endpoint",)
-        )
-        self._store_faults = Counter(
-            "store_faults", "Faults and silences of the store.", ("use",), zip(labels.STORE_USES)
-        )
+        self._events: Final = {event: EventCounter(event.counter) for event in EVENTS if event.counter is not None}
         self._reloads = Counter(
             "config_reloads",
             "Loads of the config, the first included.",
@@ -122,14 +97,11 @@ class Metrics:
         self._callers = frozenset({*callers, NONE})
         self._endpoints = frozenset(endpoints)
         self._key_names = frozenset({*keys, NONE})
-        _keep(self._requests, {0: self._callers, 1: self._endpoints})
-        _keep(self._auth, {3: self._callers, 4: self._endpoints, 5: self._key_names})
-        _keep(self._decisions, {0: self._callers})
-        _keep(self._lookups, {0: self._key_names})
-        for at in product(self._key_names - {NONE}, labels.LOOKUPS):
-            self._lookups.values.setdefault(at, 0)
-        _keep(self._supplied, {0: self._callers})
-        _keep(self._misses, {0: self._endpoints})
+        self._requests.keep({0: self._callers, 1: self._endpoints})
+        self._auth.keep({3: self._callers, 4: self._endpoints, 5: self._key_names})
+        self._decisions.keep({0: self._callers})
+        for counter in self._events.values():
+            counter.know({Names.CALLER: self._callers, Names.ENDPOINT: self._endpoints, Names.KEY: self._key_names})
         for at in [at for at in self.budgets if at[0] not in self._key_names]:
             del self.budgets[at]
 
@@ -173,41 +145,9 @@ class Metrics:
             code = record.code if record.code in labels.CODES else OTHER
             self._auth.inc((status, code, source, caller, endpoint, self._key_label(record.key)))
 
-    def identity_lookup(self, key: str, result: str) -> None:
-        """Count a look-up of a key's identity: ``hit``, ``miss``, ``stale``, ``refused`` or ``error``."""
-        self._lookups.inc((self._key_label(key), result if result in labels.LOOKUPS else OTHER))
-
-    def upstream_retry(self, reason: str) -> None:
-        """Count a request sent once more: for ``connect`` (no connection), ``closed`` (before a byte of the answer) or
-        ``key`` (refused with one secret of a key, sent with another).
-        """
-        self._retries.inc((reason if reason in labels.RETRIES else OTHER,))
-
-    def upstream_failure(self, error: str) -> None:
-        """Count a request that had no answer, by its error type of RFC 9209 section 2.3."""
-        self._failures.inc((error if error in labels.FAILURES else OTHER,))
-
-    def name_lookup(self, use: str, result: str) -> None:
-        """Count a question to the resolver, for the ``upstream`` or an ``issuer``: ``ok``, ``error`` or ``timeout``."""
-        self._name_lookups.inc(
-            (
-                use if use in labels.NAME_USES else OTHER,
-                result if result in labels.LOOKUP_RESULTS else OTHER,
-            )
-        )
-
-    def catalog_miss(self, endpoint: str) -> None:
-        """Count an answer ``scope_required`` that names a scope which the catalog does not ask for."""
-        self._misses.inc((endpoint if endpoint in self._endpoints else OTHER,))
-
-    def store_fault(self, use: str) -> None:
-        """Count a fault of the store, when asked to ``read`` or ``write``."""
-        self._store_faults.inc((use if use in labels.STORE_USES else OTHER,))
-
-    def caller_supplied_key(self, caller: str, version: str) -> None:
-        """Count a Productlane key that a caller sent: ``v1`` or ``v2``."""
-        known = caller if caller in self._callers else OTHER
-        self._supplied.inc((known, version if version in labels.KEY_VERSIONS else OTHER))
+    def count_event(self, event: Event) -> None:
+        """Count an event that has a counter."""
+        self._events[type(event)].count(event)
 
     def config_loaded(self, *, ok: bool, now: float | None = None) -> None:
         """Count a load of the config, the first included. ``now`` is a Unix time."""
@@ -239,9 +179,8 @@ class Metrics:
 
     def collect(self) -> Iterator[Metric]:
         """Every metric family; prometheus-client's way to ask."""
-        counters = (self._requests, self._auth, self._decisions, self._lookups, self._retries, self._supplied)
-        more = (self._failures, self._name_lookups)
-        yield from (counter.family() for counter in (*counters, *more, self._misses, self._store_faults, self._reloads))
+        yield from (counter.family() for counter in (self._requests, self._auth, self._decisions, self._reloads))
+        yield from (counter.family() for counter in self._events.values())
         yield self._duration.family()
         yield self._upstream.family()
         yield self._waits.family()
@@ -350,10 +289,3 @@ class Metrics:
             dropped.inc((), self._dropped_lines())
             yield dropped.family()
         yield gauge("build_info", "1, with what is running.", ("version", "python", "aiohttp"), [(self._build, 1)])
-
-
-def _keep(counter: Counter, known: dict[int, frozenset[str]]) -> None:
-    """Drop the series whose label at a place is neither known nor ``other``."""
-    gone = [at for at in counter.values if any(at[i] != OTHER and at[i] not in names for i, names in known.items())]
-    for at in gone:
-        del counter.values[at]

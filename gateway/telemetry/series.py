@@ -6,13 +6,16 @@ One thread writes; any may read, since copying a dictionary is atomic.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
-from itertools import accumulate
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import accumulate, product
 from typing import Final, TypeAlias, cast
 
 from prometheus_client import Metric
 from prometheus_client.samples import Sample
 from prometheus_client.utils import floatToGoString
+
+from gateway.telemetry.event import Counted, Event, Names
+from gateway.telemetry.labels import NONE, OTHER
 
 PREFIX: Final = "productlane_gateway_"
 
@@ -49,11 +52,50 @@ class Counter:
     def inc(self, at: Values, by: int = 1) -> None:
         self.values[at] = self.values.get(at, 0) + by
 
+    def keep(self, known: Mapping[int, frozenset[str]]) -> None:
+        """Drop the series whose label at a place is neither known nor ``other``."""
+        gone = [at for at in self.values if any(at[i] not in names and at[i] != OTHER for i, names in known.items())]
+        for at in gone:
+            del self.values[at]
+
     def family(self) -> Metric:
         full = f"{PREFIX}{self._name}_total"
         rows = self.values.copy().items()
         samples = (Sample(full, dict(zip(self._labels, at, strict=True)), n) for at, n in rows)
         return family("counter", self._name, self._help, samples)
+
+
+class EventCounter(Counter):
+    """The counter of one kind of event. Label values outside their closed list count as ``other``.
+
+    Series are there from the start, at zero, unless a label is a caller or an endpoint: those would be too many.
+    """
+
+    __slots__ = ("_known", "_of")
+
+    def __init__(self, of: Counted) -> None:
+        super().__init__(of.name, of.help, tuple(of.labels))
+        self._of: Final = of
+        self._known: dict[str, Collection[str]] = {}
+        self.know({})
+
+    def know(self, names: Mapping[Names, frozenset[str]]) -> None:
+        """The configuration's names from now on; series under names that are gone go too."""
+        self._known = {
+            label: names.get(values, frozenset()) if isinstance(values, Names) else values
+            for label, values in self._of.labels.items()
+        }
+        self.keep({i: frozenset(values) for i, values in enumerate(self._known.values())})
+        if not any(values in (Names.CALLER, Names.ENDPOINT) for values in self._of.labels.values()):
+            for at in product(*([value for value in values if value != NONE] for values in self._known.values())):
+                self.values.setdefault(at, 0)
+
+    def count(self, event: Event) -> None:
+        self.inc(
+            tuple(
+                value if (value := getattr(event, label)) in values else OTHER for label, values in self._known.items()
+            )
+        )
 
 
 class Histogram:

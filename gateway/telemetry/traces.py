@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from gateway.telemetry.events.process import TracingBack, TracingFault, TracingOff, TracingOn
 from gateway.telemetry.log import Log
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ def tracing(environ: Mapping[str, str], log: Log) -> "Tracing | None":
 
         address = urlsplit(endpoint).netloc.rpartition("@")[2]
         opened = open_tracing(
-            on_fault=lambda why: log.event("warning", "tracing_fault", reason=why),
-            on_back=lambda: log.event("info", "tracing_back"),
+            on_fault=lambda why: log.event(TracingFault(why)),
+            on_back=lambda: log.event(TracingBack()),
         )
     except ImportError:
         return _off(log, "OpenTelemetry is not installed: install productlane-gateway[tracing]")
@@ -53,7 +54,7 @@ def tracing(environ: Mapping[str, str], log: Log) -> "Tracing | None":
         frame = traceback.extract_tb(failure.__traceback__)[-1]
         place = f"{type(failure).__name__} at {'/'.join(Path(frame.filename).parts[-2:])}:{frame.lineno}"
         return _off(log, f"the library does not take the value of one of the variables OTEL_*: {place}")
-    log.event("info", "tracing_on", address=address)
+    log.event(TracingOn(address))
     return opened
 
 
@@ -67,5 +68,5 @@ def _shown(value: str) -> str:
 
 
 def _off(log: Log, why: str) -> "Tracing | None":
-    log.event("warning", "tracing_off", reason=why)
+    log.event(TracingOff(why))
     return None

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from gateway.net.addresses import PATIENCE, SILENT, Address
-from gateway.net.resolver import Names, Resolver, Turn, Unresolved, place_of
+from gateway.net.resolver import Names, Resolver, Unresolved, place_of
+from gateway.telemetry.event import Event
+from gateway.telemetry.events.peers import NameLookup, NameResolves, NameUnresolved
 from tests.support.kit import DEADLINE, eventually
 
 HOST = "productlane.test"
@@ -130,8 +132,8 @@ async def eventually_found(names: Names) -> None:
 
 async def test_a_silence_costs_no_more_than_patience(lookups: Lookups) -> None:
     """A resolver that hangs is waited for two seconds once, by all at a time; then nobody waits until it is back."""
-    results: list[str] = []
-    names = Names(lookup=lookups, on_result=results.append)
+    reported: list[Event] = []
+    names = Names(emit=reported.append, lookup=lookups)
     lookups.gate.clear()
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -146,7 +148,8 @@ async def test_a_silence_costs_no_more_than_patience(lookups: Lookups) -> None:
     assert [(SILENT, True)] * 11 == told
     assert first < 2 * PATIENCE
     assert second < PATIENCE
-    assert ["timeout"] == results
+    assert NameLookup("upstream", "timeout") in reported
+    assert 1 == sum(isinstance(event, NameLookup) for event in reported)
     assert [HOST] == lookups.asked
 
 
@@ -179,25 +182,27 @@ async def test_hanging_look_ups_starve_nothing(lookups: Lookups) -> None:
     await eventually_found(names)
 
 
-async def test_only_a_turn_is_told(lookups: Lookups) -> None:
-    """That a name no longer resolves is told once, and once that it does again; each look-up is counted."""
-    results: list[str] = []
-    turns: list[Turn] = []
-    names = Names(lookup=lookups, on_result=results.append, on_turn=turns.append)
+async def test_only_a_change_is_logged(lookups: Lookups) -> None:
+    """That a name no longer resolves is reported once, and once that it does again; each look-up is counted."""
+    reported: list[Event] = []
+    names = Names("issuer", reported.append, lookup=lookups)
     lookups.fault = socket.gaierror(socket.EAI_AGAIN, "x")
 
     async def asked_twice() -> bool:
         await fault_of(names)
-        return len(results) > 1
+        return sum(isinstance(event, NameLookup) for event in reported) > 1
 
     await eventually(asked_twice)
     lookups.fault = None
     await eventually_found(names)
 
-    assert ["error", "error", "ok"] == results
-    assert [Turn("the resolver fails, or cannot be reached", None), Turn("", 0.0)] == [
-        Turn(turn.fault, turn.age and round(turn.age)) for turn in turns
-    ]
+    assert [
+        NameLookup("issuer", "error"),
+        NameUnresolved("issuer", "the resolver fails, or cannot be reached", None),
+        NameLookup("issuer", "error"),
+        NameLookup("issuer", "ok"),
+        NameResolves("issuer"),
+    ] == reported
 
 
 async def test_few_names_are_remembered(lookups: Lookups) -> None:

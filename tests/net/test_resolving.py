@@ -97,7 +97,7 @@ async def test_a_steady_caller_keeps_the_name_fresh(run: Running, records: Recor
     run.upstream.reply = answer()
     await run.ask()
     connections = run.upstream.connections
-    run.gateway._legs._upstream_names._entries[NAME]._found -= FRESH
+    run.gateway._factory._upstream_names._entries[NAME]._found -= FRESH
     await run.ask()
 
     async def asked() -> bool:
@@ -111,7 +111,7 @@ async def test_a_steady_caller_keeps_the_name_fresh(run: Running, records: Recor
 async def test_a_name_that_stops_resolving_goes_on_serving(run: Running, records: Records, fault: int) -> None:
     """New connections go where the name led last, the log tells once, and once more when it leads somewhere again."""
     await run.ask()
-    entry = run.gateway._legs._upstream_names._entries[NAME]
+    entry = run.gateway._factory._upstream_names._entries[NAME]
     records.fault = fault
     entry._found -= 10 * FRESH
     statuses = [(await post(run)).status for _ in range(5)]
@@ -161,7 +161,7 @@ async def test_a_changed_record_is_followed(run: Running, records: Records, auth
     moved = Upstream()
     server = await asyncio.start_server(moved._serve, OTHER, port_of(run.upstream), ssl=proving(authority))
     records.places = [OTHER]
-    run.gateway._legs._upstream_names._entries[NAME]._found -= FRESH
+    run.gateway._factory._upstream_names._entries[NAME]._found -= FRESH
 
     async def there() -> bool:
         await post(run)

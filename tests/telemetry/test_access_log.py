@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from gateway.telemetry.access_log import AccessLog, Seen, read_access_log
+from gateway.telemetry.events.process import Stopped
 from gateway.telemetry.log import Log
 from gateway.telemetry.record import Record
 
@@ -20,7 +21,7 @@ def test_it_reads_what_the_gateway_writes(tmp_path: Path) -> None:
     path = tmp_path / "log"
     with path.open("wb") as stream:
         log = Log(stream.fileno(), clock=lambda: 1_790_000_000.5)
-        log.event("info", "started", version="1")
+        log.event(Stopped())
         log.request(Record(caller="app", endpoint="GET /tags", status=200, decision="would_deny"))
         log.request(Record(caller="app", status=404, decision="deny"))
         log.request(Record(status=400))

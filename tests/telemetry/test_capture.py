@@ -12,7 +12,8 @@ from aiohttp import web
 from aiohttp.pytest_plugin import AiohttpServer
 
 from gateway.telemetry.capture import capture_library_logs
-from gateway.telemetry.log import Level, Log
+from gateway.telemetry.event import Level
+from gateway.telemetry.log import Log
 
 KEY = "pl_v2_abcd1234efgh5678"
 

@@ -12,6 +12,9 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.telemetry import labels
+from gateway.telemetry.events import EVENTS
+from gateway.telemetry.events.keys import IdentityLookup, StoreFault
+from gateway.telemetry.events.peers import CallerSuppliedKey, CatalogMiss, NameLookup, UpstreamFailure, UpstreamRetry
 from gateway.telemetry.metrics import DURATIONS, Metrics
 from gateway.telemetry.record import Record
 from gateway.telemetry.status import KeyStatus, SlotStatus, StoreStatus, moment
@@ -20,7 +23,7 @@ PREFIX = "productlane_gateway_"
 CALLERS, ENDPOINTS, KEYS = ("billing", "support"), ("GET /threads/{id}", "POST /threads"), ("main",)
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
-# DESIGN section 10, for all that there is by now: the labels of each metric.
+# The labels of each metric.
 LABELS = {
     "circuit_state": set(),
     "requests_total": {"caller", "endpoint", "status", "source"},
@@ -93,14 +96,17 @@ def busy(metrics: Metrics) -> Metrics:
     metrics.watch_log(lambda: 7)
     metrics.watch_queues(lambda: [("main", "write", 4), ("gone", "write", 1)])
     metrics.config_loaded(ok=True, now=1700000000.0)
-    metrics.identity_lookup("main", "hit")
-    metrics.upstream_retry("closed")
-    metrics.upstream_failure("dns_error")
-    metrics.name_lookup("upstream", "ok")
-    metrics.catalog_miss("GET /threads/{id}")
-    metrics.store_fault("read")
+    for event in (
+        IdentityLookup("main", "hit"),
+        UpstreamRetry("closed"),
+        UpstreamFailure("dns_error"),
+        NameLookup("upstream", "ok"),
+        CatalogMiss("GET /threads/{id}", "main", [], "", first=True),
+        StoreFault("redis", "read", "", first=True),
+        CallerSuppliedKey("billing", "v1"),
+    ):
+        metrics.count_event(event)
     metrics.watch_store(lambda: StoreStatus("redis", "redis://r:6379/0", {"write": "OutOfMemoryError"}))
-    metrics.caller_supplied_key("billing", "v1")
     metrics.budget("main", "read", limit=1000, remaining=998, reset=1700000060)
     metrics.in_flight += 2
     metrics.count(
@@ -368,13 +374,10 @@ def test_hostile_input_adds_no_label_values(junk: list[Record], pairs: list[tupl
     for record in junk:
         metrics.count(record)
     for one, two in pairs:
-        metrics.identity_lookup(one, two)
-        metrics.caller_supplied_key(one, two)
-        metrics.upstream_retry(one)
-        metrics.upstream_failure(one)
-        metrics.name_lookup(one, two)
-        metrics.catalog_miss(one)
-        metrics.store_fault(two)
+        for event in EVENTS:
+            if event.counter is not None:
+                texts = {label: two if n else one for n, label in enumerate(event.counter.labels)}
+                metrics.count_event(event(**dict.fromkeys(event.__struct_fields__, "") | texts))
         metrics.budget(one, two, limit=1, remaining=1, reset=1)
     allowed = {
         "caller": {*CALLERS, "-", "other"},

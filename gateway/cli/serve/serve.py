@@ -61,6 +61,7 @@ def serve(config: Path | None, **options: str | None) -> None:
     from gateway.runtime.server import CannotStart, Gateway, check_runtime
     from gateway.runtime.server import serve as run
     from gateway.telemetry.capture import capture_library_logs
+    from gateway.telemetry.events.process import NotHardened
     from gateway.telemetry.log import Log
     from gateway.telemetry.traces import tracing
 
@@ -72,7 +73,7 @@ def serve(config: Path | None, **options: str | None) -> None:
         log = Log(level=snapshot.log_level, style=snapshot.log_format)
         restore = capture_library_logs(log)
         if lacking:
-            log.event("warning", "not_hardened", problems=lacking)
+            log.event(NotHardened(lacking))
         traced = tracing(os.environ, log)
         gc.freeze()
         gc.enable()

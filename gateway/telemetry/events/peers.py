@@ -1,0 +1,113 @@
+"""Events between the gateway and its peers: Productlane, the resolver, issuers, callers."""
+
+import msgspec
+
+from gateway.telemetry import labels
+from gateway.telemetry.event import Counted, Event, Level, Names
+
+
+class IssuerFault(Event, frozen=True):
+    """An issuer's keys could not be fetched."""
+
+    name = "issuer_fault"
+    level = "warning"
+    reason: str
+
+
+class IssuerBack(Event, frozen=True):
+    """An issuer's keys can be fetched again."""
+
+    name = "issuer_back"
+
+
+class NameLookup(Event, frozen=True):
+    """The resolver was asked for a name."""
+
+    counter = Counted(
+        "name_lookups",
+        "Questions to the resolver.",
+        {"use": labels.NAME_USES, "result": labels.LOOKUP_RESULTS},
+    )
+    use: str
+    result: str
+
+
+class NameUnresolved(Event, frozen=True):
+    """A name cannot be looked up; addresses of `seconds` ago serve, where there are any."""
+
+    name = "name_unresolved"
+    level = "warning"
+    use: str
+    reason: str
+    seconds: float | None
+
+
+class NameResolves(Event, frozen=True):
+    """A name can be looked up again."""
+
+    name = "name_resolves"
+    use: str
+
+
+class UpstreamRetry(Event, frozen=True):
+    """A request is sent to Productlane once more: `connect`, `closed` or `key`."""
+
+    counter = Counted("upstream_retries", "Requests sent to Productlane once more.", {"reason": labels.RETRIES})
+    reason: str
+
+
+class UpstreamFailure(Event, frozen=True):
+    """Productlane gave no answer to a request; `error` is a type of RFC 9209 section 2.3."""
+
+    counter = Counted(
+        "upstream_failures",
+        "Requests that Productlane gave no answer to, by the error of Proxy-Status.",
+        {"error": labels.FAILURES},
+    )
+    error: str
+
+
+class CircuitOpen(Event, frozen=True):
+    """Productlane has stopped answering: requests are refused at once, but for one at a time that tries."""
+
+    name = "circuit_open"
+    level = "warning"
+
+
+class CircuitClosed(Event, frozen=True):
+    """Productlane answers again."""
+
+    name = "circuit_closed"
+
+
+class CatalogMiss(Event, frozen=True):
+    """Productlane asks for `scopes` that the catalog does not; the line is written once for each."""
+
+    name = "catalog_miss"
+    untold = frozenset({"first"})
+    counter = Counted(
+        "catalog_misses",
+        "Answers 403 scope_required that the catalog did not foresee.",
+        {"endpoint": Names.ENDPOINT},
+    )
+    # Readers of the log take a line with `endpoint` for that of a request.
+    endpoint: str = msgspec.field(name="catalog_endpoint")
+    key: str
+    scopes: list[str]
+    reason: str
+    first: bool
+
+    def severity(self) -> Level | None:
+        return "warning" if self.first else None
+
+
+class CallerSuppliedKey(Event, frozen=True):
+    """A caller sent a Productlane key of its own."""
+
+    counter = Counted(
+        "caller_supplied_keys",
+        "Requests in which a caller sent a Productlane key of its own.",
+        {"caller": Names.CALLER, "version": labels.KEY_VERSIONS},
+    )
+    caller: str
+    version: str
