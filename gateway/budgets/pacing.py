@@ -8,7 +8,7 @@ from typing import Final, Protocol, TypeAlias
 
 from gateway.budgets.queue import FairQueue
 from gateway.budgets.rates import RateBudget
-from gateway.config.assembly.snapshot import Pacing
+from gateway.config.schema.gateway import Pacing
 from gateway.core.budget import Budget
 from gateway.core.catalog import Lane
 from gateway.core.policy import Policy

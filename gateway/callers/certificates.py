@@ -6,7 +6,7 @@ from typing import Final
 from cryptography import x509
 
 from gateway.callers.peers import Certificate
-from gateway.config.schema.fields import SPIFFE_ID
+from gateway.config.schema.kinds import SPIFFE_ID
 
 _ID: Final = re.compile(rf"(?=.{{1,2048}}\Z){SPIFFE_ID}")
 # What cryptography raises for names and extensions that break their own rules.

@@ -12,7 +12,7 @@ from gateway.callers.issuer import source_of
 from gateway.callers.keyset import KeySet
 from gateway.callers.proof import Unproven
 from gateway.config.assembly.snapshot import Issuer
-from gateway.config.schema.fields import ACCOUNT, NAMESPACE
+from gateway.config.schema.kinds import ACCOUNT, NAMESPACE
 
 # How far the clocks of the issuer and of this process may be apart.
 LEEWAY: Final = 30.0

@@ -67,7 +67,7 @@ def schema(which: str, config: Path | None) -> None:
     """
     from gateway.cli.policies.policy_sets import place_and_catalog
     from gateway.cli.settings import unusable
-    from gateway.config.schema.json_schema import cases_schema, config_schema, policy_schema
+    from gateway.config.json_schema import cases_schema, config_schema, policy_schema
 
     problems: list[Problem] = []
     _, catalog = place_and_catalog(config, problems)

@@ -64,7 +64,7 @@ def _from_file(
     if document.root is None:
         return None
     environment.check_variables(environ, document.root, problems)
-    return Assembly(document, path.parent, environ, offline=offline, kept=kept).snapshot(None)
+    return Assembly(document, environ, offline=offline, kept=kept).snapshot(None)
 
 
 def _from_environment(
@@ -72,4 +72,4 @@ def _from_environment(
 ) -> Snapshot:
     environment.check_variables(environ, None, problems)
     document, policy = environment.sidecar(environ, problems)
-    return Assembly(environment.overlaid(document, environ, flags), Path(), environ, offline=offline).snapshot(policy)
+    return Assembly(environment.overlaid(document, environ, flags), environ, offline=offline).snapshot(policy)

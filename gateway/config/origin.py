@@ -37,11 +37,9 @@ class Origin:
         if name:
             path = Path(name)
             document = environment.overlaid(open_document(path, unheeded), self.environ, self.flags)
-            return [path, *Assembly(document, path.parent, self.environ).paths()]
+            return [path, *Assembly(document, self.environ).paths()]
         document, _ = environment.sidecar(self.environ, unheeded)
-        return Assembly(environment.overlaid(document, self.environ, self.flags), Path(), self.environ).paths(
-            alone=True
-        )
+        return Assembly(environment.overlaid(document, self.environ, self.flags), self.environ).paths(alone=True)
 
     def contents(self) -> Contents:
         """What is in the files now. To be taken before a load, so that no later change is missed."""

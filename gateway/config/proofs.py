@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from gateway.config.reading.document import Document, check_once
+from gateway.config.reading.document import Document
 from gateway.config.reading.problem import shown
-from gateway.config.schema import policy_file
+from gateway.config.schema import policy
 
 # What a kernel shows in place of a user id of another user namespace that has no counterpart here (user_namespaces(7)),
 # so it can be anybody.
@@ -32,7 +32,7 @@ class Means:
     unix_socket: bool
 
 
-def check_proofs(entry: policy_file.Policy, document: Document, claims: Claims, means: Means | None) -> None:
+def check_proofs(entry: policy.Policy, document: Document, claims: Claims, means: Means | None) -> None:
     """Report proofs that are named twice, are another caller's, or that nobody could give.
 
     ``claims`` are those of the policies before this one, and take up its own. ``means`` is None where only the policies
@@ -46,7 +46,6 @@ def check_proofs(entry: policy_file.Policy, document: Document, claims: Claims, 
             "or `anonymous: true`",
         )
     for kind, values in proofs.items():
-        check_once(document, ("authenticate", kind), values)
         for place, value in zip(document.places("authenticate", kind), values, strict=False):
             if (other := claims.setdefault((kind, value), entry.caller)) != entry.caller:
                 document.report(("authenticate", kind, place), f"is {_WORDS[kind]} of caller {shown(other)} too")
@@ -58,14 +57,14 @@ def check_proofs(entry: policy_file.Policy, document: Document, claims: Claims, 
             document.report(("authenticate", "unix_uids", place), message)
 
 
-def _proofs(entry: policy_file.Authenticate) -> Iterator[tuple[str, Sequence[object]]]:
+def _proofs(entry: policy.Authenticate) -> Iterator[tuple[str, Sequence[object]]]:
     yield "tokens", entry.tokens
     yield "kubernetes", entry.kubernetes
     yield "spiffe", entry.spiffe
     yield "unix_uids", entry.unix_uids
 
 
-def _check_means(entry: policy_file.Authenticate, document: Document, means: Means) -> None:
+def _check_means(entry: policy.Authenticate, document: Document, means: Means) -> None:
     if entry.kubernetes and not means.kubernetes:
         document.report(("authenticate", "kubernetes"), "proves nobody while gateway.yaml has no `callers.kubernetes`")
     if entry.unix_uids and not means.unix_socket:

@@ -2,40 +2,28 @@
 
 import json
 import ssl
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from msgspec import UNSET
-
-from gateway.config.assembly.snapshot import Issuer, Tls
+from gateway.config.assembly.snapshot import Issuer
 from gateway.config.proofs import Means
 from gateway.config.reading.document import Document
 from gateway.config.reading.problem import shown
-from gateway.config.schema import gateway_file
+from gateway.config.schema.gateway import Gateway
 from gateway.config.tls import BadTls, issuer_context, listener_context, unreadable
-from gateway.net.listen_address import Address
 
 # Where Kubernetes mounts the CA of its API server and the pod's own token.
 _MOUNTED: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _API_SERVER: Final = "kubernetes.default.svc"
 MAX_JWKS: Final = 256 * 1024
 
-# What a relative path at a place of the document is relative to.
-Base = Callable[..., Path]
 
-
-def read_tls(file: gateway_file.Gateway, document: Document, base: Base, *, look: bool = True) -> Tls | None:
-    """The listener's TLS, tried once; None where there is none. Where not to ``look``, its files are not opened."""
-    if file.tls is UNSET:
-        return None
-    entry = file.tls
-    tls = Tls(
-        certificate=base("tls", "certificate") / entry.certificate,
-        private_key=base("tls", "private_key") / entry.private_key,
-        client_ca=None if entry.client_ca is UNSET else base("tls", "client_ca") / entry.client_ca,
-    )
+def check_tls(settings: Gateway, document: Document, *, look: bool = True) -> None:
+    """Try the listener's TLS, and report what is wrong with it. Unless it is to ``look``, no file is opened."""
+    tls = settings.tls
+    if tls is None:
+        return
     problems = unreadable(tls) if look else []
     try:
         if look and not problems:
@@ -44,59 +32,40 @@ def read_tls(file: gateway_file.Gateway, document: Document, base: Base, *, look
         problems = [fault]
     for problem in problems:
         document.report(("tls", problem.setting), str(problem))
-    if tls.client_ca is not None and document.sound(("callers",)) and file.callers.trusted_spiffe_domain is UNSET:
+    if tls.client_ca is not None and document.sound(("callers",)) and settings.callers.trusted_spiffe_domain is None:
         document.report(("tls", "client_ca"), "proves nobody without `callers.trusted_spiffe_domain`")
-    return tls
 
 
-def proof_files(file: gateway_file.Gateway, base: Base) -> list[Path]:
-    """The files that ``tls`` and ``callers`` name."""
-    found = []
-    if file.tls is not UNSET:
-        for setting in ("certificate", "private_key", "client_ca"):
-            name = getattr(file.tls, setting)
-            found += [] if name is UNSET else [base("tls", setting) / name]
-    if file.callers.kubernetes is not UNSET:
-        for setting in ("jwks", "ca"):
-            name = getattr(file.callers.kubernetes, setting)
-            here = base("callers", "kubernetes", setting)
-            found += [] if name is UNSET else [here / name.removeprefix("file:")]
-    return found
-
-
-def read_trust_domain(file: gateway_file.Gateway, document: Document) -> str | None:
+def read_trust_domain(settings: Gateway, document: Document) -> str | None:
     """The domain whose client certificates are believed; None where none are asked for."""
-    if file.callers.trusted_spiffe_domain is UNSET:
-        return None
-    if document.sound(("tls",)) and (file.tls is UNSET or file.tls.client_ca is UNSET):
+    domain = settings.callers.trusted_spiffe_domain
+    if domain is not None and document.sound(("tls",)) and (settings.tls is None or settings.tls.client_ca is None):
         document.report(("callers", "trusted_spiffe_domain"), "proves nobody without `tls.client_ca`")
-    return file.callers.trusted_spiffe_domain
+    return domain
 
 
-def read_issuer(file: gateway_file.Gateway, document: Document, base: Base, *, look: bool = True) -> Issuer | None:
+def read_issuer(settings: Gateway, document: Document, *, look: bool = True) -> Issuer | None:
     """Whose Kubernetes tokens are believed; None where nobody's are. Where not to ``look``, no file is opened."""
-    if file.callers.kubernetes is UNSET:
+    entry, here = settings.callers.kubernetes, ("callers", "kubernetes")
+    if entry is None:
         return None
-    entry, here = file.callers.kubernetes, ("callers", "kubernetes")
-    ca = None if entry.ca is UNSET else base(*here, "ca") / entry.ca
-    if entry.jwks is not UNSET:
-        jwks = base(*here, "jwks") / entry.jwks.removeprefix("file:")
-        if look and (why := _fault_of_jwks(jwks)):
-            document.report((*here, "jwks"), f"{shown(str(jwks))} {why}")
-        if ca is not None:
+    if entry.jwks is not None:
+        if look and (why := _fault_of_jwks(entry.jwks)):
+            document.report((*here, "jwks"), f"{shown(str(entry.jwks))} {why}")
+        if entry.ca is not None:
             document.report((*here, "ca"), "is for an issuer that is asked, and `jwks` is a file")
-        return Issuer(entry.issuer, entry.audience, jwks=jwks)
+        return Issuer(entry.issuer, entry.audience, jwks=entry.jwks)
     try:
         parts = urlsplit(entry.issuer)
         host, _ = parts.hostname or "", parts.port
     except ValueError:
         document.report((*here, "issuer"), "the URL's host or port cannot be read")
         host = ""
-    if ca is not None and look and (why := _fault_of_certificates(ca)):
-        document.report((*here, "ca"), f"{shown(str(ca))} {why}")
+    if entry.ca is not None and look and (why := _fault_of_certificates(entry.ca)):
+        document.report((*here, "ca"), f"{shown(str(entry.ca))} {why}")
     if not _is_api_server(host):
-        return Issuer(entry.issuer, entry.audience, ca=ca)
-    return Issuer(entry.issuer, entry.audience, ca=ca or _MOUNTED / "ca.crt", token=_MOUNTED / "token")
+        return Issuer(entry.issuer, entry.audience, ca=entry.ca)
+    return Issuer(entry.issuer, entry.audience, ca=entry.ca or _MOUNTED / "ca.crt", token=_MOUNTED / "token")
 
 
 def _is_api_server(host: str) -> bool:
@@ -126,13 +95,12 @@ def _fault_of_certificates(path: Path) -> str:
     return ""
 
 
-def means(file: gateway_file.Gateway, document: Document, listen: Address) -> Means | None:
+def means(settings: Gateway, document: Document) -> Means | None:
     """What policies may count on; None where a fault leaves it open."""
     if not all(document.sound((part,)) for part in ("callers", "listen", "tls")):
         return None
-    domain = file.callers.trusted_spiffe_domain
     return Means(
-        kubernetes=file.callers.kubernetes is not UNSET,
-        trust_domain=None if domain is UNSET else domain,
-        unix_socket=listen.path is not None,
+        kubernetes=settings.callers.kubernetes is not None,
+        trust_domain=settings.callers.trusted_spiffe_domain,
+        unix_socket=settings.listen.path is not None,
     )

@@ -7,8 +7,8 @@ import ssl
 from pathlib import Path
 from typing import Final
 
-from gateway.config.assembly.snapshot import Tls
 from gateway.config.reading.problem import shown
+from gateway.config.schema.gateway import Tls
 
 _CERTIFICATE: Final = "certificate"
 _PRIVATE_KEY: Final = "private_key"

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from aiohttp.abc import AbstractResolver
 
-from gateway.config.assembly.snapshot import IdentitySettings
+from gateway.config.schema.gateway import Identity as IdentitySettings
 from gateway.core.identity import Identity
 from gateway.core.key_faults import KeyFault
 from gateway.core.secret import Secret

@@ -107,14 +107,14 @@ class Forwarder:
         """The caller's body, of which nothing has been read yet."""
         if request.method in ("GET", "HEAD"):
             return None
-        limits, idle = serving.snapshot.limits, serving.snapshot.upstream.idle_timeout
+        limits, idle = serving.snapshot.settings.limits, serving.snapshot.settings.upstream.idle_timeout
         return Body(request, record, limit=limits.body[lane], idle_timeout=idle)
 
     async def _wait(self, serving: Serving, chosen: Chosen, lane: Lane, policy: Policy, record: Record) -> Lease:
         """Rate budget of the secret, of which there is none now. Raises `Refused`."""
         began = time.perf_counter()
         try:
-            return await self._pacer.wait(chosen, lane, policy, serving.snapshot.pacing)
+            return await self._pacer.wait(chosen, lane, policy, serving.snapshot.settings.pacing)
         finally:
             record.wait_ms += (time.perf_counter() - began) * 1000
 
@@ -183,7 +183,7 @@ class Forwarder:
             body = chosen.secret.hide(error + incoming.rest())
             return Reply(incoming.status, fields, reason=reason, body=body)
         reply = Reply(incoming.status, fields, reason=reason, length=length)
-        reply.patience = serving.snapshot.upstream.idle_timeout
+        reply.patience = serving.snapshot.settings.upstream.idle_timeout
         if self._current.draining:
             reply.close()
         reply.begin(request)
@@ -202,7 +202,7 @@ class Forwarder:
         if fault is None:
             return []
         note = f"Productlane answered {incoming.status} to key {chosen.key}, slot {chosen.slot}, not to the caller"
-        if serving.snapshot.upstream.key_errors == "translate":
+        if serving.snapshot.settings.upstream.key_errors == "translate":
             row = KEY_FAULTS[fault]
             raise Refused(row.code, Reason.KEY_REFUSED, row.message, note=f"{note}; {row.cure}")
         record.note = note

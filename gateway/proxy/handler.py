@@ -94,7 +94,7 @@ class Handler:
         reply: Reply | None = None
         try:
             reply = await self._reply(request, record)
-            reply.patience = self._current.serving.snapshot.upstream.idle_timeout
+            reply.patience = self._current.serving.snapshot.settings.upstream.idle_timeout
             if not reply.prepared and self._current.draining:
                 reply.close()
             reply.begin(request)
@@ -213,7 +213,7 @@ class Handler:
             return None
         await self._caps.spend(policy, Lane.READ)
         record.key, record.slot, record.status = chosen.key, chosen.slot, 200
-        left = f"ttl={int(serving.snapshot.identity.ttl - known.age)}"
+        left = f"ttl={int(serving.snapshot.settings.identity.ttl - known.age)}"
         # RFC 9211 section 2: a stale answer is a hit whose ttl is negative.
         outcome = f"fwd=miss; fwd-status=200; stored; {left}" if known.result == "miss" else f"hit; {left}"
         fields = [

@@ -10,7 +10,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
 
 from gateway.callers.peers import STRANGER, Peer, peer_of
-from gateway.config.assembly.snapshot import Limits
+from gateway.config.schema.gateway import Limits
 from gateway.core.refusal import Code, Reason, Refused
 from gateway.core.retry_after import retry_after
 from gateway.proxy import aiohttp_internals as footing

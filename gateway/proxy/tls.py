@@ -3,7 +3,7 @@
 import ssl
 from typing import Final
 
-from gateway.config.assembly.snapshot import Tls
+from gateway.config.schema.gateway import Tls
 from gateway.config.tls import listener_context
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from aiohappyeyeballs import start_connection
 
-from gateway.config.assembly.snapshot import Upstream as Settings
+from gateway.config.schema.gateway import Upstream as Settings
 from gateway.core.breaker import FAILURES, PROBE_EVERY, Breaker
 from gateway.core.message import Framing, Head, write_head
 from gateway.core.refusal import Code, Reason, Refused

@@ -5,7 +5,7 @@ import contextlib
 import gc
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -16,6 +16,7 @@ from msgspec import structs
 from gateway.config.assembly.snapshot import Callers, Snapshot
 from gateway.config.origin import Origin, counts
 from gateway.config.reading.problem import ConfigError, Problem, shown
+from gateway.config.schema.gateway import Gateway
 from gateway.config.schema.values import is_private
 from gateway.core.drift import Needs, needs
 from gateway.net.watch import Contents, Watcher
@@ -24,14 +25,6 @@ from gateway.telemetry.events.process import PolicyChange, Reload, RestartNeeded
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.status import ReloadStatus, moment
 
-# What a process is started with: its sockets, its log, its store. By the name of the setting in the file.
-_AT_START: Final[Mapping[str, tuple[str, ...]]] = {
-    "listen": ("listen",),
-    "admin": ("admin",),
-    "tls": ("tls",),
-    "store": ("store",),
-    "log": ("log_level", "log_format"),
-}
 # Callers whose change is logged one by one; of a rollout that touches thousands, the rest is a number.
 _LOGGED: Final = 100
 
@@ -53,20 +46,21 @@ def load_after(running: Snapshot, origin: Origin, today: date) -> Loaded:
     """The configuration as it is now, for a process that runs with another one. It blocks. Raises `ConfigError`."""
     with _uncollected():
         snapshot = origin.load()
-    restart = tuple(
-        name
-        for name, parts in _AT_START.items()
-        if any(getattr(snapshot, part) != getattr(running, part) for part in parts)
-    )
     _check_anonymous(running, snapshot)
-    kept = {part: getattr(running, part) for parts in _AT_START.values() for part in parts}
-    snapshot = replace(snapshot, **kept)
+    restart, snapshot = _as_started(running, snapshot)
     return Loaded(
         snapshot,
         needs(snapshot.policies.values(), snapshot.routes, snapshot.catalog.endpoints, today),
         tuple(_changes(running, snapshot)),
         restart,
     )
+
+
+def _as_started(running: Snapshot, snapshot: Snapshot) -> tuple[tuple[str, ...], Snapshot]:
+    """The settings that need a restart, and the snapshot with what the process was started with in their place."""
+    kept = {name: getattr(running.settings, name) for name, one in Gateway.settings.items() if one.at_start}
+    restart = tuple(name for name, value in kept.items() if getattr(snapshot.settings, name) != value)
+    return restart, replace(snapshot, settings=snapshot.settings.replaced(**kept), store=running.store)
 
 
 @contextlib.contextmanager
@@ -84,10 +78,11 @@ def _uncollected() -> Iterator[None]:
 def _check_anonymous(running: Snapshot, snapshot: Snapshot) -> None:
     """The file's own check is about the listener that the file asks for; the open one is still the old one."""
     anonymous = snapshot.callers.anonymous
-    if anonymous is not None and is_private(snapshot.listen) and not is_private(running.listen):
+    if anonymous is not None and is_private(snapshot.settings.listen) and not is_private(running.settings.listen):
+        address = shown(str(running.settings.listen))
         message = (
-            f"others than this machine reach {shown(str(running.listen))} until the restart that `listen` needs, and "
-            f"caller {shown(anonymous)} is anonymous"
+            f"others than this machine reach {address} until the restart that `listen` needs, and caller "
+            f"{shown(anonymous)} is anonymous"
         )
         raise ConfigError([Problem("running process", 0, "listen", message)])
 

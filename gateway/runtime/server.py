@@ -21,8 +21,9 @@ from gateway.aio.background import Background
 from gateway.aio.waiting import cancelled, happened
 from gateway.budgets.caps import Caps
 from gateway.budgets.pacing import Pacer
-from gateway.config.assembly.snapshot import Snapshot, Tls
+from gateway.config.assembly.snapshot import Snapshot
 from gateway.config.origin import Origin
+from gateway.config.schema.gateway import Tls
 from gateway.config.tls import BadTls
 from gateway.core.drift import needs
 from gateway.keys.keeper import Keeper
@@ -117,8 +118,8 @@ class Gateway:
         self._factory: Final = ServingFactory(snapshot.store, emit=self._emit, clock=clock, lookup=lookup)
         self._stack: Final = contextlib.AsyncExitStack()
         self._background: Final = Background(self._failed)
-        self.traffic: Address = snapshot.listen
-        self.admin: Address = snapshot.admin
+        self.traffic: Address = snapshot.settings.listen
+        self.admin: Address = snapshot.settings.admin
         self.tls: ListenerTls | None = None
         self._secrets_followed = False
         self._reported_start = False
@@ -145,7 +146,7 @@ class Gateway:
             clock=self._clock,
             tracing=self._tracing,
         )
-        self._listener = Listener(self._handler, snapshot.limits, self._log)
+        self._listener = Listener(self._handler, snapshot.settings.limits, self._log)
         self._stack.push_async_callback(self._listener.stop)
         await self._open_admin()
         self._health.mark("config_loaded", True)
@@ -200,12 +201,16 @@ class Gateway:
         """Serve what was loaded from now on. A request that has begun goes on with what it began with."""
         snapshot = loaded.snapshot
         await self._prepare_caps(snapshot)
-        if self.tls is not None and snapshot.tls is not None and not _files(snapshot.tls).isdisjoint(changed):
+        if (
+            self.tls is not None
+            and snapshot.settings.tls is not None
+            and not _files(snapshot.settings.tls).isdisjoint(changed)
+        ):
             await asyncio.to_thread(self.tls.reload)
         self._current.serving = await self._factory.follow(snapshot, loaded.needs.endpoints, changed, number)
         self._snapshot, self._needs = snapshot, loaded.needs
         self._know(snapshot)
-        self._listener.limits = snapshot.limits
+        self._listener.limits = snapshot.settings.limits
         self._usage.prune(snapshot.policies)
         keeper = self._current.serving.keyring.keeper
         self._pacer.keep(secret for held in keeper.held for secret in held.rotation.known)
@@ -230,14 +235,14 @@ class Gateway:
         runner = web.AppRunner(admin.admin_app(self._metrics, self._health, self._status), access_log=None)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
-        server, address = runner.server, self._snapshot.admin
+        server, address = runner.server, self._snapshot.settings.admin
         assert server is not None  # noqa: S101 - setup has run
         listening = await listen(lambda: admin.Connection(server), address, "admin")
         self._stack.callback(listening.close)
         self.admin = bound(address, listening)
 
     async def _open_traffic(self) -> None:
-        address = self._snapshot.listen
+        address = self._snapshot.settings.listen
         self._server = await listen(self._listener, address, "traffic", **self._tls_options())
         self._stack.callback(self._server.close)
         self.traffic = bound(address, self._server)
@@ -248,7 +253,7 @@ class Gateway:
 
     def _tls_options(self) -> dict[str, Any]:
         """What a server is given to speak TLS, if it is to. A handshake is the beginning of a head."""
-        tls = self._snapshot.tls
+        tls = self._snapshot.settings.tls
         if tls is None:
             return {}
         if tls.client_ca is not None:
@@ -260,7 +265,7 @@ class Gateway:
             raise CannotStart(f"tls.{problem.setting}: {problem}") from None
         return {
             "ssl": self.tls.context,
-            "ssl_handshake_timeout": self._snapshot.limits.head_timeout,
+            "ssl_handshake_timeout": self._snapshot.settings.limits.head_timeout,
             "ssl_shutdown_timeout": _TLS_GOODBYE,
         }
 
@@ -273,11 +278,11 @@ class Gateway:
         loop = asyncio.get_running_loop()
         self._health.mark("not_draining", False)
         self._current.draining = True
-        self._emit(Draining(self._metrics.in_flight, self._snapshot.drain_timeout))
-        await happened(second_signal, self._snapshot.drain_delay)
+        self._emit(Draining(self._metrics.in_flight, self._snapshot.settings.drain.timeout))
+        await happened(second_signal, self._snapshot.settings.drain.delay)
         self._server.close()
         self._listener.close_idle()
-        await self._until_finished(second_signal, loop.time() + self._snapshot.drain_timeout)
+        await self._until_finished(second_signal, loop.time() + self._snapshot.settings.drain.timeout)
         if self._listener.unfinished:
             self._handler.cut()
             await self._until_finished(asyncio.Event(), loop.time() + _CUT_GRACE)
@@ -312,7 +317,7 @@ class Gateway:
     def _status(self) -> Status:
         return build(
             config=self._config,
-            upstream=self._snapshot.upstream.url,
+            upstream=self._snapshot.settings.upstream.url,
             listeners={"traffic": str(self.traffic), "admin": str(self.admin)},
             not_ready=self._health.reasons_not_ready(),
             started=self._started,

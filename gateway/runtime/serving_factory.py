@@ -7,7 +7,6 @@ when each key was used, the issuer's keys.
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -84,7 +83,7 @@ class ServingFactory:
             snapshot.keys,
             self._identities(snapshot, tls),
             needs=needs,
-            prefetch=snapshot.identity.prefetch,
+            prefetch=snapshot.settings.identity.prefetch,
             wall=self._clock,
             on_change=self._report_change,
             on_outage=self._report_outage,
@@ -99,7 +98,7 @@ class ServingFactory:
         """
         before = self._serving
         assert before is not None  # noqa: S101 - `first` comes first
-        other_ca = snapshot.upstream.ca in changed
+        other_ca = snapshot.settings.upstream.ca in changed
         other_upstream = other_ca or _leg(snapshot) != _leg(before.snapshot)
         other_identities = other_ca or _questions(snapshot) != _questions(before.snapshot)
         tls = await asyncio.to_thread(_upstream_tls, snapshot) if other_upstream or other_identities else None
@@ -108,7 +107,7 @@ class ServingFactory:
             self._leaving.start(_drained(upstream))
             upstream = self._upstream(snapshot, tls)
         if other_identities:
-            self._leaving.start(_later(identities.close, before.snapshot.upstream.connect_timeout + _GRACE))
+            self._leaving.start(_later(identities.close, before.snapshot.settings.upstream.connect_timeout + _GRACE))
             identities = self._identities(snapshot, tls)
         if snapshot.callers.issuer != before.snapshot.callers.issuer:
             if accounts is not None:
@@ -122,8 +121,8 @@ class ServingFactory:
             needs=needs,
             after=before.keyring,
             number=number,
-            elsewhere=snapshot.upstream.url != before.snapshot.upstream.url,
-            prefetch=snapshot.identity.prefetch,
+            elsewhere=snapshot.settings.upstream.url != before.snapshot.settings.upstream.url,
+            prefetch=snapshot.settings.identity.prefetch,
         )
         self._serving = Serving(snapshot, keyring, upstream, accounts)
         return self._serving
@@ -172,19 +171,19 @@ class ServingFactory:
 
     def _identities(self, snapshot: Snapshot, tls: ssl.SSLContext | None) -> Identities:
         return Identities(
-            url=snapshot.upstream.url,
-            settings=snapshot.identity,
-            timeout=snapshot.upstream.connect_timeout,
+            url=snapshot.settings.upstream.url,
+            settings=snapshot.settings.identity,
+            timeout=snapshot.settings.upstream.connect_timeout,
             ssl=tls,
             on_lookup=lambda key, result: self._emit(IdentityLookup(key, result)),
             storage=self._storage,
             stamp=None if self._store is None else self._clock,
-            resolver=Resolver(self._upstream_names, snapshot.upstream.connect_timeout / 2),
+            resolver=Resolver(self._upstream_names, snapshot.settings.upstream.connect_timeout / 2),
         )
 
     def _upstream(self, snapshot: Snapshot, tls: ssl.SSLContext | None) -> Upstream:
         return Upstream(
-            snapshot.upstream,
+            snapshot.settings.upstream,
             tls,
             names=self._upstream_names,
             on_retry=lambda reason: self._emit(UpstreamRetry(reason)),
@@ -211,18 +210,20 @@ class ServingFactory:
 
 
 def _upstream_tls(snapshot: Snapshot) -> ssl.SSLContext | None:
-    return upstream_context(snapshot.upstream.ca) if snapshot.upstream.url.startswith("https:") else None
+    return (
+        upstream_context(snapshot.settings.upstream.ca) if snapshot.settings.upstream.url.startswith("https:") else None
+    )
 
 
 def _leg(snapshot: Snapshot) -> object:
     """What an `Upstream` is made of; the setting for key errors is read from the snapshot."""
-    return replace(snapshot.upstream, key_errors="relay")
+    return snapshot.settings.upstream.replaced(key_errors="relay")
 
 
 def _questions(snapshot: Snapshot) -> object:
     """What `Identities` are made of."""
-    upstream = snapshot.upstream
-    return upstream.url, upstream.ca, upstream.connect_timeout, replace(snapshot.identity, prefetch=True)
+    upstream = snapshot.settings.upstream
+    return upstream.url, upstream.ca, upstream.connect_timeout, snapshot.settings.identity.replaced(prefetch=True)
 
 
 async def _drained(upstream: Upstream) -> None:

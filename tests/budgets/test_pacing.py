@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.budgets.pacing import Lease, Pacer
-from gateway.config.assembly.snapshot import Pacing
+from gateway.config.schema.gateway import Pacing
 from gateway.core.budget import Budget
 from gateway.core.catalog import Lane
 from gateway.core.policy import Policy

@@ -1,5 +1,6 @@
 """One snapshot from files, environment and flags."""
 
+from collections.abc import Iterator
 from dataclasses import fields
 from datetime import date
 from pathlib import Path
@@ -9,12 +10,11 @@ import pytest
 import trustme
 import yaml
 
-from gateway.config.assembly.snapshot import Callers, IdentitySettings, Key, Limits, Pacing, Slot, Snapshot, Upstream
+from gateway.config.assembly.snapshot import Callers, Key, Slot, Snapshot
 from gateway.config.load import load
 from gateway.config.reading.problem import ConfigError
-from gateway.config.reading.reader import record_of
-from gateway.config.reading.shape import Record
-from gateway.config.schema.gateway_file import Gateway
+from gateway.config.reading.section import Record, Section
+from gateway.config.schema.gateway import Body, Gateway, Identity, Limits, Pacing, Upstream
 from gateway.core.catalog import Lane
 from gateway.core.routing import Route
 from gateway.core.secret import Secret
@@ -60,18 +60,35 @@ def test_what_is_not_said_is_the_documented_default(folder: Path) -> None:
     """Keys and routes are enough; everything else has the value that the documentation gives."""
     snapshot = loaded(folder, SMALLEST)
 
-    assert Address("127.0.0.1", 8080) == snapshot.listen
-    assert Address("127.0.0.1", 9090) == snapshot.admin
-    assert Upstream("https://productlane.com/api/v2", None, 5.0, 60.0, 60.0, 100, "relay") == snapshot.upstream
-    assert IdentitySettings(60.0, 10.0, 3600.0, True) == snapshot.identity
-    bodies = {Lane.READ: 0, Lane.WRITE: 16 * 2**20, Lane.UPLOAD: 12 * 2**20}
-    assert Limits(10.0, 75.0, bodies, 10_000, 1_000) == snapshot.limits
-    assert Pacing(5.0, 1000) == snapshot.pacing
+    assert Address("127.0.0.1", 8080) == snapshot.settings.listen
+    assert Address("127.0.0.1", 9090) == snapshot.settings.admin
+    assert (
+        Upstream(
+            url="https://productlane.com/api/v2",
+            ca=None,
+            connect_timeout=5.0,
+            response_timeout=60.0,
+            idle_timeout=60.0,
+            max_connections=100,
+            key_errors="relay",
+        )
+        == snapshot.settings.upstream
+    )
+    assert Identity(ttl=60.0, refused_ttl=10.0, stale_if_error=3600.0, prefetch=True) == snapshot.settings.identity
+    limits = Limits(
+        head_timeout=10.0,
+        keepalive_timeout=75.0,
+        body=Body(write=16 * 2**20, upload=12 * 2**20),
+        connections=10_000,
+        connections_per_address=1_000,
+    )
+    assert limits == snapshot.settings.limits
+    assert Pacing(max_wait=5.0, max_queue=1000) == snapshot.settings.pacing
     assert ("info", "json", 3.0, 30.0) == (
-        snapshot.log_level,
-        snapshot.log_format,
-        snapshot.drain_delay,
-        snapshot.drain_timeout,
+        snapshot.settings.log.level,
+        snapshot.settings.log.format,
+        snapshot.settings.drain.delay,
+        snapshot.settings.drain.timeout,
     )
     assert 99 == len(snapshot.catalog.endpoints)
 
@@ -80,10 +97,19 @@ def test_every_setting_arrives(folder: Path) -> None:
     """Each setting of the file is a value of the snapshot, in seconds and bytes; paths are from its folder."""
     snapshot = loaded(folder, WHOLE)
 
-    assert Address(path=folder / "run/gateway.sock") == snapshot.listen
-    assert Address("::1", 9191) == snapshot.admin
+    assert Address(path=folder / "run/gateway.sock") == snapshot.settings.listen
+    assert Address("::1", 9191) == snapshot.settings.admin
     ca = folder / "ca.pem"
-    assert Upstream("http://127.0.0.1:8099/api/v2", ca, 0.5, 120.0, 3600.0, 7, "translate") == snapshot.upstream
+    upstream = Upstream(
+        url="http://127.0.0.1:8099/api/v2",
+        ca=ca,
+        connect_timeout=0.5,
+        response_timeout=120.0,
+        idle_timeout=3600.0,
+        max_connections=7,
+        key_errors="translate",
+    )
+    assert upstream == snapshot.settings.upstream
     slots = (Slot(1, "env:SUPPORT", Secret(SUPPORT)), Slot(2, f"file:{folder}/later", None))
     assert Key("support", slots, "wks_abc123") == snapshot.keys["support"]
     assert Key("billing.eu", (Slot(1, "env:BILLING", Secret(BILLING)),), None) == snapshot.keys["billing.eu"]
@@ -91,11 +117,18 @@ def test_every_setting_arrives(folder: Path) -> None:
         Route("/changelogs/**", ("support",)),
         Route("/threads/{thread_id}", ("support", "billing.eu"), frozenset({"billing"})),
     ) == snapshot.routes.all
-    assert IdentitySettings(0.0, 20.0, 7200.0, False) == snapshot.identity
-    assert Limits(11.0, 76.0, {Lane.READ: 0, Lane.WRITE: 2048, Lane.UPLOAD: 3000}, 12, 3) == snapshot.limits
-    assert Pacing(0.25, 17) == snapshot.pacing
-    assert ("debug", "console") == (snapshot.log_level, snapshot.log_format)
-    assert (0.0, 4.0) == (snapshot.drain_delay, snapshot.drain_timeout)
+    assert Identity(ttl=0.0, refused_ttl=20.0, stale_if_error=7200.0, prefetch=False) == snapshot.settings.identity
+    limits = Limits(
+        head_timeout=11.0,
+        keepalive_timeout=76.0,
+        body=Body(write=2048, upload=3000),
+        connections=12,
+        connections_per_address=3,
+    )
+    assert limits == snapshot.settings.limits
+    assert Pacing(max_wait=0.25, max_queue=17) == snapshot.settings.pacing
+    assert ("debug", "console") == (snapshot.settings.log.level, snapshot.settings.log.format)
+    assert (0.0, 4.0) == (snapshot.settings.drain.delay, snapshot.settings.drain.timeout)
     assert snapshot.catalog.named("GET /digests") is not None
 
 
@@ -117,15 +150,20 @@ def test_a_policy_arrives_whole(folder: Path) -> None:
     assert 3 == policy.weight
 
 
-def settings_of(record: Record, above: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
-    """The path of every setting, down to single values."""
-    found: set[tuple[str, ...]] = set()
-    for name, field in record.fields.items():
-        if isinstance(field.shape, Record):
-            found |= settings_of(field.shape, (*above, name)) or {(*above, name)}
+def settings_of(cls: type[Section], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """The path of every setting, down to single values, lists and mappings of names."""
+    for name, one in cls.settings.items():
+        if isinstance(one.kind, Record):
+            yield from settings_of(one.kind.cls, (*above, name))
         else:
-            found.add((*above, name))
-    return found
+            yield (*above, name)
+
+
+def value_at(settings: object, path: tuple[str, ...]) -> object:
+    """The value at a path, or a value of its own where a section above it is not given."""
+    for name in path:
+        settings = object() if settings is None else getattr(settings, name)
+    return settings
 
 
 def test_the_whole_file_is_whole(folder: Path) -> None:
@@ -138,11 +176,12 @@ def test_the_whole_file_is_whole(folder: Path) -> None:
 
     # Keys are discovered or in a file; the file that has both is refused.
     other_way = {("callers", "kubernetes", "jwks")}
-    assert settings_of(record_of(Gateway)) - other_way == paths(yaml.safe_load(WHOLE))
+    assert {*settings_of(Gateway)} - other_way == paths(yaml.safe_load(WHOLE))
     one, other = loaded(folder, SMALLEST), loaded(folder, WHOLE)
     same = {field.name for field in fields(Snapshot) if getattr(one, field.name) == getattr(other, field.name)}
 
     assert {"policies"} == same
+    assert not [p for p in settings_of(Gateway) if value_at(one.settings, p) == value_at(other.settings, p)]
 
 
 def test_flags_win_over_the_environment_and_it_over_the_file(folder: Path) -> None:
@@ -151,9 +190,9 @@ def test_flags_win_over_the_environment_and_it_over_the_file(folder: Path) -> No
     environ = {"PRODUCTLANE_GATEWAY_ADMIN": "127.0.0.1:12", "PRODUCTLANE_GATEWAY_LOG_LEVEL": "warning"}
     snapshot = loaded(folder, text, environ, log__level="debug")
 
-    assert Address("127.0.0.1", 1) == snapshot.listen
-    assert Address("127.0.0.1", 12) == snapshot.admin
-    assert "debug" == snapshot.log_level
+    assert Address("127.0.0.1", 1) == snapshot.settings.listen
+    assert Address("127.0.0.1", 12) == snapshot.settings.admin
+    assert "debug" == snapshot.settings.log.level
 
 
 @pytest.mark.parametrize(
@@ -168,13 +207,13 @@ def test_flags_win_over_the_environment_and_it_over_the_file(folder: Path) -> No
         ("IDENTITY_PREFETCH", "false", "identity.prefetch", False),
         ("LIMITS_CONNECTIONS_PER_ADDRESS", "4", "limits.connections_per_address", 4),
         ("STORE", "redis://:pw@r:1/2", "store.password.text", "pw"),
-        ("LOG_FORMAT", "console", "log_format", "console"),
-        ("DRAIN_DELAY", "1s", "drain_delay", 1.0),
+        ("LOG_FORMAT", "console", "log.format", "console"),
+        ("DRAIN_DELAY", "1s", "drain.delay", 1.0),
     ],
 )
 def test_single_settings_have_a_variable(folder: Path, variable: str, text: str, path: str, value: Any) -> None:
     """A variable named after the setting's place sets it, where the file says nothing of its section."""
-    found: Any = loaded(folder, SMALLEST, {f"PRODUCTLANE_GATEWAY_{variable}": text})
+    found: Any = loaded(folder, SMALLEST, {f"PRODUCTLANE_GATEWAY_{variable}": text}).settings
     for step in path.split("."):
         found = getattr(found, step)
 
@@ -186,7 +225,7 @@ def test_sizes_are_set_by_variables_too(folder: Path) -> None:
     environ = {"PRODUCTLANE_GATEWAY_LIMITS_BODY_WRITE": "100", "PRODUCTLANE_GATEWAY_LIMITS_BODY_UPLOAD": "1KiB"}
     snapshot = loaded(folder, SMALLEST, environ)
 
-    assert {Lane.READ: 0, Lane.WRITE: 100, Lane.UPLOAD: 1024} == snapshot.limits.body
+    assert [0, 100, 1024] == [snapshot.settings.limits.body[lane] for lane in (Lane.READ, Lane.WRITE, Lane.UPLOAD)]
 
 
 def test_a_bad_variable_or_flag_is_named(folder: Path) -> None:
@@ -196,7 +235,7 @@ def test_a_bad_variable_or_flag_is_named(folder: Path) -> None:
     problems = problems_of(folder / "gateway.yaml", environ=environ, flags={"identity.refused_ttl": "5"})
 
     assert [
-        "environment: PRODUCTLANE_GATEWAY_LOG_LEVEL: expected debug, error, info or warning, found `loud`",
+        "environment: PRODUCTLANE_GATEWAY_LOG_LEVEL: expected debug, info, warning or error, found `loud`",
         "command line: --identity-refused-ttl: expected a duration such as 500ms, 5s, 2m or 1h, found `5`",
     ] == sorted(problems, reverse=True)
 
@@ -257,8 +296,8 @@ def test_the_file_can_be_named_by_a_variable(folder: Path) -> None:
     (folder / "other.yaml").write_text(SMALLEST + "log: {level: debug}\n")
     environ = {**ENVIRON, "PRODUCTLANE_GATEWAY_CONFIG": str(folder / "other.yaml")}
 
-    assert "debug" == load(None, environ=environ).log_level
-    assert "info" == load(folder / "gateway.yaml", environ=environ).log_level
+    assert "debug" == load(None, environ=environ).settings.log.level
+    assert "info" == load(folder / "gateway.yaml", environ=environ).settings.log.level
 
 
 def test_paths_from_a_variable_are_from_the_working_directory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,7 +310,7 @@ def test_paths_from_a_variable_are_from_the_working_directory(folder: Path, monk
     snapshot = loaded(folder, SMALLEST, environ)
 
     assert {"app"} == {*snapshot.policies}
-    assert Address(path=Path("a.sock")) == snapshot.listen
+    assert Address(path=Path("a.sock")) == snapshot.settings.listen
 
 
 def test_a_sidecar_needs_no_files() -> None:
@@ -301,7 +340,7 @@ def test_a_sidecar_takes_settings_too() -> None:
     environ = {**SIDECAR, "PRODUCTLANE_SCOPES": "threads:read,tags:read", "PRODUCTLANE_GATEWAY_DRAIN_DELAY": "0s"}
     snapshot = load(None, environ=environ, flags={"listen": "unix:/run/gateway.sock"})
 
-    assert (0.0, Path("/run/gateway.sock")) == (snapshot.drain_delay, snapshot.listen.path)
+    assert (0.0, Path("/run/gateway.sock")) == (snapshot.settings.drain.delay, snapshot.settings.listen.path)
     assert {"threads:read", "tags:read"} == snapshot.policies["sidecar"].scopes
 
 
@@ -372,8 +411,8 @@ def test_addresses_are_shown_as_they_are_written(folder: Path) -> None:
     """Logs and the status page name a listener as the configuration does."""
     whole, smallest = loaded(folder, WHOLE), loaded(folder, SMALLEST)
 
-    assert f"unix:{folder}/run/gateway.sock" == str(whole.listen)
-    assert ["[::1]:9191", "127.0.0.1:9090"] == [str(whole.admin), str(smallest.admin)]
+    assert f"unix:{folder}/run/gateway.sock" == str(whole.settings.listen)
+    assert ["[::1]:9191", "127.0.0.1:9090"] == [str(whole.settings.admin), str(smallest.settings.admin)]
 
 
 def test_a_caller_is_asked_for_proof_once_any_policy_has_tokens(folder: Path) -> None:
@@ -406,7 +445,7 @@ def test_offline_needs_nothing_but_policies_and_catalog(folder: Path) -> None:
     bare = load(folder / "gateway.yaml", environ={}, offline=True)
 
     assert not any(slot.secret for snapshot in (offline, bare) for key in snapshot.keys.values() for slot in key.slots)
-    for name in ("policies", "callers", "upstream", "identity", "limits"):
+    for name in ("policies", "callers", "settings"):
         assert getattr(whole, name) == getattr(bare, name)
     assert whole.routes.all == bare.routes.all
     assert {name: len(key.slots) for name, key in whole.keys.items()} == {

@@ -8,9 +8,10 @@ import pytest
 import trustme
 import yaml
 
-from gateway.config.assembly.snapshot import Issuer, Snapshot, Tls
+from gateway.config.assembly.snapshot import Issuer, Snapshot
 from gateway.config.load import load
 from gateway.config.reading.problem import ConfigError, shown
+from gateway.config.schema.gateway import Tls
 from tests.callers.conftest import Signer, key_set
 
 MOUNTED = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -68,7 +69,10 @@ def test_every_proof_leads_to_its_caller(folder: Path) -> None:
     assert {0: "c2", 1000: "c2"} == callers.unix_uids
     assert "cluster.local" == callers.trusted_spiffe_domain
     assert callers.authenticated
-    assert Tls(folder / "tls.crt", folder / "tls.key", folder / "ca.crt") == snapshot.tls
+    assert (
+        Tls(certificate=folder / "tls.crt", private_key=folder / "tls.key", client_ca=folder / "ca.crt")
+        == snapshot.settings.tls
+    )
 
 
 @pytest.mark.parametrize("proof", [{"kubernetes": ["a/b"]}, {"unix_uids": [7]}, {"spiffe": [ID]}])
@@ -126,7 +130,7 @@ def test_single_settings_have_variables(folder: Path) -> None:
 
     assert snapshot.callers.issuer is not None
     assert "other" == snapshot.callers.issuer.audience
-    assert Tls(folder / "tls.crt", folder / "tls.key", None) == snapshot.tls
+    assert Tls(certificate=folder / "tls.crt", private_key=folder / "tls.key") == snapshot.settings.tls
 
 
 @pytest.mark.parametrize(

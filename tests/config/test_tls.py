@@ -2,14 +2,13 @@
 
 import ssl
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from gateway.config.assembly.snapshot import Tls
+from gateway.config.schema.gateway import Tls
 from gateway.config.tls import BadTls, issuer_context, listener_context, upstream_context
 
 
@@ -30,12 +29,12 @@ def files(tmp_path: Path) -> Tls:
     )
     (tmp_path / "locked.key").write_bytes(locked)
     (tmp_path / "text.pem").write_text("nothing of the kind\n")
-    return Tls(tmp_path / "tls.crt", tmp_path / "tls.key", tmp_path / "ca.crt")
+    return Tls(certificate=tmp_path / "tls.crt", private_key=tmp_path / "tls.key", client_ca=tmp_path / "ca.crt")
 
 
 def test_a_listener_asks_for_certificates_where_it_can_verify_them(files: Tls) -> None:
     """With a client CA callers may present certificates, and need not; without one they are not asked."""
-    with_ca, without = listener_context(files), listener_context(Tls(files.certificate, files.private_key, None))
+    with_ca, without = listener_context(files), listener_context(files.replaced(client_ca=None))
 
     assert (ssl.CERT_OPTIONAL, ssl.CERT_NONE) == (with_ca.verify_mode, without.verify_mode)
     assert ssl.TLSVersion.TLSv1_2 == with_ca.minimum_version == without.minimum_version
@@ -62,7 +61,7 @@ def test_a_file_that_cannot_be_used_is_named(files: Tls, setting: str, name: str
     """What is wrong with the listener's files is told before it listens, each by its setting."""
     path = files.certificate.parent / name
     with pytest.raises(BadTls) as caught:
-        listener_context(replace(files, **{setting: path}))
+        listener_context(files.replaced(**{setting: path}))
 
     assert setting == caught.value.setting
     assert str(caught.value).endswith(f" {expected}")

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.config.schema.json_schema import config_schema, policy_schema
+from gateway.config.json_schema import config_schema, policy_schema
 from gateway.core.refusal import ANSWERS, Code
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from gateway.cli.program import _program
-from gateway.config.schema.json_schema import config_schema, policy_schema
+from gateway.config.json_schema import config_schema, policy_schema
 from gateway.core.refusal import Code, Reason
 from gateway.telemetry import labels
 from gateway.telemetry.events import LOG_EVENTS

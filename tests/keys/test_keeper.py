@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.config.assembly.snapshot import IdentitySettings, Key, Slot
+from gateway.config.assembly.snapshot import Key, Slot
+from gateway.config.schema.gateway import Identity as IdentitySettings
 from gateway.core.promotion import Read
 from gateway.core.refusal import Code, Refused
 from gateway.core.secret import Secret

@@ -75,7 +75,7 @@ async def test_limits_that_are_not_taken_stop_the_listener(run: Running, monkeyp
         usual(self, *args, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(RequestHandler, "__init__", forgets)
-    handler, limits = run.gateway._handler, run.gateway._snapshot.limits
+    handler, limits = run.gateway._handler, run.gateway._snapshot.settings.limits
 
     with pytest.raises(RuntimeError, match="max_field_size=8190"):
         listener.Listener(handler, limits, run.log)

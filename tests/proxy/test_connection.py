@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trustme
 
-from gateway.config.assembly.snapshot import Upstream as Settings
+from gateway.config.schema.gateway import Upstream as Settings
 from gateway.net.resolver import Names
 from gateway.proxy.connection import Connection, Lost
 from gateway.proxy.upstream import Outgoing
@@ -223,7 +223,9 @@ async def test_an_answer_that_was_given_up_never_looks_whole(upstream: Upstream,
 
     upstream.reply = reply
     patience = 0.1 if giving_up == "stalled" else 60.0
-    leg = Leg(Settings(upstream.url, None, 5.0, 5.0, patience, 1, "relay"), None, names=Names())
+    leg = Leg(
+        Settings(url=upstream.url, response_timeout=5.0, idle_timeout=patience, max_connections=1), None, names=Names()
+    )
     incoming = await leg.send(Outgoing("GET", "/threads", []))
     received = await incoming.read()
     if giving_up == "closed":

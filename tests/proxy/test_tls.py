@@ -12,7 +12,7 @@ from typing import Any, Final
 import pytest
 import trustme
 
-from gateway.config.assembly.snapshot import Tls
+from gateway.config.schema.gateway import Tls
 from gateway.config.tls import BadTls
 from gateway.proxy.tls import ListenerTls
 from tests.support.certs import ID, Authority, Identity

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trustme
 
-from gateway.config.assembly.snapshot import Upstream as Settings
+from gateway.config.schema.gateway import Upstream as Settings
 from gateway.core.refusal import Code, Refused
 from gateway.net.resolver import Names
 from gateway.proxy.upstream import _CODES, _CONNECT_FAILURES, _UNRESOLVED, Outgoing
@@ -202,7 +202,7 @@ async def test_an_upstream_that_does_not_begin_to_answer_is_a_504(start: Start) 
 
 async def test_a_replaced_upstream_still_keeps_time(upstream: Upstream) -> None:
     """A request that waited for budget while a change of configuration closed its upstream keeps deadlines."""
-    leg = Leg(Settings(upstream.url, None, 5.0, 0.2, 60.0, 1, "relay"), None, names=Names())
+    leg = Leg(Settings(url=upstream.url, response_timeout=0.2, max_connections=1), None, names=Names())
     (await leg.send(Outgoing("GET", "/threads", []))).close()
     await leg.close()
     upstream.reply = upstream.hang

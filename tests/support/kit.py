@@ -447,7 +447,7 @@ async def running(
     snapshot = origin.load()
     log_file = folder / "log"
     fd = os.open(log_file, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-    log = Log(fd, level=snapshot.log_level)
+    log = Log(fd, level=snapshot.settings.log.level)
     options: dict[str, Any] = {"origin": origin, "contents": contents} if live else {}
     options |= {"clock": clock} if clock else {}
     options |= {"lookup": lookup} if lookup else {}

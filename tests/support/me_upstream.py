@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.test_utils import RawTestServer
 
-from gateway.config.assembly.snapshot import IdentitySettings
+from gateway.config.schema.gateway import Identity as IdentitySettings
 from gateway.core.secret import Secret
 from gateway.keys.identity import Identities
 

@@ -19,10 +19,10 @@ _REFUSED: Final = frozenset(KeyFault) - {KeyFault.MISSING}
 
 async def ask(snapshot: Snapshot) -> tuple[KeyStatus, ...]:
     """Show each secret to ``GET /me`` once. Never raises for what Productlane answers, or for its silence."""
-    upstream = snapshot.upstream
+    upstream = snapshot.settings.upstream
     identities = Identities(
         url=upstream.url,
-        settings=snapshot.identity,
+        settings=snapshot.settings.identity,
         timeout=upstream.connect_timeout,
         ssl=upstream_context(upstream.ca) if upstream.url.startswith("https:") else None,
         resolver=Resolver(Names(), upstream.connect_timeout / 2),

@@ -7,10 +7,10 @@ from pathlib import Path
 from gateway.config.assembly.catalog import read_catalog
 from gateway.config.assembly.policies import PolicyFile, check_policies, read_policies
 from gateway.config.reading.problem import Problem
-from gateway.config.reading.reader import record_of
+from gateway.config.reading.section import Record
 from gateway.config.reading.source import open_document
-from gateway.config.schema import gateway_file
 from gateway.config.schema.environment import overlaid
+from gateway.config.schema.gateway import Gateway
 from gateway.core.catalog import Catalog
 
 _FOLDER = Path("policies")
@@ -56,10 +56,8 @@ def _settings(config: Path, problems: list[Problem]) -> tuple[Path, list[Path]]:
     document = overlaid(open_document(config, problems), os.environ, {})
     if document.root is None:
         return _FOLDER, []
-    values = record_of(gateway_file.Gateway).values(document.root, (), document)
-    base = config.parent if document.origin(("policies",)) is None else Path()
-    overlays = [config.parent / name for name in values.get("catalog", ())]
-    return base / values.get("policies", _FOLDER), overlays
+    values = Record(Gateway).values(document.root, (), document)
+    return values["policies"], [*values.get("catalog", ())]
 
 
 def _folders(folder: Path) -> Iterator[Path]:

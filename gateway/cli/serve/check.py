@@ -57,9 +57,9 @@ def _facts(source: str, snapshot: "Snapshot", keys: "Sequence[KeyStatus] | None"
     facts: dict[str, object] = {
         "ok": not _faults(keys or ()),
         "config": source,
-        "listen": str(snapshot.listen),
-        "admin": str(snapshot.admin),
-        "upstream": snapshot.upstream.url,
+        "listen": str(snapshot.settings.listen),
+        "admin": str(snapshot.settings.admin),
+        "upstream": snapshot.settings.upstream.url,
         "callers": sorted(snapshot.policies),
         "keys": {key.name: len(key.slots) for key in snapshot.keys.values()},
         "routes": [
@@ -101,9 +101,9 @@ def _summary(source: str, snapshot: "Snapshot") -> str:
         for route in snapshot.routes.all
     )
     rows = [
-        ("listen", str(snapshot.listen)),
-        ("admin", str(snapshot.admin)),
-        ("upstream", snapshot.upstream.url),
+        ("listen", str(snapshot.settings.listen)),
+        ("admin", str(snapshot.settings.admin)),
+        ("upstream", snapshot.settings.upstream.url),
         ("callers", ", ".join(_caller(snapshot, name) for name in sorted(snapshot.policies))),
         ("keys", ", ".join(keys)),
         *(("" if n else "routes", route) for n, route in enumerate(routes)),

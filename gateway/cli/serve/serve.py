@@ -70,7 +70,7 @@ def serve(config: Path | None, **options: str | None) -> None:
             check_runtime(debug=runner.get_loop().get_debug() or sys.flags.dev_mode)
         except CannotStart as error:
             fail(str(error))
-        log = Log(level=snapshot.log_level, style=snapshot.log_format)
+        log = Log(level=snapshot.settings.log.level, style=snapshot.settings.log.format)
         restore = capture_library_logs(log)
         if lacking:
             log.event(NotHardened(lacking))

@@ -5,13 +5,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from msgspec import UNSET
-
 from gateway.config.reading.document import Document
 from gateway.config.reading.problem import ConfigError, Problem, Steps, did_you_mean, shown
-from gateway.config.reading.reader import read
+from gateway.config.reading.section import read
 from gateway.config.reading.source import open_document, parse
-from gateway.config.schema import catalog_file
+from gateway.config.schema import catalog as schema
 from gateway.core.catalog import Catalog, Endpoint, Lane, Successor, plain
 
 _OWN: Final = "productlane_v2.yaml"
@@ -45,10 +43,10 @@ class _Merge:
         self.successors: Final[list[Successor]] = []
 
     def add(self, document: Document, *, own: bool) -> None:
-        file = read(catalog_file.Catalog, document)
+        file = read(schema.Catalog, document)
         if file is None:
             return
-        self.scopes.update(file.scopes)
+        self.scopes.update(file.scopes or {})
         self.successors.extend(Successor(v1.method, v1.path, v1.replacement) for v1 in file.v1)
         seen: set[str] = set()
         for place, entry in zip(document.places("endpoints"), file.endpoints, strict=False):
@@ -59,7 +57,7 @@ class _Merge:
             seen.add(name)
             self.endpoints[name] = endpoint
 
-    def _check(self, entry: catalog_file.Endpoint, name: str, twice: bool, path: Steps, document: Document) -> None:
+    def _check(self, entry: schema.Endpoint, name: str, twice: bool, path: Steps, document: Document) -> None:
         if twice:
             document.report(path, f"{shown(f'{entry.method} {entry.path}')} is given twice in this file")
         for place, scope in zip(document.places(*path, "scopes"), entry.scopes, strict=False):
@@ -70,12 +68,12 @@ class _Merge:
         delicate = (known is not None and known.guarded) or (
             entry.path.startswith("/members") and entry.method != "GET"
         )
-        if delicate and entry.guarded is UNSET:
+        if delicate and entry.guarded is None:
             document.report(path, f"{shown(f'{entry.method} {entry.path}')} is guarded; say `guarded: true` or `false`")
 
 
-def _endpoint(entry: catalog_file.Endpoint) -> Endpoint:
-    lane = Lane(entry.lane) if entry.lane is not UNSET else Lane.READ if entry.method == "GET" else Lane.WRITE
+def _endpoint(entry: schema.Endpoint) -> Endpoint:
+    lane = entry.lane or (Lane.READ if entry.method == "GET" else Lane.WRITE)
     return Endpoint(entry.method, entry.path, frozenset(entry.scopes), lane, entry.guarded is True)
 
 

@@ -5,19 +5,16 @@ import hashlib
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import Final
 
-from msgspec import UNSET
-
 from gateway.config.assembly.catalog import unknown_endpoint, unknown_scope
 from gateway.config.proofs import Claims, Means, check_proofs
-from gateway.config.reading.document import Document, check_once
+from gateway.config.reading.document import Document
 from gateway.config.reading.problem import Problem, shown
-from gateway.config.reading.reader import read
+from gateway.config.reading.section import read
 from gateway.config.reading.source import parse, read_file
-from gateway.config.schema import policy_file
+from gateway.config.schema import policy as schema
 from gateway.core.catalog import Catalog, Endpoint
 from gateway.core.policy import Policy
 
@@ -41,7 +38,7 @@ class PolicyFile:
     def claims(self) -> list[tuple[str, object]]:
         """What no other caller may be known by, as `Claims` has it."""
         return [
-            *(("tokens", f"sha256:{token.hex()}") for token in self.tokens),
+            *(("tokens", token) for token in self.tokens),
             *(("kubernetes", account) for account in self.kubernetes),
             *(("spiffe", spiffe_id) for spiffe_id in self.spiffe),
             *(("unix_uids", uid) for uid in self.unix_uids),
@@ -143,7 +140,7 @@ class _Gathered:
 
     def add(self, path: Path, document: Document) -> PolicyFile | None:
         """Take what a document says; None where there is a problem with it, which is then reported."""
-        entry = read(policy_file.Policy, document)
+        entry = read(schema.Policy, document)
         if entry is None:
             self._unknown = True
             return None
@@ -198,8 +195,7 @@ def _policy_paths(folder: Path, problems: list[Problem]) -> Iterator[Path]:
         problems.append(Problem(str(folder), 0, "", "holds no policy; without one, nothing is allowed to anybody"))
 
 
-def _policy(entry: policy_file.Policy, document: Document, catalog: Catalog) -> Policy:
-    check_once(document, ("scopes",), entry.scopes)
+def _policy(entry: schema.Policy, document: Document, catalog: Catalog) -> Policy:
     for place, scope in zip(document.places("scopes"), entry.scopes, strict=False):
         if scope not in catalog.scopes:
             document.report(("scopes", place), unknown_scope(scope, catalog.scopes))
@@ -209,9 +205,9 @@ def _policy(entry: policy_file.Policy, document: Document, catalog: Catalog) -> 
         _endpoints("endpoints", entry.endpoints, document, catalog),
         _endpoints("deny", entry.deny, document, catalog),
         entry.mode == "audit",
-        _expiry(entry, document),
-        reads=None if entry.limits.reads_per_minute is UNSET else entry.limits.reads_per_minute,
-        writes=None if entry.limits.writes_per_minute is UNSET else entry.limits.writes_per_minute,
+        entry.expires,
+        reads=entry.limits.reads_per_minute,
+        writes=entry.limits.writes_per_minute,
         weight=entry.weight,
     )
 
@@ -229,22 +225,12 @@ def _endpoints(key: str, names: Sequence[str], document: Document, catalog: Cata
     return frozenset(found)
 
 
-def _expiry(entry: policy_file.Policy, document: Document) -> date | None:
-    if entry.expires is UNSET:
-        return None
-    try:
-        return date.fromisoformat(entry.expires)
-    except ValueError:
-        document.report(("expires",), f"there is no such day as {shown(entry.expires)}")
-        return None
-
-
-def _policy_file(path: Path, entry: policy_file.Policy, policy: Policy) -> PolicyFile:
+def _policy_file(path: Path, entry: schema.Policy, policy: Policy) -> PolicyFile:
     proofs = entry.authenticate
     return PolicyFile(
         path,
         policy,
-        tuple(bytes.fromhex(token.removeprefix("sha256:")) for token in proofs.tokens),
+        proofs.tokens,
         proofs.anonymous,
         kubernetes=proofs.kubernetes,
         spiffe=proofs.spiffe,

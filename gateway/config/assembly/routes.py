@@ -2,17 +2,15 @@
 
 from collections.abc import Iterable
 
-from msgspec import UNSET
-
-from gateway.config.reading.document import Document, check_once
+from gateway.config.reading.document import Document
 from gateway.config.reading.problem import Steps, did_you_mean, shown
-from gateway.config.schema import gateway_file
+from gateway.config.schema import gateway
 from gateway.core.catalog import Catalog, plain
 from gateway.core.routing import Route
 
 
 def make_routes(
-    entries: Iterable[gateway_file.Route], document: Document, catalog: Catalog, callers: frozenset[str] | None
+    entries: Iterable[gateway.Route], document: Document, catalog: Catalog, callers: frozenset[str] | None
 ) -> tuple[Route, ...]:
     """Routes of the entries, with what is wrong reported. ``callers`` is None where not all of them are known."""
     keys = frozenset(document.names("keys"))
@@ -20,9 +18,7 @@ def make_routes(
     same: dict[tuple[str, bool], list[tuple[int, Route]]] = {}
     for place, entry in zip(document.places("routes"), entries, strict=False):
         here = ("routes", place)
-        named = () if entry.callers is UNSET else entry.callers
-        check_once(document, (*here, "keys"), entry.keys)
-        check_once(document, (*here, "callers"), named)
+        named = entry.callers or ()
         for at, key in zip(document.places(*here, "keys"), entry.keys, strict=False):
             if key not in keys:
                 document.report((*here, "keys", at), f"no key is called {shown(key)}{did_you_mean(key, keys)}")
@@ -58,7 +54,7 @@ def _check_alone(route: Route, alike: Iterable[tuple[int, Route]], here: Steps, 
             return
 
 
-def check_use(entries: Iterable[gateway_file.Route], document: Document) -> None:
+def check_use(entries: Iterable[gateway.Route], document: Document) -> None:
     """Report keys that no route uses. Where a route could not be read, nothing can be said."""
     used = {key for entry in entries for key in entry.keys}
     if document.sound(("routes",)):

@@ -3,27 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
+from gateway.config.schema.gateway import Gateway
 from gateway.config.store import Store
-from gateway.core.catalog import Catalog, Lane
+from gateway.core.catalog import Catalog
 from gateway.core.policy import Policy
 from gateway.core.routing import Routes
 from gateway.core.secret import Secret
-from gateway.net.listen_address import Address
-
-
-@dataclass(frozen=True, slots=True)
-class Upstream:
-    """Where Productlane is. ``url`` has no trailing slash and no query. Times are seconds."""
-
-    url: str
-    ca: Path | None
-    connect_timeout: float
-    response_timeout: float
-    idle_timeout: float
-    max_connections: int
-    key_errors: Literal["relay", "translate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,44 +28,6 @@ class Key:
     name: str
     slots: tuple[Slot, ...]
     workspace: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class IdentitySettings:
-    """The ``/me`` cache. Times are seconds."""
-
-    ttl: float
-    refused_ttl: float
-    stale_if_error: float
-    prefetch: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one caller may cost. Times are seconds, sizes bytes."""
-
-    head_timeout: float
-    keepalive_timeout: float
-    body: Mapping[Lane, int]
-    connections: int
-    connections_per_address: int
-
-
-@dataclass(frozen=True, slots=True)
-class Pacing:
-    """How long a request may wait for rate budget, in seconds, and how many may wait at a time."""
-
-    max_wait: float = 5.0
-    max_queue: int = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """HTTPS on the traffic listener, as PEM files. With ``client_ca``, callers may present certificates."""
-
-    certificate: Path
-    private_key: Path
-    client_ca: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,22 +69,16 @@ class Callers:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything that one request is judged by. A request reads it once, so a reload cannot split it."""
+    """Everything that one request is judged by. A request reads it once, so a reload cannot split it.
 
-    listen: Address
-    admin: Address
-    upstream: Upstream
+    ``settings`` are the values of ``gateway.yaml``; the rest is what they name, read and checked. ``keys`` and
+    ``policies`` are by the name of key and caller.
+    """
+
+    settings: Gateway
     keys: Mapping[str, Key]
     routes: Routes
     policies: Mapping[str, Policy]
     callers: Callers
-    identity: IdentitySettings
-    limits: Limits
-    log_level: Literal["debug", "info", "warning", "error"]
-    log_format: Literal["json", "console"]
-    drain_delay: float
-    drain_timeout: float
     catalog: Catalog
-    tls: Tls | None = None
-    pacing: Pacing = Pacing()
     store: Store = None

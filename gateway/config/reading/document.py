@@ -1,8 +1,9 @@
 """A file's nodes, which know their lines, and the record of what is wrong with them."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
+from pathlib import Path
 from typing import Final, TypeAlias
 
 import msgspec
@@ -47,7 +48,8 @@ class Document:
     """The nodes of one file, and the list that its problems go to.
 
     ``root`` is None where the file could not be read; then the reason is among the problems. ``origins`` are the
-    values that came from elsewhere: path to the name of the source and of the setting there.
+    values that came from elsewhere: path to the name of the source and of the setting there. ``files`` are those that
+    values name, as far as the values have been read: a change of one changes the configuration.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Document:
         self.root: Final = root
         self.problems: Final = problems
         self.origins: Final = dict(origins or {})
+        self.files: Final[list[Path]] = []
         self._faulty: Final[list[Steps]] = []
         self._left_out: Final[set[Steps]] = set()
 
@@ -77,6 +80,10 @@ class Document:
     def origin(self, path: Steps) -> tuple[str, str] | None:
         """Where the value at a path came from, if not from the file."""
         return next((self.origins[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self.origins), None)
+
+    def base(self, path: Steps) -> Path:
+        """What a relative path is relative to: the file's folder, or the working directory for flags and variables."""
+        return Path(self.file).parent if self.origin(path) is None else Path()
 
     def sound(self, path: Steps) -> bool:
         """Whether nothing has been reported at a path, or below it."""
@@ -114,12 +121,3 @@ class Document:
             else:
                 break
         return line
-
-
-def check_once(document: Document, path: Steps, values: Iterable[object]) -> None:
-    """Report what a list, as it was read, names a second time."""
-    seen: set[object] = set()
-    for place, value in zip(document.places(*path), values, strict=False):
-        if value in seen:
-            document.report((*path, place), "is named twice")
-        seen.add(value)

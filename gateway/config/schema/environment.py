@@ -11,9 +11,8 @@ from typing import Final
 
 from gateway.config.reading.document import Document, Items, Node, Scalar, Style, Table
 from gateway.config.reading.problem import Problem, Steps, did_you_mean
-from gateway.config.reading.reader import record_of
-from gateway.config.reading.shape import Many, Named, Record
-from gateway.config.schema import gateway_file
+from gateway.config.reading.section import single_settings
+from gateway.config.schema.gateway import Gateway
 
 PREFIX: Final = "PRODUCTLANE_GATEWAY_"
 CONFIG: Final = f"{PREFIX}CONFIG"
@@ -33,16 +32,7 @@ _KUBELET: Final = re.compile(r"(?:.*_)?(?:SERVICE_HOST|SERVICE_PORT.*|PORT|PORT_
 @cache
 def variables() -> Mapping[str, Steps]:
     """The environment variables that set a single value, and the path of each."""
-    paths = _single_values(record_of(gateway_file.Gateway), ())
-    return {PREFIX + "_".join(map(str, path)).upper(): path for path in paths}
-
-
-def _single_values(record: Record, above: Steps) -> Iterator[Steps]:
-    for name, field in record.fields.items():
-        if isinstance(field.shape, Record):
-            yield from _single_values(field.shape, (*above, name))
-        elif not isinstance(field.shape, Many | Named):
-            yield (*above, name)
+    return {PREFIX + "_".join(map(str, path)).upper(): path for path, _ in single_settings(Gateway)}
 
 
 def overlaid(document: Document, environ: Mapping[str, str], flags: Mapping[str, str]) -> Document:
@@ -82,7 +72,7 @@ def check_variables(environ: Mapping[str, str], root: Node | None, problems: lis
     names as a source: a secret's variable may be called as its owner likes.
     """
     known = {name.removeprefix(PREFIX) for name in variables()} | {CONFIG.removeprefix(PREFIX)}
-    sections = tuple(f"{name.upper()}_" for name in record_of(gateway_file.Gateway).fields)
+    sections = tuple(f"{name.upper()}_" for name in Gateway.settings)
     sources = set(_texts(root))
     for name in environ:
         rest = name.removeprefix(PREFIX)

@@ -1,11 +1,12 @@
-"""Addresses and URLs of the configuration, checked and made into values."""
+"""Addresses and URLs of the settings, checked and made into values."""
 
 import ipaddress
 import re
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
+from gateway.config.store import PORT, Password, Redis, Store
 from gateway.net.listen_address import Address
 
 # sun_path of unix(7) holds 108 bytes with its closing zero.
@@ -14,6 +15,11 @@ _HOST: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?\.?")
 _BASE: Final = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
 _NUMERIC: Final = re.compile(r"[0-9.]*|.*:.*")
 _DOTS: Final = re.compile(r"/\.{1,2}(?:/|$)")
+_REDIS: Final = re.compile(
+    r"(?P<scheme>rediss?)://(?:(?P<user>[^:@/\s]*)(?::(?P<password>[^@/\s]*))?@)?"
+    r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?)"
+    r"(?::(?P<port>[0-9]{1,5}))?(?:/(?P<database>[0-9]{0,3}))?"
+)
 
 
 def address(text: str, base: Path) -> Address:
@@ -85,3 +91,26 @@ def base_url(text: str) -> str:
     if not _BASE.fullmatch(path) or _DOTS.search(path):
         raise ValueError("the URL's path may hold only plain segments")
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{'' if port is None else f':{port}'}{path}"
+
+
+def store(text: str, base: Path) -> Store:
+    """Where answers are kept, from ``memory``, ``sqlite:path`` or the URL of a Redis.
+
+    Raises `ValueError`, without showing the text: it may hold a password.
+    """
+    kind, _, rest = text.partition(":")
+    if kind == "memory":
+        return None
+    if kind == "sqlite":
+        return base / rest
+    found = _REDIS.fullmatch(text)
+    if found is None or not 0 < (port := int(found["port"] or PORT)) <= 65535:
+        raise ValueError("expected a URL such as rediss://user@host:6379/0")
+    return Redis(
+        host=found["host"].strip("[]"),
+        port=port,
+        database=int(found["database"] or 0),
+        tls=found["scheme"] == "rediss",
+        user=unquote(found["user"] or ""),
+        password=Password("", unquote(found["password"])) if found["password"] else None,
+    )

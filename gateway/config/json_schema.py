@@ -4,11 +4,12 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-import msgspec
-
 from gateway.config.assembly.cases import REQUEST, VERDICTS
 from gateway.config.assembly.catalog import load_catalog
-from gateway.config.schema import environment, gateway_file, policy_file
+from gateway.config.reading.section import Section, object_schema, sections
+from gateway.config.schema import environment
+from gateway.config.schema.gateway import Gateway
+from gateway.config.schema.policy import Policy
 from gateway.core.catalog import Catalog
 
 _DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -17,7 +18,7 @@ _PLACEHOLDER: Final = re.compile(r"\{[^{}]*\}")
 
 def config_schema() -> dict[str, Any]:
     """The schema of ``gateway.yaml``. Each single setting's description names its environment variable."""
-    schema = _schema(gateway_file.Gateway, "productlane-gateway configuration")
+    schema = _schema(Gateway, "productlane-gateway configuration")
     for variable, path in environment.variables().items():
         _field(schema, path)["description"] += f" Environment: {variable}."
     return schema
@@ -26,17 +27,16 @@ def config_schema() -> dict[str, Any]:
 def policy_schema(catalog: Catalog | None = None) -> dict[str, Any]:
     """The schema of a policy file, which knows the scopes and endpoints of a catalog, Productlane's own by default."""
     catalog = load_catalog() if catalog is None else catalog
-    schema = _schema(policy_file.Policy, "productlane-gateway policy")
+    schema = _schema(Policy, "productlane-gateway policy")
     schema["properties"]["scopes"]["items"]["enum"] = sorted(catalog.scopes)
     names = sorted((endpoint.template, endpoint.method, endpoint.name) for endpoint in catalog.endpoints)
     for key in ("endpoints", "deny"):
         # Placeholders may be called as one likes, so the names are a pattern; the examples are what editors complete.
         items = {"type": "string", "pattern": _any_of(name for _, _, name in names)}
-        schema["properties"][key]["items"] = items | {"examples": [name for _, _, name in names]}
-    for place in (schema, schema["$defs"]["Authenticate"]):
-        for field in place["properties"].values():
-            if field.get("type") == "array":
-                field["uniqueItems"] = True
+        schema["properties"][key] |= {
+            "items": items | {"examples": [name for _, _, name in names]},
+            "uniqueItems": True,
+        }
     return schema
 
 
@@ -61,12 +61,10 @@ def _any_of(names: Iterable[str]) -> str:
     return f"^(?:{'|'.join(patterns)})$"
 
 
-def _schema(cls: type[msgspec.Struct], title: str) -> dict[str, Any]:
-    (root,), definitions = msgspec.json.schema_components([cls], ref_template="#/$defs/{name}")
-    name = root["$ref"].rpartition("/")[2]
-    # The root stands in the open, since editors show the title and description only of that.
-    top = definitions.pop(name)
-    return {"$schema": _DRAFT, **top, "title": title, "$defs": definitions}
+def _schema(cls: type[Section], title: str) -> dict[str, Any]:
+    definitions = {one.__name__: {"title": one.__name__, **object_schema(one)} for one in sections(cls)}
+    # The root is written out, since editors show the title and description only of that.
+    return {"$schema": _DRAFT, "title": title, **object_schema(cls), "$defs": definitions}
 
 
 def _field(schema: dict[str, Any], path: tuple[str | int, ...]) -> dict[str, Any]:

@@ -1,0 +1,75 @@
+"""The fields of a policy file: one caller each."""
+
+from datetime import date
+from typing import Literal, TypeAlias, get_args
+
+from gateway.config.reading.collections import Many
+from gateway.config.reading.kinds import Truth, Whole, one_of
+from gateway.config.reading.section import Record, Section, setting
+from gateway.config.schema.kinds import DAY, DIGEST, ENDPOINT, NAME, SCOPE, SERVICE_ACCOUNT, SPIFFE, UNIX_UID
+
+Mode: TypeAlias = Literal["enforce", "audit"]
+_A_MINUTE = Whole(1, 1_000_000)
+
+
+class Authenticate(Section):
+    """How this caller is known. Any of them will do."""
+
+    tokens: tuple[bytes, ...] = setting(
+        Many(DIGEST, "digests of tokens"),
+        "SHA-256 digests of bearer tokens, made by `productlane-gateway token`.",
+        default=(),
+    )
+    kubernetes: tuple[str, ...] = setting(
+        Many(SERVICE_ACCOUNT, "service accounts"),
+        "Kubernetes service accounts, `namespace/name`; needs `callers.kubernetes` in gateway.yaml.",
+        default=(),
+    )
+    spiffe: tuple[str, ...] = setting(
+        Many(SPIFFE, "SPIFFE ids"),
+        "SPIFFE ids of client certificates; needs `callers.trusted_spiffe_domain` in gateway.yaml.",
+        default=(),
+    )
+    unix_uids: tuple[int, ...] = setting(
+        Many(UNIX_UID, "user ids"),
+        "User ids of the processes that connect, where the traffic listener is a unix socket.",
+        default=(),
+    )
+    anonymous: bool = setting(Truth(), "Whoever reaches the listener is this caller.", default=False)
+
+
+class CallerLimits(Section):
+    """Hard caps of one caller."""
+
+    reads_per_minute: int | None = setting(_A_MINUTE, "Most GET and HEAD requests a minute.", default=None)
+    writes_per_minute: int | None = setting(_A_MINUTE, "Most other requests a minute.", default=None)
+
+
+class Policy(Section):
+    """What one caller may do. Nothing is allowed that it does not name."""
+
+    caller: str = setting(NAME, "Name of the caller, in logs, metrics and routes.")
+    authenticate: Authenticate = setting(Record(Authenticate), "How this caller is known; any of them will do.")
+    scopes: tuple[str, ...] = setting(
+        Many(SCOPE, "scopes"), "Scopes of Productlane that the caller may use.", default=()
+    )
+    endpoints: tuple[str, ...] = setting(
+        Many(ENDPOINT, "endpoints", once=False),
+        "Single endpoints beyond the scopes; the only way to reach a guarded one.",
+        default=(),
+    )
+    deny: tuple[str, ...] = setting(
+        Many(ENDPOINT, "endpoints", once=False), "Endpoints that are refused whatever else says.", default=()
+    )
+    mode: Mode = setting(
+        one_of(get_args(Mode)),
+        "`audit` forwards what scopes would refuse and reports it; deny and guarded hold all the same.",
+        default="enforce",
+    )
+    expires: date | None = setting(DAY, "First day, in UTC, on which nothing is granted any more.", default=None)
+    limits: CallerLimits = setting(
+        Record(CallerLimits),
+        "Hard caps over any minute, by replica, or over all of them where `store` is Redis.",
+        default=CallerLimits(),
+    )
+    weight: int = setting(Whole(1, 1000), "Share of a key's rate budget while several callers wait for it.", default=1)
