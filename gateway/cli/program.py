@@ -19,6 +19,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "demo": "gateway.cli.demo.demo",
     "check": "gateway.cli.serve.check",
     "keys": "gateway.cli.keys.keys",
+    "health": "gateway.cli.serve.health",
     "explain": "gateway.cli.explain.explain",
     "test": "gateway.cli.policies.cases",
     "policy": "gateway.cli.policies.policy",

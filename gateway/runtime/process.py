@@ -52,6 +52,17 @@ def trusting_nobody() -> Iterator[None]:
                 os.environ[name] = value
 
 
+def descriptors(needed: int) -> int:
+    """Raise this process's soft limit of open files to ``needed`` as far as the hard limit allows; what it then is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    reachable = needed if hard == unlimited else min(needed, hard)
+    if soft != unlimited and soft < reachable:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (reachable, hard))
+        soft = reachable
+    return needed if soft == unlimited else soft
+
+
 def _undumpable() -> bool:
     try:
         prctl = ctypes.CDLL(None).prctl

@@ -39,10 +39,11 @@ from gateway.proxy.handler import Handler
 from gateway.proxy.listener import Listener
 from gateway.proxy.serving import Current
 from gateway.proxy.tls import ListenerTls
+from gateway.runtime.process import descriptors
 from gateway.runtime.reload import Loaded, Reloads
 from gateway.runtime.serving_factory import ServingFactory
 from gateway.telemetry.events.keys import LimitsStoreFault
-from gateway.telemetry.events.process import BackgroundFailed, Draining, Started, Stopped
+from gateway.telemetry.events.process import BackgroundFailed, DescriptorsShort, Draining, Started, Stopped
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.reporter import Reporter
@@ -52,6 +53,8 @@ from gateway.telemetry.usage import Usage
 if TYPE_CHECKING:
     from gateway.telemetry.spans import Tracing
 
+# Descriptors beside those of traffic: log, store, resolver, watched files, the admin listener and its connections.
+_OTHER_FILES: Final = 128
 # How often a drain looks whether it is done, and how long answers that it cuts have to leave.
 _LOOK: Final = 0.02
 _CUT_GRACE: Final = 0.5
@@ -134,6 +137,7 @@ class Gateway:
         self._watch()
         self._know(snapshot)
         self._metrics.config_loaded(ok=True, now=self._clock())
+        self._raise_descriptors(snapshot)
         self._current = Current(self._factory.first(snapshot, self._needs.endpoints))
         self._stack.push_async_callback(self._factory.close)
         self._stack.push_async_callback(self._caps.close)
@@ -210,12 +214,21 @@ class Gateway:
         self._current.serving = await self._factory.follow(snapshot, loaded.needs.endpoints, changed, number)
         self._snapshot, self._needs = snapshot, loaded.needs
         self._know(snapshot)
+        self._raise_descriptors(snapshot)
         self._listener.limits = snapshot.settings.limits
         self._usage.prune(snapshot.policies)
         keeper = self._current.serving.keyring.keeper
         self._pacer.keep(secret for held in keeper.held for secret in held.rotation.known)
         await self._sources.adopt(snapshot.keys)
         self._follow_secrets()
+
+    def _raise_descriptors(self, snapshot: Snapshot) -> None:
+        """See to it that every connection that the settings allow finds a descriptor; report where it cannot."""
+        needed = snapshot.settings.limits.connections + snapshot.settings.upstream.max_connections + _OTHER_FILES
+        limit = descriptors(needed)
+        if limit < needed:
+            reason = "raise the hard limit of open files (RLIMIT_NOFILE), or lower limits.connections"
+            self._emit(DescriptorsShort(limit, needed, reason))
 
     def _watch(self) -> None:
         self._metrics.watch_keys(self._keys)

@@ -6,17 +6,21 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from gateway.core.key_faults import KEY_FAULTS
 from gateway.telemetry import labels
 from gateway.telemetry.event import LEVELS, Event, Level
 from gateway.telemetry.lines import Lines
 from gateway.telemetry.record import Record
 
+# What Productlane answers where it refuses the gateway's own key.
+_KEY_STATUSES: Final = frozenset(row.status for row in KEY_FAULTS.values() if row.status is not None)
+
 
 class Log:
     """Writes to a file descriptor, and never makes a request wait or fail: see `Lines` for what happens to lines then.
 
-    A request's line is ``info``; ``warning`` for a 5xx from upstream, ``error`` for one of the gateway. ``clock`` gives
-    Unix time. `close` when done.
+    A request's line is ``info``; ``error`` for a 5xx of the gateway; ``warning`` for one of Productlane, and for its
+    401 or 410, which are about the gateway's own key. ``clock`` gives Unix time. `close` when done.
     """
 
     def __init__(
@@ -43,9 +47,7 @@ class Log:
 
     def request(self, record: Record) -> None:
         """Tell of a finished request, once."""
-        level: Level = "info"
-        if record.status >= 500:
-            level = "warning" if record.source == "upstream" else "error"
+        level = _level_of(record)
         if LEVELS.index(level) < self._least:
             return
         if self._console:
@@ -85,6 +87,12 @@ class Log:
             # Last: other threads tell events too.
             self._second = second
         return f"{self._stamp}.{ms % 1000:03d}Z"
+
+
+def _level_of(record: Record) -> Level:
+    if record.source == "upstream":
+        return "warning" if record.status >= 500 or record.status in _KEY_STATUSES else "info"
+    return "error" if record.status >= 500 else "info"
 
 
 def _request_fields(now: str, level: Level, record: Record) -> dict[str, Any]:

@@ -50,6 +50,7 @@ class Metrics:
         self._circuit_open: Callable[[], bool] = bool
         self._dropped_lines: Callable[[], int] | None = None
         self._reloaded: tuple[bool, float] | None = None
+        self._restart_needed = False
         self._build = (__version__, platform.python_version(), version_of("aiohttp"))
         self._requests = Counter(
             "requests", "Requests answered, by who answered.", ("caller", "endpoint", "status", "source")
@@ -149,8 +150,12 @@ class Metrics:
         """Count an event that has a counter."""
         self._events[type(event)].count(event)
 
-    def config_loaded(self, *, ok: bool, now: float | None = None) -> None:
-        """Count a load of the config, the first included. ``now`` is a Unix time."""
+    def config_loaded(self, *, ok: bool, now: float | None = None, restart_needed: bool | None = None) -> None:
+        """Count a load of the config, the first included. ``now`` is a Unix time.
+
+        ``restart_needed`` says whether a setting has changed that counts only at a start; None for as before.
+        """
+        self._restart_needed = self._restart_needed if restart_needed is None else restart_needed
         self._reloads.inc(("success" if ok else "failure",))
         succeeded_at = self._reloaded[1] if self._reloaded else 0.0
         self._reloaded = (ok, (time.time() if now is None else now) if ok else succeeded_at)
@@ -282,6 +287,9 @@ class Metrics:
             "1 while the store of identities works.",
             ("kind", "use"),
             [((self._store.kind, use), use not in self._store.faults) for use in labels.STORE_USES],
+        )
+        yield gauge(
+            "restart_needed", "1 while a changed setting waits for a restart.", (), [((), self._restart_needed)]
         )
         yield gauge("circuit_state", "1 while the upstream has stopped answering.", (), [((), self._circuit_open())])
         if self._dropped_lines is not None:

@@ -16,7 +16,7 @@ from gateway import __version__
 from tests.support.command import ROOT, finish, run, start
 from tests.support.kit import eventually
 
-COMMANDS = ["serve", "demo", "check", "keys", "explain", "test", "policy", "report"]
+COMMANDS = ["serve", "demo", "check", "keys", "health", "explain", "test", "policy", "report"]
 COMMANDS += ["token", "schema", "simulate", "version"]
 
 

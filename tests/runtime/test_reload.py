@@ -185,8 +185,10 @@ async def test_the_same_bytes_are_no_reload(start: Start) -> None:
 async def test_what_is_set_at_the_start_waits_for_a_restart(start: Start) -> None:
     """A new address, store or log is not taken up half: the rest of the change counts, and the log says what waits."""
     run = await start(live=True)
+    assert 0 == await run.metric("restart_needed")
     put_config(run, admin="127.0.0.1:1", log={"level": "error"}, upstream={"key_errors": "translate"})
     (told,) = await run.events("restart_needed")
+    assert 1 == await run.metric("restart_needed")
     run.upstream.reply = b"HTTP/1.1 401 X\r\nContent-Length: 0\r\n\r\n"
     served = await run.ask()
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from resource import RLIMIT_NOFILE, setrlimit
 from typing import Any, Final
 
 from tests.support.kit import Caller, Response
@@ -45,8 +46,12 @@ async def start(
     environ: Mapping[str, str] | None = None,
     flags: tuple[str, ...] = (),
     stdout: int = PIPE,
+    most_files: int | None = None,
 ) -> Process:
-    """Start ``productlane-gateway`` with these words; ``flags`` are the interpreter's, ``stdout`` a descriptor."""
+    """Start ``productlane-gateway`` with these words; ``flags`` are the interpreter's, ``stdout`` a descriptor.
+
+    ``most_files`` is the hard limit of its open files.
+    """
     return await asyncio.create_subprocess_exec(
         sys.executable,
         *flags,
@@ -57,6 +62,7 @@ async def start(
         env=environment(environ),
         stdout=stdout,
         stderr=PIPE,
+        preexec_fn=None if most_files is None else lambda: setrlimit(RLIMIT_NOFILE, (most_files // 2, most_files)),
     )
 
 
@@ -102,9 +108,11 @@ class Running:
 
 
 @asynccontextmanager
-async def running(*words: str | Path, cwd: Path, environ: Mapping[str, str] | None = None) -> AsyncIterator[Running]:
+async def running(
+    *words: str | Path, cwd: Path, environ: Mapping[str, str] | None = None, most_files: int | None = None
+) -> AsyncIterator[Running]:
     """A command that a test talks to. It is killed where the test leaves it running."""
-    process = await start(*words, cwd=cwd, environ=environ)
+    process = await start(*words, cwd=cwd, environ=environ, most_files=most_files)
     try:
         yield Running(process)
     finally:

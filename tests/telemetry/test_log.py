@@ -121,12 +121,21 @@ def test_bytes_outside_utf8_do_not_lose_the_line(written: Callable[..., list[str
 
 @pytest.mark.parametrize(
     ("status", "source", "level"),
-    [(200, "upstream", "info"), (403, "gateway", "info"), (503, "upstream", "warning"), (502, "gateway", "error")],
+    [
+        (200, "upstream", "info"),
+        (403, "gateway", "info"),
+        (403, "upstream", "info"),
+        (401, "gateway", "info"),
+        (401, "upstream", "warning"),
+        (410, "upstream", "warning"),
+        (503, "upstream", "warning"),
+        (502, "gateway", "error"),
+    ],
 )
 def test_the_level_says_whose_fault_it_was(
     written: Callable[..., list[str]], status: int, source: str, level: str
 ) -> None:
-    """Served and refused requests are info; a fault of Productlane is a warning, one of the gateway an error."""
+    """A fault of Productlane, or its refusal of the gateway's key, is a warning; a fault of the gateway is an error."""
     (line,) = written(lambda log: log.request(record(status=status, source=source)))
 
     assert level == json.loads(line)["level"]

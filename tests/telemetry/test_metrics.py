@@ -26,6 +26,7 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 # The labels of each metric.
 LABELS = {
     "circuit_state": set(),
+    "restart_needed": set(),
     "requests_total": {"caller", "endpoint", "status", "source"},
     "auth_responses_total": {"status", "code", "source", "caller", "endpoint", "key"},
     "request_duration_seconds": {"lane", "source"},

@@ -37,6 +37,16 @@ class NotHardened(Event, frozen=True):
     problems: list[str]
 
 
+class DescriptorsShort(Event, frozen=True):
+    """This process may open `limit` files; its settings allow connections that need `needed`."""
+
+    name = "descriptors_short"
+    level = "warning"
+    limit: int
+    needed: int
+    reason: str
+
+
 class BackgroundFailed(Event, frozen=True):
     """A background task ended by an error: a fault of the program."""
 

@@ -136,6 +136,36 @@ async def test_a_second_signal_ends_it_at_once(tmp_path: Path, upstream: Upstrea
     assert (503, "draining") == (answered.status, answered.code)
 
 
+def soft_limit(pid: int) -> int:
+    """The soft limit of a process's open files."""
+    lines = Path(f"/proc/{pid}/limits").read_text().splitlines()
+    return next(int(line.split()[3]) for line in lines if line.startswith("Max open files"))
+
+
+async def test_it_takes_the_descriptors_that_its_limits_need(tmp_path: Path, upstream: Upstream) -> None:
+    """The soft limit of open files is raised so far that each connection that the settings allow finds one."""
+    path = write(tmp_path, upstream.url, limits={"connections": 1000})
+    async with running("serve", "--config", path, cwd=tmp_path, environ={"MAIN_KEY": KEY}, most_files=2000) as gateway:
+        await started(gateway)
+        limit = soft_limit(gateway.process.pid)
+
+    # Traffic, 100 connections to Productlane, and 128 for all else.
+    assert 1000 + 100 + 128 == limit
+
+
+async def test_limits_that_cannot_be_reached_are_reported(tmp_path: Path, upstream: Upstream) -> None:
+    """Where the system allows fewer open files than the settings need, the log says how many and what to change."""
+    path = write(tmp_path, upstream.url, limits={"connections": 4000})
+    async with running("serve", "--config", path, cwd=tmp_path, environ={"MAIN_KEY": KEY}, most_files=500) as gateway:
+        short = json.loads(await gateway.line('"descriptors_short"'))
+        limit = soft_limit(gateway.process.pid)
+        await started(gateway)
+
+    assert ("warning", 500, 4228) == (short["level"], short["limit"], short["needed"])
+    assert "limits.connections" in short["reason"]
+    assert 500 == limit
+
+
 async def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
     """A configuration with three mistakes in two files is told with three lines, each with its place, and status 2."""
     path = write(tmp_path, "http://127.0.0.1:1/api/v2")
