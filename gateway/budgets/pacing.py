@@ -1,25 +1,26 @@
 """Waiting for rate budget: each request takes its share of a key before it goes upstream, and says what came of it."""
 
 import asyncio
-import math
+import random
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Final, Protocol, TypeAlias
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
 
-from gateway.budgets.queue import FairQueue
-from gateway.budgets.rates import RateBudget
+from gateway.budgets.claims import RateBudget
+from gateway.budgets.fields import preferred_wait
+from gateway.budgets.pool import Clocks, Ended, Lease, Pool, Turn, Waiter
+from gateway.budgets.rates import PATIENCE, WINDOW
+from gateway.budgets.refusals import no_budget, queue_full
 from gateway.config.schema.gateway import Pacing
-from gateway.core.budget import Budget
 from gateway.core.catalog import Lane
 from gateway.core.policy import Policy
-from gateway.core.refusal import Code, Reason, Refused
-from gateway.core.retry_after import read_retry_after, retry_after
+from gateway.core.refusal import Refused
 from gateway.core.secret import Secret
 
-Waiter: TypeAlias = "tuple[Lane, asyncio.Future[Lease]]"
+__all__ = ["KeySecret", "Lease", "Pacer"]
 
-# What a 429 without a Retry-After is taken for; Productlane's always has one.
-_BREATH: Final = 1.0
+# Replicas come back over this many seconds after a window's end, each at a moment of its own.
+_SPREAD: Final = 0.2
 
 
 class KeySecret(Protocol):
@@ -32,150 +33,99 @@ class KeySecret(Protocol):
     def secret(self) -> Secret: ...
 
 
-class Lease:
-    """Budget that one request holds. Exactly one of its methods but `sent` is called, once."""
-
-    __slots__ = ("_clocks", "_lane", "_pool", "_was_sent")
-
-    def __init__(self, clocks: "_Clocks", pool: "_Pool", lane: Lane) -> None:
-        self._clocks = clocks
-        self._pool = pool
-        self._lane = lane
-        self._was_sent = False
-
-    def sent(self) -> None:
-        """The request is about to be sent, for the first time or once more."""
-        self._was_sent = True
-
-    def answered(self, status: int, reading: Budget | None, headers: Mapping[str, str]) -> None:
-        """The head of the answer has come. ``headers`` must be a mapping that does not mind the case of names."""
-        clocks, budget, now = self._clocks, self._pool.budget, self._clocks.clock()
-        budget.settle(self._lane, now, reading, 0.0 if reading is None else reading.reset - clocks.wall())
-        if status == 429:
-            seconds = read_retry_after(headers)
-            budget.block(self._lane, now, _BREATH if seconds is None else seconds)
-        self._pool.serve()
-
-    def failed(self) -> None:
-        """No answer came. A request that was sent, perhaps in part, may have been counted upstream."""
-        if not self._was_sent:
-            self.released()
-            return
-        self._pool.budget.settle(self._lane, self._clocks.clock())
-        self._pool.serve()
-
-    def released(self) -> None:
-        """The request was not sent."""
-        self._pool.budget.release(self._lane)
-        self._pool.serve()
-
-
-class _Clocks:
-    """The clocks that all pools go by: monotonic and Unix seconds."""
-
-    __slots__ = ("clock", "wall")
-
-    def __init__(self, clock: Callable[[], float], wall: Callable[[], float]) -> None:
-        self.clock = clock
-        self.wall = wall
-
-
-class _Pool:
-    """Those who wait for the same counts of one secret: reads, or writes together with uploads."""
-
-    __slots__ = ("_clocks", "_timer", "budget", "key", "lanes", "queue")
-
-    def __init__(self, clocks: _Clocks, budget: RateBudget, lanes: tuple[Lane, ...], key: str) -> None:
-        self._clocks = clocks
-        self._timer: asyncio.TimerHandle | None = None
-        self.budget = budget
-        self.lanes = lanes
-        self.key = key
-        self.queue: FairQueue[Waiter] = FairQueue()
-
-    def serve(self) -> None:
-        """Give what budget there is to those who are next, and look again when there is more."""
-        if not self.queue:
-            return
-        now = self._clocks.clock()
-        while ready := [lane for lane in self.lanes if self.queue.waiting(lane) and self.budget.left(lane, now) > 0]:
-            lane, turn = self._next(ready)
-            self.budget.take(lane, now)
-            turn.set_result(Lease(self._clocks, self, lane))
-        self._look_again(now)
-
-    def _next(self, ready: list[Lane]) -> Waiter:
-        found = self.queue.pop(ready)
-        assert found is not None  # noqa: S101 - one of these lanes has something waiting
-        return found
-
-    def _look_again(self, now: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        # Where what is in flight holds the last of a count, its end brings more all the same.
-        later = min(
-            (
-                at
-                for lane in self.lanes
-                if self.queue.waiting(lane)
-                for at in (self.budget.ready_at(lane, now), self.budget.renewed_at(lane, now))
-                if at > now
-            ),
-            default=math.inf,
-        )
-        if later < math.inf:
-            # A loop's timer may be a little early by the clock that is handed in.
-            seconds = max(later - now, 0.001)
-            self._timer = asyncio.get_running_loop().call_later(seconds, self.serve)
-
-
 class Pacer:
-    """Budgets by secret, which outlive a reload. ``clock`` is monotonic and ``wall`` Unix time, both in seconds."""
+    """Budgets by secret, which outlive a reload.
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
-        self._clocks: Final = _Clocks(clock, wall)
-        self._pools: Final[dict[str, dict[Lane, _Pool]]] = {}
-        self._waiting = 0
+    ``clock`` is monotonic and ``wall`` Unix time, both in seconds; ``window`` is the length of what is called a
+    minute, and ``chance`` draws a number from 0 to 1.
+    """
 
-    def take(self, chosen: KeySecret, lane: Lane, policy: Policy) -> Lease | None:  # noqa: ARG002 - shares are to come
-        """Budget at once; None where there is none, or where others wait for it already."""
-        pools = self._pools.get(chosen.secret.fingerprint)
-        pool = (pools or self._open(chosen))[lane]
-        if pool.queue or not pool.budget.take(lane, self._clocks.clock()):
-            return None
-        return Lease(self._clocks, pool, lane)
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+        window: float = WINDOW,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._clocks: Final = Clocks(clock, wall)
+        self._window: Final = window
+        self._chance: Final = chance
+        self._pools: Final[dict[str, dict[Lane, Pool]]] = {}
 
-    async def wait(self, chosen: KeySecret, lane: Lane, policy: Policy, pacing: Pacing) -> Lease:
-        """Budget as soon as it is this caller's turn.
+    def take(self, chosen: KeySecret, lane: Lane, policy: Policy) -> Lease | None:
+        """Budget at once; None where there is none for this caller, or where others wait for it already.
 
-        Raises `Refused`: ``rate_limited`` where there is none within ``max_wait``, at once where that is known already;
-        ``overloaded`` where too many wait.
+        The request counts as one that the caller asks for, whatever comes of it.
         """
-        pool = (self._pools.get(chosen.secret.fingerprint) or self._open(chosen))[lane]
-        now = self._clocks.clock()
-        if pacing.max_wait <= 0 or pool.budget.ready_at(lane, now) > now + pacing.max_wait:
-            raise self._spent(pool, chosen, lane, pacing)
-        if self._waiting >= pacing.max_queue:
-            raise _too_many(pacing)
-        turn: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
-        lease: Lease | None = None
-        self._waiting += 1
-        pool.queue.push(policy.caller, policy.weight, lane, (lane, turn))
+        pool = self._pool(chosen, lane)
+        now = pool.used_at = pool.now
+        claim = pool.budget.claim(lane, policy.caller, policy.weight, now)
+        claim.arrived(now)
+        return None if pool.queue or not claim.take(now) else Lease(pool, claim)
+
+    async def wait(
+        self, chosen: KeySecret, lane: Lane, policy: Policy, pacing: Pacing, prefer: str = "", waited: float = 0.0
+    ) -> Lease:
+        """Budget as soon as it is this caller's turn, for a request to which `take` gave none.
+
+        ``prefer`` is the request's ``Prefer`` field, and ``waited`` the seconds that it has waited before. Raises
+        `Refused`: ``rate_limited`` as soon as it is known that there will be none in time, ``overloaded`` where too
+        many wait and most of them are this caller's.
+        """
+        pool = self._pool(chosen, lane)
+        now = pool.now
+        claim = pool.budget.claim(lane, policy.caller, policy.weight, now)
+        longest = preferred_wait(prefer, pacing.max_wait) - waited
+        if longest < PATIENCE and claim.opening(now) and not pool.queue:
+            # It may not wait long enough for the first answer of a window, and there may well be budget.
+            claim.force(now)
+            return Lease(pool, claim)
+        if claim.most_until(now + longest, now) <= claim.flows[-1].waiting:
+            raise no_budget(claim, pool.key, policy, now)
+        if not pool.push_out(claim.flows[-1], pacing.max_queue):
+            raise queue_full(pacing)
+        outcome = await self._turn(pool, Waiter(claim, now + longest, asyncio.get_running_loop().create_future()))
+        if isinstance(outcome, Lease):
+            return outcome
+        raise queue_full(pacing) if outcome is Ended.PUSHED_OUT else no_budget(claim, pool.key, policy, pool.now)
+
+    async def again(
+        self, chosen: KeySecret, lane: Lane, policy: Policy, pacing: Pacing, prefer: str = "", waited: float = 0.0
+    ) -> Lease | None:
+        """Budget to repeat a read that got 429, after its ``Retry-After``; None where that is not in time."""
+        try:
+            return await self.wait(chosen, lane, policy, pacing, prefer, waited)
+        except Refused:
+            return None
+
+    async def _turn(self, pool: Pool, waiter: Waiter) -> Lease | Ended:
+        """What becomes of a request that waits; it leaves the queue when its caller does."""
+        turn: Turn = waiter.turn
+        kept = False
+        pool.queue.push(waiter.flow, waiter.claim.lane, waiter)
         try:
             pool.serve()
             if not turn.done():
-                # Not the future itself: whoever is cancelled while being given budget has to hand it on.
-                await asyncio.wait({turn}, timeout=pacing.max_wait)
-            lease = turn.result() if turn.done() else None
+                # Not the future itself: a caller that leaves while it is given budget has to hand it on.
+                await asyncio.wait({turn}, timeout=max(0.0, waiter.deadline - pool.now))
+            kept = True
+            return turn.result() if turn.done() else Ended.IN_VAIN
         finally:
-            self._waiting -= 1
-            pool.queue.remove(policy.caller, lane, (lane, turn))
-            if lease is None and turn.done():
-                turn.result().released()
-        if lease is None:
-            raise self._spent(pool, chosen, lane, pacing)
-        return lease
+            pool.leave(waiter)
+            if not kept and turn.done() and isinstance(lease := turn.result(), Lease):
+                lease.released()
+
+    def _pool(self, chosen: KeySecret, lane: Lane) -> Pool:
+        pools = self._pools.get(chosen.secret.fingerprint)
+        return (pools or self._open(chosen))[lane]
+
+    def _open(self, chosen: KeySecret) -> dict[Lane, Pool]:
+        budget = RateBudget(length=self._window, spread=self._chance() * _SPREAD, chance=self._chance)
+        reads = Pool(self._clocks, budget, (Lane.READ,), chosen.key)
+        writes = Pool(self._clocks, budget, (Lane.WRITE, Lane.UPLOAD), chosen.key)
+        pools = self._pools[chosen.secret.fingerprint] = {Lane.READ: reads, Lane.WRITE: writes, Lane.UPLOAD: writes}
+        return pools
 
     def waiting(self) -> list[tuple[str, str, int]]:
         """How many requests wait, by key and lane. Every lane that a key has been used in is told, with 0 too."""
@@ -192,34 +142,3 @@ class Pacer:
         for name in [name for name, pools in self._pools.items() if name not in known]:
             if not any(pool.queue for pool in self._pools[name].values()):
                 del self._pools[name]
-
-    def _open(self, chosen: KeySecret) -> dict[Lane, _Pool]:
-        budget = RateBudget()
-        reads = _Pool(self._clocks, budget, (Lane.READ,), chosen.key)
-        writes = _Pool(self._clocks, budget, (Lane.WRITE, Lane.UPLOAD), chosen.key)
-        pools = self._pools[chosen.secret.fingerprint] = {Lane.READ: reads, Lane.WRITE: writes, Lane.UPLOAD: writes}
-        return pools
-
-    def _spent(self, pool: _Pool, chosen: KeySecret, lane: Lane, pacing: Pacing) -> Refused:
-        now = self._clocks.clock()
-        limit = pool.budget.limit(lane, now)
-        seconds = pool.budget.ready_at(lane, now) - now
-        return Refused(
-            Code.RATE_LIMITED,
-            Reason.BUDGET,
-            f"Productlane grants {limit} requests of this kind a minute, and they are used up.",
-            note=f"key {chosen.key}: no budget in lane {lane} within `pacing.max_wait`, {pacing.max_wait:g} s; give "
-            "callers keys of their own, or ask Productlane for a higher limit",
-            details={"limit": limit, "window": "1m"},
-            headers=(retry_after(seconds),),
-        )
-
-
-def _too_many(pacing: Pacing) -> Refused:
-    return Refused(
-        Code.OVERLOADED,
-        Reason.LOAD,
-        "Too many requests are waiting for rate budget.",
-        note=f"`pacing.max_queue` lets {pacing.max_queue} requests wait",
-        headers=(retry_after(1),),
-    )

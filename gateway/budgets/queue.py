@@ -1,110 +1,125 @@
-"""Who is next where requests wait for the same budget: callers by weight, each caller's requests in their order."""
+"""Who is next where requests wait for the same budget: the caller that has used least for its weight."""
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Final, Generic, TypeVar
 
+from gateway.budgets.shares import Flow
 from gateway.core.catalog import Lane
 
 T = TypeVar("T")
 
-# A turn of a caller of weight 1. Divisible by all weights up to 16 and by 1,000, and so large that the rest of any
-# other division does not show.
-_STRIDE: Final = 720_720_000
+# Entries of the order that no longer count are dropped once there are so many for each caller that waits.
+_STALE: Final = 16
 
 
-class _Flow(Generic[T]):
-    """What one caller has waiting, and how far its turns have brought it."""
+class _Line(Generic[T]):
+    """What one caller has waiting, by lane, in the order in which it came."""
 
-    __slots__ = ("at", "stride", "waiting")
+    __slots__ = ("flow", "lanes", "stamp")
 
-    def __init__(self, at: int) -> None:
-        self.at = at
-        self.stride = _STRIDE
-        self.waiting: dict[Lane, OrderedDict[T, int]] = {}
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self.lanes: dict[Lane, OrderedDict[T, int]] = {}
+        self.stamp = 0
 
     def head(self, lanes: Collection[Lane]) -> Lane | None:
         """The lane, of these, in which this caller has waited longest."""
-        heads = [(next(iter(items.values())), lane) for lane, items in self.waiting.items() if items and lane in lanes]
+        heads = [(next(iter(items.values())), lane) for lane, items in self.lanes.items() if items and lane in lanes]
         return min(heads)[1] if heads else None
 
 
 class FairQueue(Generic[T]):
-    """Stride scheduling (Waldspurger and Weihl, 1995): each turn moves a caller on by a step, which is the shorter the
-    greater its weight, and the one that is furthest behind is next.
+    """Progressive filling (see `gateway.budgets.shares`): the caller at the lowest level is next.
 
-    Over any stretch in which the same callers have something waiting, their turns are as their weights, to within one
-    turn of each. A caller that comes anew begins where the queue is, so having been away earns nothing, and so does
-    leaving and coming back. Items must be hashable and each be in the queue once.
+    Of callers at the same level, the one that has waited longest is next. Items must be hashable, and each be in the
+    queue once. A flow's ``waiting`` is how many of its items are here.
     """
 
     def __init__(self) -> None:
-        self._flows: Final[dict[str, _Flow[T]]] = {}
-        self._order: Final[list[tuple[int, int, str]]] = []
+        self._lines: Final[dict[str, _Line[T]]] = {}
+        self._order: Final[list[tuple[float, int, str, int]]] = []
         self._lengths: Final = dict.fromkeys(Lane, 0)
         self._total = 0
-        self._at = 0
         self._arrivals = 0
 
     def __len__(self) -> int:
         return self._total
 
+    def __iter__(self) -> Iterator[T]:
+        return (item for line in self._lines.values() for items in line.lanes.values() for item in items)
+
     def waiting(self, lane: Lane) -> int:
         """How many items of a lane are in the queue."""
         return self._lengths[lane]
 
-    def push(self, caller: str, weight: int, lane: Lane, item: T) -> None:
-        """Let an item wait. The weight counts from the caller's next turn on."""
+    def push(self, flow: Flow, lane: Lane, item: T) -> None:
+        """Let an item wait."""
         self._arrivals += 1
-        flow = self._flows.get(caller)
-        if flow is None:
-            flow = self._flows[caller] = _Flow(self._at)
-            heapq.heappush(self._order, (flow.at, self._arrivals, caller))
-        flow.stride = _STRIDE // weight
-        flow.waiting.setdefault(lane, OrderedDict())[item] = self._arrivals
+        line = self._lines.get(flow.caller)
+        if line is None:
+            line = self._lines[flow.caller] = _Line(flow)
+            self._place(line)
+            self._drop_stale()
+        line.lanes.setdefault(lane, OrderedDict())[item] = self._arrivals
+        flow.waiting += 1
         self._lengths[lane] += 1
         self._total += 1
 
-    def pop(self, lanes: Collection[Lane]) -> T | None:
-        """The next item of these lanes, taken out; None where none waits."""
-        passed: list[tuple[int, int, str]] = []
+    def head(self, lanes: Collection[Lane]) -> T | None:
+        """The next item of these lanes; None where none waits. It stays in the queue."""
+        passed: list[tuple[float, int, str, int]] = []
         found: T | None = None
         while self._order and found is None:
             entry = heapq.heappop(self._order)
-            flow = self._flows[entry[2]]
-            lane = flow.head(lanes)
-            if lane is not None:
-                found, arrived = flow.waiting[lane].popitem(last=False)
-                self._count_out(lane)
-                self._at = max(self._at, flow.at)
-                flow.at += flow.stride
-                passed.append((flow.at, arrived, entry[2]))
-            elif any(flow.waiting.values()):
-                passed.append(entry)
-            else:
-                # It has nothing waiting, and its turn has come: it is no further than those who come anew.
-                del self._flows[entry[2]]
+            line = self._lines.get(entry[2])
+            if line is None or line.stamp != entry[3]:
+                continue
+            passed.append(entry)
+            if (lane := line.head(lanes)) is not None:
+                found = next(iter(line.lanes[lane]))
         for entry in passed:
             heapq.heappush(self._order, entry)
-        self._forget_if_empty()
         return found
 
-    def remove(self, caller: str, lane: Lane, item: T) -> None:
-        """Take an item out that no longer waits; without effect where it is not there."""
-        flow = self._flows.get(caller)
-        items = flow.waiting.get(lane) if flow is not None else None
-        if items and items.pop(item, None) is not None:
-            self._count_out(lane)
-            self._forget_if_empty()
-
-    def _count_out(self, lane: Lane) -> None:
+    def remove(self, flow: Flow, lane: Lane, item: T) -> bool:
+        """Take an item out; False where it is not there. The flow's place is reckoned anew."""
+        line = self._lines.get(flow.caller)
+        items = line.lanes.get(lane) if line is not None else None
+        if line is None or not items or items.pop(item, None) is None:
+            return False
+        line.flow.waiting -= 1
         self._lengths[lane] -= 1
         self._total -= 1
+        if any(line.lanes.values()):
+            self._place(line)
+        else:
+            del self._lines[flow.caller]
+        self._drop_stale()
+        return True
 
-    def _forget_if_empty(self) -> None:
-        """With nobody waiting there is no contention left to be fair about, and memory is given back."""
-        if not self._total:
-            self._flows.clear()
-            self._order.clear()
-            self._at = 0
+    def reorder(self) -> None:
+        """The levels of all callers have changed."""
+        self._order.clear()
+        for line in self._lines.values():
+            self._place(line)
+
+    def _drop_stale(self) -> None:
+        if len(self._order) > _STALE * len(self._lines):
+            self.reorder()
+
+    def newest_of_longest(self) -> T | None:
+        """The item that came last of the caller that has most waiting for its weight; None where none waits."""
+        if not self._lines:
+            return None
+        longest = max(self._lines.values(), key=lambda line: line.flow.waiting / line.flow.weight)
+        newest = max((next(reversed(items.items())) for items in longest.lanes.values() if items), key=lambda at: at[1])
+        return newest[0]
+
+    def _place(self, line: _Line[T]) -> None:
+        """Enter the line anew in the order; its former entry no longer counts."""
+        self._arrivals += 1
+        line.stamp = self._arrivals
+        oldest = min((next(iter(items.values())) for items in line.lanes.values() if items), default=self._arrivals)
+        heapq.heappush(self._order, (line.flow.level, oldest, line.flow.caller, line.stamp))

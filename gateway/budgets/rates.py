@@ -1,143 +1,237 @@
-"""What a key may still spend of each of Productlane's counts. Moments are readings of one clock, in seconds."""
+"""One count of Productlane's of one key: a limit of requests in a window, as the answers tell it.
 
-from collections.abc import Mapping
+The window is not ours: it begins, ends and is counted elsewhere, by another clock, for other replicas too. What the
+last answer left is shared truth. What this process has in flight comes off it, because nobody here knows whether it
+has been counted. The end of the window is reckoned from the answer's own ``Date``, so no two clocks are compared.
+Moments are readings of one monotonic clock, in seconds.
+"""
+
+from collections.abc import Callable
 from typing import Final
 
+from gateway.budgets.shares import Shares
 from gateway.core.budget import Budget
-from gateway.core.catalog import Lane
 
-# The vendor's page on rate limits, for a key of which no answer has been seen yet: requests a minute.
-DEFAULTS: Final[Mapping[Lane, int]] = {Lane.READ: 1000, Lane.WRITE: 60, Lane.UPLOAD: 30}
 WINDOW: Final = 60.0
 # A day: the longest that the vendor counts is 500 uploads a day, so no honest Retry-After is longer.
 LONGEST_BLOCK: Final = 86_400.0
+# While nothing is known of a window, one request tries and the others wait for its answer. Where that takes longer
+# than this, twice as many may try, and so on: one slow endpoint does not hold up the rest for long.
+PATIENCE: Final = 0.5
+_NEVER: Final = float("inf")
+# Of more replicas than this the last requests of a window are not drawn by lot any more precisely.
+_MOST_PEERS: Final = 16
 
 
 class RateWindow:
-    """What a key may still spend of one count of Productlane's. Moments are readings of one clock, in seconds.
+    """What is left of the running window, and what is believed until an answer confirms that a new one runs.
 
-    What the last answer left is shared truth, since every replica's requests are in it; what this process has in flight
-    comes off it, because nobody knows whether the upstream has counted that yet. Past the end of a count the whole
-    limit is there again. ``ends`` is the end of the running count.
+    ``epoch`` numbers the windows. A request belongs to the window that it was taken in: in a later one it counts as
+    spent, not as in flight, however long it takes. ``ends`` is infinite while no window runs. ``spread`` is by how
+    many seconds this replica comes back later than the window's end, so that not all replicas try at once; ``chance``
+    draws a number from 0 to 1.
     """
 
-    __slots__ = ("_blocked_until", "_in_flight", "_remaining", "_reset", "ends", "limit")
+    __slots__ = (
+        "_base",
+        "_before",
+        "_blocked_until",
+        "_chance",
+        "_confirmed",
+        "_held",
+        "_in_flight",
+        "_late",
+        "_length",
+        "_low",
+        "_low_before",
+        "_opened_at",
+        "_own",
+        "_remaining",
+        "_silent",
+        "_spread",
+        "ends",
+        "epoch",
+        "limit",
+        "reset",
+        "shares",
+    )
 
-    def __init__(self, limit: int) -> None:
+    def __init__(
+        self,
+        limit: int,
+        *,
+        length: float = WINDOW,
+        spread: float = 0.0,
+        chance: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        self._length: Final = length
+        self._spread: Final = spread
+        self._chance: Final = chance
+        self.shares: Final = Shares()
         self.limit = limit
+        self.epoch = 0
+        self.ends = _NEVER
+        self.reset: int | None = None
         self._remaining = limit
         self._in_flight = 0
-        self.ends = float("-inf")
-        self._blocked_until = float("-inf")
-        self._reset = -1
+        self._own = 0
+        self._base = 0
+        self._before = 0
+        self._opened_at: float | None = None
+        self._confirmed = False
+        self._silent = False
+        self._held = False
+        self._late = 0.0
+        self._blocked_until = -_NEVER
+        self._low: int | None = None
+        self._low_before: int | None = None
 
     def left(self, now: float) -> int:
+        """How many requests may be sent now; 0 or less for none."""
         if now < self._blocked_until:
             return 0
-        return (self.limit if now >= self.ends else self._remaining) - self._in_flight
-
-    def take(self, now: float) -> None:
-        """Spend one. The first of a minute of which nothing is known begins one."""
         if now >= self.ends:
-            self._remaining = self.limit
-            self.ends = now + WINDOW
+            self._renew(now)
+        left = self._remaining - self._in_flight
+        if self._confirmed:
+            return 0 if self._held else left
+        return min(left, self._trial(now) - self._in_flight)
+
+    def remaining(self, now: float) -> int:
+        """How many requests are left, with those that are held back or not yet tried."""
+        if now >= self.ends:
+            self._renew(now)
+        return max(0, self._remaining - self._in_flight)
+
+    def lowest(self, now: float) -> int:
+        """The fewest requests left, as answers told it, of the running window and of the one just before."""
+        if now >= self.ends:
+            self._renew(now)
+        return min((low for low in (self._low, self._low_before) if low is not None), default=self.limit)
+
+    def opening(self, now: float) -> bool:
+        """Whether requests wait for nothing but the first answer of a window."""
+        return not self._confirmed and now >= self._blocked_until and self.remaining(now) > 0
+
+    def take(self, now: float) -> int:
+        """Spend one. Returns the number of the window, which `release` and `settle` are given."""
+        if self.ends == _NEVER:
+            self.ends = now + self._length
+        if self._opened_at is None and not self._confirmed:
+            self._opened_at = now
         self._in_flight += 1
+        self._own += 1
+        return self.epoch
 
-    def release(self) -> None:
+    def release(self, epoch: int) -> None:
         """What was taken was not sent."""
-        self._in_flight -= 1
+        if epoch == self.epoch:
+            self._in_flight -= 1
+            self._own -= 1
+            if not self._in_flight:
+                self._opened_at = None
 
-    def settle(self, now: float, reading: Budget | None, seconds: float, *, limited: bool = False) -> None:
-        """What was taken was sent, and this is what the answer said; ``seconds`` are those to the reading's reset.
+    def settle(self, now: float, epoch: int, reading: Budget | None, seconds: float, *, limited: bool = False) -> None:
+        """What was taken was sent. ``reading`` is what the answer said, ``seconds`` its reset less its date.
 
-        An answer without a reading counts as spent, but for an upstream that has never told a limit: that may have
-        none, unless it is known to be ``limited``. A reading of a count that is over says nothing about the running
-        one. Of two readings of the same count the lower one is the later.
+        An answer without a reading counts as spent, unless the upstream has never told a limit: it may have none. It
+        has one where the answer told of another count (``limited``), and then nothing more will be told of this one.
         """
-        self._in_flight -= 1
-        if reading is None or seconds <= 0:
-            if limited or self._reset >= 0:
-                self._remaining = max(0, self._remaining - 1)
-            return
-        same = reading.reset == self._reset and now < self.ends
-        self.limit = reading.limit
-        self._remaining = min(self._remaining, reading.remaining) if same else reading.remaining
-        if not same:
-            # No longer than a minute, whatever two clocks that differ make of it.
-            self._reset, self.ends = reading.reset, now + min(seconds, WINDOW)
+        current = epoch == self.epoch
+        if current:
+            self._in_flight -= 1
+        if reading is not None and self._read(now, reading, seconds, current=current):
+            self._draw_lots()
+        elif current:
+            self._count(limited)
 
     def block(self, now: float, seconds: float) -> None:
         """The upstream refused: nothing is left for so long, whatever readings say."""
-        self._blocked_until = max(self._blocked_until, now + min(seconds, LONGEST_BLOCK))
+        self._blocked_until = max(self._blocked_until, now + seconds)
 
     def ready_at(self, now: float) -> float:
         """The moment at which time alone makes something left; ``now`` where that depends on what is in flight."""
+        if now >= self.ends:
+            self._renew(now)
         ready = max(now, self._blocked_until)
-        return self.ends if ready < self.ends and self._remaining <= 0 else ready
+        return self.ends if ready < self.ends and (self._held or self._remaining <= 0) else ready
 
+    def most_until(self, deadline: float, now: float) -> int:
+        """How many requests this window and those after it leave at most until a deadline."""
+        if self.ready_at(now) > deadline:
+            return 0
+        windows = 0 if self.ends > deadline else 1 + int((deadline - self.ends) / self._length)
+        return max(0, self._remaining) + windows * self.limit
 
-class RateBudget:
-    """All that one secret of Productlane's may spend, by lane.
+    def seconds_left(self, now: float) -> float:
+        """How long the running window lasts; its whole length where none runs."""
+        return min(self._length, max(0.0, self.ends - now))
 
-    An upload spends of two counts: the vendor limits uploads to 30 a minute "besides the write limit". Which of them an
-    upload's answer tells is not documented, so it is told by its limit: the write limit where that is the one it has,
-    else the upload's.
-    """
+    def _renew(self, now: float) -> None:
+        """The window is over. The next is believed in part only: by what was left, and by one request more."""
+        self._before = max(0, self._remaining - self._in_flight) if self._confirmed and not self._held else 0
+        self._begin(now)
+        self._remaining = self.limit
+        self._confirmed = self._silent
+        self.ends = _NEVER
 
-    def __init__(self) -> None:
-        self._read: Final = RateWindow(DEFAULTS[Lane.READ])
-        self._write: Final = RateWindow(DEFAULTS[Lane.WRITE])
-        self._upload: Final = RateWindow(DEFAULTS[Lane.UPLOAD])
-        self._windows: Final[Mapping[Lane, tuple[RateWindow, ...]]] = {
-            Lane.READ: (self._read,),
-            Lane.WRITE: (self._write,),
-            Lane.UPLOAD: (self._upload, self._write),
-        }
+    def _begin(self, now: float) -> None:
+        self._low_before = self._low if now < self.ends + self._length else None
+        self._low = None
+        self.epoch += 1
+        self._in_flight = 0
+        self._own = 0
+        self._opened_at = None
+        self._held = False
+        self.shares.renew(now)
 
-    def left(self, lane: Lane, now: float) -> int:
-        return min(window.left(now) for window in self._windows[lane])
+    def _trial(self, now: float) -> int:
+        """How many requests may be in flight before an answer has confirmed the window (slow start)."""
+        if self._opened_at is None:
+            return self._before + 1
+        return self._before + (1 << min(20, int((now - self._opened_at) / PATIENCE)))
 
-    def take(self, lane: Lane, now: float) -> bool:
-        """Spend one, where there is one left."""
-        windows = self._windows[lane]
-        for window in windows:
-            if window.left(now) <= 0:
-                return False
-        for window in windows:
-            window.take(now)
+    def _count(self, limited: bool) -> None:
+        """An answer said nothing of this count."""
+        if limited or self.reset is not None:
+            self._remaining = max(0, self._remaining - 1)
+            self._confirmed = self._confirmed or limited
+        else:
+            self._silent = self._confirmed = True
+
+    def _read(self, now: float, reading: Budget, seconds: float, *, current: bool) -> bool:
+        """Believe a reading; False where it is of a window that is over."""
+        # Servers that reckon the reset anew for each answer may round it to either of two seconds.
+        same = self.reset is not None and abs(reading.reset - self.reset) <= 1
+        if (same and not self._confirmed and not current) or seconds <= -2.0:
+            return False
+        if not same and not current and self.reset is not None and reading.reset < self.reset:
+            return False
+        if seconds <= 0.0:
+            # The second of the reset has come and the window still counts: the reset is rounded down, so the window
+            # ends in the course of that second.
+            self._late = 1.0
+        ends = now + min(max(0.0, seconds) + self._late, self._length) + self._spread
+        if same and self._confirmed:
+            # Of two answers of one window the one with less left is the later. A date is cut to whole seconds, so
+            # the earliest end that any answer gives is the nearest to the truth.
+            self._remaining = min(self._remaining, reading.remaining)
+            self.ends = ends if seconds <= 0.0 else min(self.ends, ends)
+        else:
+            if self._confirmed and self.reset is not None:
+                self._begin(now)
+            self.reset, self.ends = reading.reset, ends
+            self._remaining = reading.remaining
+            self._base = reading.remaining + self._own - self._in_flight
+        self.limit, self._confirmed, self._silent = reading.limit, True, False
+        self._low = self._remaining if self._low is None else min(self._low, self._remaining)
         return True
 
-    def release(self, lane: Lane) -> None:
-        """What was taken was not sent."""
-        for window in self._windows[lane]:
-            window.release()
+    def _draw_lots(self) -> None:
+        """Replicas that share no count draw lots for the last requests, or each would send one more than there is.
 
-    def settle(self, lane: Lane, now: float, reading: Budget | None = None, seconds: float = 0.0) -> None:
-        """What was taken was sent; see `RateWindow.settle`."""
-        told = self._told(lane, reading)
-        for window in self._windows[lane]:
-            if window is told:
-                window.settle(now, reading, seconds)
-            else:
-                window.settle(now, None, seconds, limited=reading is not None)
-
-    def block(self, lane: Lane, now: float, seconds: float) -> None:
-        """The upstream refused a request of this lane. A refused upload does not stop other writes."""
-        self._windows[lane][0].block(now, seconds)
-
-    def ready_at(self, lane: Lane, now: float) -> float:
-        """The moment at which time alone makes something left; see `RateWindow.ready_at`."""
-        return max(window.ready_at(now) for window in self._windows[lane])
-
-    def renewed_at(self, lane: Lane, now: float) -> float:
-        """The moment after this one at which a count of the lane begins anew; infinite where none runs."""
-        return min((window.ends for window in self._windows[lane] if window.ends > now), default=float("inf"))
-
-    def limit(self, lane: Lane, now: float) -> int:
-        """Requests a minute of the count that has the least left."""
-        return min(self._windows[lane], key=lambda window: window.left(now)).limit
-
-    def _told(self, lane: Lane, reading: Budget | None) -> RateWindow:
-        if lane is Lane.UPLOAD and reading is not None and reading.limit == self._write.limit != self._upload.limit:
-            return self._write
-        return self._windows[lane][0]
+        What others used since the window's first answer, by what this process used, says how many there are.
+        """
+        others = self._base - self._remaining - self._own
+        peers = min(_MOST_PEERS, round(others / max(1, self._own))) if others > 1 else 0
+        self._held = 0 < self._remaining <= peers and self._chance() * (peers + 1) >= self._remaining

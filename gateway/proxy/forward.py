@@ -129,7 +129,7 @@ class Forwarder:
             raise
         headers = CIMultiDict(incoming.fields)
         reading = Budget.read(headers)
-        lease.answered(incoming.status, reading, headers)
+        lease.answered(incoming.status, headers)
         if reading is not None:
             self._metrics.budget(
                 chosen.key, record.lane, limit=reading.limit, remaining=reading.remaining, reset=reading.reset

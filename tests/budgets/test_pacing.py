@@ -10,7 +10,6 @@ import pytest
 
 from gateway.budgets.pacing import Lease, Pacer
 from gateway.config.schema.gateway import Pacing
-from gateway.core.budget import Budget
 from gateway.core.catalog import Lane
 from gateway.core.policy import Policy
 from gateway.core.refusal import Code, Refused
@@ -35,14 +34,30 @@ class Clock:
 
 
 def pacer_at(clock: Clock) -> Pacer:
-    return Pacer(clock=clock, wall=clock)
+    return Pacer(clock=clock, wall=clock, chance=lambda: 0.0)
 
 
-def spend(pacer: Pacer, lane: Lane = Lane.WRITE, *, left: int = 0, seconds: float = 3.0, limit: int = 60) -> None:
+def told(limit: int, left: int, seconds: float) -> dict[str, str]:
+    """The fields of an answer that says that so much is left for so many seconds from the test's start."""
+    numbers = {"Limit": limit, "Remaining": left, "Reset": int(1000 + seconds)}
+    return {f"X-RateLimit-{name}": str(number) for name, number in numbers.items()}
+
+
+def spend(
+    pacer: Pacer, lane: Lane = Lane.WRITE, *, left: int = 0, seconds: float = 3.0, limit: int = 60, of: Chosen = CHOSEN
+) -> None:
     """Let an answer say that so much is left for so many seconds."""
-    lease = pacer.take(CHOSEN, lane, APP)
+    lease = pacer.take(of, lane, APP)
     assert lease is not None
-    lease.answered(200, Budget(limit, left, int(1000 + seconds)), {})
+    lease.answered(200, told(limit, left, seconds))
+
+
+def taken(pacer: Pacer, lane: Lane = Lane.WRITE, policy: Policy = APP) -> list[Lease]:
+    """All that can be had at once."""
+    leases = []
+    while (lease := pacer.take(CHOSEN, lane, policy)) is not None:
+        leases.append(lease)
+    return leases
 
 
 async def waits(pacer: Pacer, count: int) -> None:
@@ -66,7 +81,7 @@ async def test_budget_that_is_there_is_taken_at_once() -> None:
 
 
 async def test_a_wait_that_would_be_in_vain_is_refused_at_once() -> None:
-    """Where the budget comes back later than a request may wait, its caller learns so now, and when that is."""
+    """If the budget comes back later than a request may wait, its caller learns so now: what, whose, and when."""
     clock = Clock()
     pacer = pacer_at(clock)
     spend(pacer, seconds=40)
@@ -74,19 +89,31 @@ async def test_a_wait_that_would_be_in_vain_is_refused_at_once() -> None:
     refused = await refusal(pacer, max_wait=5.0)
 
     assert Code.RATE_LIMITED is refused.code
-    assert (("Retry-After", "40"),) == refused.headers
-    assert {"limit": 60, "window": "1m"} == refused.details
+    assert {
+        "Retry-After": "40",
+        "RateLimit-Policy": '"write";q=60;w=60',
+        "RateLimit": '"write";r=0;t=40',
+    } == dict(refused.headers)
+    assert {
+        "limit": 60,
+        "window": "1m",
+        "budget": "write",
+        "caller": "app",
+        "share": 60,
+        "used": 1,
+        "retry_after": 40,
+    } == refused.details
     assert "key main" in refused.note
 
 
 async def test_a_wait_ends_with_its_time() -> None:
     """What does not come within `max_wait`, because others do not give it back, is refused then."""
     pacer = pacer_at(Clock())
-    while pacer.take(CHOSEN, Lane.WRITE, APP):
-        pass
+    spend(pacer, left=5, seconds=50)
+    taken(pacer)
     refused = await refusal(pacer, max_wait=0.02)
 
-    assert (Code.RATE_LIMITED, (("Retry-After", "1"),)) == (refused.code, refused.headers)
+    assert (Code.RATE_LIMITED, "50") == (refused.code, dict(refused.headers)["Retry-After"])
     assert {0} == {length for _, _, length in pacer.waiting()}
 
 
@@ -98,48 +125,136 @@ async def test_without_a_wait_a_request_is_refused_at_once() -> None:
     assert Code.RATE_LIMITED is (await refusal(pacer, max_wait=0.0)).code
 
 
-async def test_no_more_wait_than_may() -> None:
-    """Past `max_queue` a request is refused as overload: the queue cannot grow without end."""
+async def test_without_a_wait_a_key_of_which_nothing_is_known_is_used() -> None:
+    """Requests that may not wait for a window's first answer are sent, not refused without a reason."""
+    pacer = pacer_at(Clock())
+
+    assert pacer.take(CHOSEN, Lane.READ, APP) is not None
+    assert isinstance(await pacer.wait(CHOSEN, Lane.READ, APP, Pacing(max_wait=0.0)), Lease)
+
+
+@pytest.mark.parametrize("prefer", ["wait=1", 'respond-async, WAIT = "1"', "wait=1; x, handling=lenient"])
+async def test_a_caller_may_prefer_a_shorter_wait(prefer: str) -> None:
+    """`Prefer: wait=1` (RFC 7240 section 4.3) ends a wait that would take longer, at once where that is known."""
+    pacer = pacer_at(Clock())
+    spend(pacer, seconds=3)
+
+    with pytest.raises(Refused):
+        await pacer.wait(CHOSEN, Lane.WRITE, APP, Pacing(), prefer)
+
+
+@pytest.mark.parametrize("prefer", ["wait=100", "wait=soon", "waiting=1", "await=1", "wait=-1", "wait="])
+async def test_a_caller_cannot_prefer_a_longer_wait(prefer: str) -> None:
+    """No `Prefer` makes a request wait longer than `max_wait`, and what is no number changes nothing."""
+    pacer = pacer_at(Clock())
+    spend(pacer, seconds=40)
+
+    with pytest.raises(Refused):
+        await pacer.wait(CHOSEN, Lane.WRITE, APP, Pacing(), prefer)
+
+
+async def test_only_the_longest_line_feels_a_full_queue() -> None:
+    """Past `max_queue` the caller that has most waiting loses its newest request; others get their place."""
     pacer = pacer_at(Clock())
     spend(pacer)
-    first = asyncio.create_task(pacer.wait(CHOSEN, Lane.WRITE, APP, Pacing(max_queue=1)))
-    await waits(pacer, 1)
-    refused = await refusal(pacer, max_queue=1)
-    first.cancel()
+    greedy = [asyncio.create_task(pacer.wait(CHOSEN, Lane.WRITE, APP, Pacing(max_queue=2))) for _ in range(2)]
+    await waits(pacer, 2)
+    refused = await refusal(pacer, max_queue=2)
+    modest = asyncio.create_task(pacer.wait(CHOSEN, Lane.WRITE, Policy("modest"), Pacing(max_queue=2)))
+    with pytest.raises(Refused) as newest:
+        await greedy[1]
 
-    assert (Code.OVERLOADED, (("Retry-After", "1"),)) == (refused.code, refused.headers)
+    assert {(Code.OVERLOADED, "1")} == {(r.code, dict(r.headers)["Retry-After"]) for r in (refused, newest.value)}
     assert "max_queue" in refused.note
+    assert [False, False] == [greedy[0].done(), modest.done()]
+    greedy[0].cancel()
+    modest.cancel()
+
+
+async def test_a_full_queue_of_one_key_is_not_that_of_another() -> None:
+    """However many wait for one key, `max_queue` requests can wait for another."""
+    pacer, other = pacer_at(Clock()), Chosen("other", "1", Secret(KEY + "x"))
+    spend(pacer)
+    spend(pacer, of=other)
+    first, second = (
+        asyncio.create_task(pacer.wait(chosen, Lane.WRITE, APP, Pacing(max_queue=1))) for chosen in (CHOSEN, other)
+    )
+    await waits(pacer, 2)
+
+    assert [False, False] == [first.done(), second.done()]
+    first.cancel()
+    second.cancel()
 
 
 async def test_an_answer_lets_the_next_one_go() -> None:
-    """Whoever waits goes as soon as an answer says that there is budget after all."""
+    """A request that waits goes as soon as an answer says that there is budget after all."""
     pacer = pacer_at(Clock())
-    lease = pacer.take(CHOSEN, Lane.WRITE, APP)
-    while pacer.take(CHOSEN, Lane.WRITE, APP):
-        pass
+    spend(pacer, left=2, seconds=30)
+    lease = taken(pacer)[0]
     waiting = asyncio.create_task(pacer.wait(CHOSEN, Lane.WRITE, APP, Pacing()))
     await waits(pacer, 1)
-    assert lease is not None
-    lease.answered(200, Budget(300, 299, 1030), {})
+    lease.answered(200, told(300, 299, 120))
 
     assert isinstance(await waiting, Lease)
 
 
-async def test_at_the_reset_those_who_wait_go(start: Start) -> None:
+async def test_the_first_request_goes_alone_and_the_others_follow_its_answer() -> None:
+    """After a restart one request shows what is left of the window; a spent one costs no more than one 429."""
+    pacer = pacer_at(Clock())
+    first = pacer.take(CHOSEN, Lane.WRITE, APP)
+    assert first is not None
+    others = [asyncio.create_task(pacer.wait(CHOSEN, Lane.WRITE, APP, Pacing())) for _ in range(3)]
+    await waits(pacer, 3)
+    first.answered(429, told(60, 0, 50) | {"Retry-After": "50"})
+    outcomes = await asyncio.gather(*others, return_exceptions=True)
+
+    assert [Code.RATE_LIMITED] * 3 == [outcome.code for outcome in outcomes if isinstance(outcome, Refused)]
+
+
+async def test_a_slow_first_answer_does_not_hold_up_the_rest() -> None:
+    """If the first answer takes long, more requests try: two after half a second, four after a whole one."""
+    clock = Clock()
+    pacer = pacer_at(clock)
+    counts = [len(taken(pacer))]
+    for _ in range(3):
+        clock.now += 0.5
+        counts.append(counts[-1] + len(taken(pacer)))
+
+    assert [1, 2, 4, 8] == counts
+
+
+async def test_waiting_in_vain_ends_when_it_is_certain() -> None:
+    """Requests that the new window has no room for are refused with its first answers, not when their time is over."""
+    clock = Clock()
+    pacer = pacer_at(clock)
+    spend(pacer, seconds=3, limit=2)
+    waiting = [asyncio.create_task(pacer.wait(CHOSEN, Lane.WRITE, APP, Pacing())) for _ in range(3)]
+    await waits(pacer, 2)
+    clock.now += 3
+    first = await next(asyncio.as_completed(waiting[:2]))
+    first.answered(200, told(2, 1, 63))
+    second = await waiting[1]
+    second.answered(200, told(2, 0, 63))
+    clock.now += 1
+
+    assert Code.RATE_LIMITED is (await refusal(pacer, max_wait=5.0)).code
+    with pytest.raises(Refused):
+        await waiting[2]
+
+
+async def test_at_the_reset_those_who_wait_go() -> None:
     """Nobody has to answer for the next minute to begin."""
     pacer = Pacer()
     lease = pacer.take(CHOSEN, Lane.WRITE, APP)
     assert lease is not None
-    lease.answered(429, None, {"Retry-After": "0"})
-    pool = pacer._pools[CHOSEN.secret.fingerprint][Lane.WRITE]
-    pool.budget.block(Lane.WRITE, time.monotonic(), 0.1)
+    lease.answered(429, {"Retry-After": "0"})
 
     assert isinstance(await pacer.wait(CHOSEN, Lane.WRITE, APP, Pacing()), Lease)
 
 
 async def test_at_the_reset_nobody_waits_for_what_is_in_flight() -> None:
     """The next minute begins for those who wait even where a slow request holds the last of this one."""
-    pacer = Pacer(wall=lambda: 1000.9)
+    pacer = Pacer(wall=lambda: 1000.9, chance=lambda: 0.0)
     spend(pacer, left=1, seconds=1)
     slow = pacer.take(CHOSEN, Lane.WRITE, APP)
 
@@ -151,8 +266,6 @@ async def test_whoever_leaves_costs_nothing() -> None:
     """A caller that hangs up while it waits leaves the queue, and one that hangs up while it is served hands it on."""
     pacer = pacer_at(Clock())
     lease = pacer.take(CHOSEN, Lane.WRITE, APP)
-    while pacer.take(CHOSEN, Lane.WRITE, APP):
-        pass
     leaving, served, next_one = (asyncio.create_task(pacer.wait(CHOSEN, Lane.WRITE, APP, Pacing())) for _ in range(3))
     await waits(pacer, 3)
     leaving.cancel()
@@ -168,19 +281,15 @@ async def test_whoever_leaves_costs_nothing() -> None:
 @pytest.mark.parametrize(("left", "rest"), [(False, 5), (True, 4)])
 async def test_a_request_costs_what_it_may_have_cost_upstream(left: bool, rest: int) -> None:
     """What broke off before a byte of it was sent costs nothing; what may have arrived is taken to have."""
-    clock = Clock()
-    pacer = pacer_at(clock)
+    pacer = pacer_at(Clock())
     spend(pacer, left=5)
     lease = pacer.take(CHOSEN, Lane.WRITE, APP)
     assert lease is not None
     if left:
         lease.sent()
     lease.failed()
-    taken = []
-    while (another := pacer.take(CHOSEN, Lane.WRITE, APP)) is not None:
-        taken.append(another)
 
-    assert rest == len(taken)
+    assert rest == len(taken(pacer))
 
 
 async def test_nobody_overtakes_those_who_wait() -> None:
@@ -199,9 +308,8 @@ async def test_nobody_overtakes_those_who_wait() -> None:
 async def test_shares_are_as_the_weights() -> None:
     """Of a contended key, a caller of weight 3 gets three times what one of weight 1 gets."""
     pacer = pacer_at(Clock())
-    held = []
-    while lease := pacer.take(CHOSEN, Lane.WRITE, APP):
-        held.append(lease)
+    spend(pacer, left=40, seconds=1)
+    held = taken(pacer)
     got: Counter[str] = Counter()
 
     async def one(caller: Policy) -> None:
@@ -267,12 +375,86 @@ async def test_a_refusal_of_the_upstream_is_heeded(text: str, seconds: int) -> N
     pacer = pacer_at(clock)
     lease = pacer.take(CHOSEN, Lane.WRITE, APP)
     assert lease is not None
-    lease.answered(429, Budget(60, 40, 1050), {"Retry-After": text} if text else {})
+    lease.answered(429, told(60, 40, 50) | ({"Retry-After": text} if text else {}))
 
     clock.now += seconds - 0.01
     assert pacer.take(CHOSEN, Lane.WRITE, APP) is None
     clock.now += 0.02
     assert isinstance(pacer.take(CHOSEN, Lane.WRITE, APP), Lease)
+
+
+@pytest.mark.parametrize(
+    ("lane", "left", "seconds"),
+    [(Lane.WRITE, 7, 60), (Lane.WRITE, 0, 4000), (Lane.UPLOAD, 7, 4000), (Lane.READ, 7, 60)],
+)
+async def test_one_endpoints_refusal_stops_a_lane_for_a_minute_at_most(lane: Lane, left: int, seconds: int) -> None:
+    """A long Retry-After of one endpoint does not stop all callers for long; an empty key and uploads may be longer."""
+    clock = Clock()
+    pacer = pacer_at(clock)
+    lease = pacer.take(CHOSEN, lane, APP)
+    assert lease is not None
+    lease.answered(429, told(77, left, 10) | {"Retry-After": "4000"})
+
+    clock.now += seconds - 0.01
+    assert pacer.take(CHOSEN, lane, APP) is None
+    clock.now += 0.02
+    assert isinstance(pacer.take(CHOSEN, lane, APP), Lease)
+
+
+async def test_the_distance_to_the_reset_is_that_of_the_upstreams_own_clock() -> None:
+    """A gateway whose clock is an hour wrong waits exactly as long: the answer's date and reset are of one clock."""
+    clock = Clock()
+    pacer = Pacer(clock=clock, wall=lambda: 999_999.0, chance=lambda: 0.0)
+    lease = pacer.take(CHOSEN, Lane.WRITE, APP)
+    assert lease is not None
+    numbers = {"X-RateLimit-Limit": "60", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "784111787"}
+    lease.answered(200, numbers | {"Date": "Sun, 06 Nov 1994 08:49:37 GMT"})
+    clock.now += 9.9
+    early = pacer.take(CHOSEN, Lane.WRITE, APP)
+    clock.now += 0.1
+
+    assert early is None
+    assert isinstance(pacer.take(CHOSEN, Lane.WRITE, APP), Lease)
+
+
+async def test_a_read_may_be_repeated_after_a_429_that_is_soon_over() -> None:
+    """The second try waits for Retry-After where the request's own wait has room for it; else there is none."""
+    pacer = Pacer(chance=lambda: 0.0)
+    lease = pacer.take(CHOSEN, Lane.READ, APP)
+    assert lease is not None
+    lease.answered(429, {"Retry-After": "1"})
+
+    assert await pacer.again(CHOSEN, Lane.READ, APP, Pacing(max_wait=5.0), waited=4.5) is None
+    assert isinstance(await pacer.again(CHOSEN, Lane.READ, APP, Pacing(max_wait=5.0)), Lease)
+
+
+async def test_a_modest_caller_goes_before_the_backlog_of_a_greedy_one() -> None:
+    """Twenty requests that come after a thousand of another caller are the next twenty."""
+    pacer = pacer_at(Clock())
+    spend(pacer, left=60, seconds=1, limit=100)
+    held = taken(pacer, policy=Policy("greedy"))
+    went: list[str] = []
+
+    async def one(policy: Policy) -> None:
+        lease = await pacer.wait(CHOSEN, Lane.WRITE, policy, Pacing(max_wait=60.0, max_queue=2000))
+        went.append(policy.caller)
+        assert lease is not None
+
+    tasks = [asyncio.create_task(one(Policy("greedy"))) for _ in range(1000)]
+    await waits(pacer, 160)
+    tasks += [asyncio.create_task(one(Policy("modest"))) for _ in range(20)]
+    await waits(pacer, 180)
+    for lease in held[:30]:
+        lease.released()
+
+    async def served() -> bool:
+        return 30 == len(went)
+
+    await eventually(served)
+    for task in tasks:
+        task.cancel()
+
+    assert ["modest"] * 20 == went[:20]
 
 
 # The same through a whole gateway.
@@ -303,8 +485,10 @@ async def test_a_spent_key_is_told_with_its_reset(start: Start) -> None:
     line = (await run.lines(3))[1]
 
     assert (429, "rate_limited") == (refused.status, refused.code)
-    assert 29 <= int(refused.get("retry-after")) <= 31
-    assert {"limit": 60, "window": "1m"} == refused.json["error"]["details"]
+    # Up to a second more, because the reset is one of whole seconds, and up to 0.2 s, by which replicas spread.
+    assert 30 <= int(refused.get("retry-after")) <= 32
+    details = refused.json["error"]["details"]
+    assert ("write", "app", 60, 1) == tuple(details[name] for name in ("budget", "caller", "share", "used"))
     assert 200 == read.status
     assert 2 == len(run.upstream.arrivals)
     assert ("allow", "gateway", "main", "write") == (line["decision"], line["source"], line["key"], line["lane"])

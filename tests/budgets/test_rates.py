@@ -1,200 +1,343 @@
-"""`gateway.budgets.rates`: what may still be spent, in seconds of a clock on which a minute begins at 1000."""
+"""`gateway.budgets.rates`: what may still be spent, in seconds of a clock on which the test begins at 1000.
+
+The upstream's clock of these tests is 4000 s ahead; it is never compared with ours.
+"""
+
+import math
+from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.budgets.rates import RateBudget, RateWindow
+from gateway.budgets.rates import RateWindow
 from gateway.core.budget import Budget
-from gateway.core.catalog import Lane
 
 NOW = 1000.0
 
 
-def spent(window: RateWindow, times: int, now: float = NOW) -> RateWindow:
-    """The window after so many requests that are all still in flight."""
-    for _ in range(times):
-        window.take(now)
-    return window
+def window(limit: int = 60, **parts: float) -> RateWindow:
+    """A window of which an answer has told that all but one is left for a minute."""
+    made = RateWindow(limit, **parts)  # type: ignore[arg-type]
+    made.settle(NOW, made.take(NOW), Budget(limit, limit - 1, 5060), 60.0)
+    return made
 
 
-def test_before_the_first_answer_the_vendors_limits_hold() -> None:
-    """A key of which nothing is known may send what Productlane grants every key: 1000, 60 and 30 a minute."""
-    budget = RateBudget()
+def spent(made: RateWindow, times: int, now: float = NOW) -> list[int]:
+    """The windows' numbers of so many requests that are all still in flight."""
+    return [made.take(now) for _ in range(times)]
 
-    assert [1000, 60, 30] == [budget.left(lane, NOW) for lane in (Lane.READ, Lane.WRITE, Lane.UPLOAD)]
+
+def test_of_an_unknown_window_one_request_tries() -> None:
+    """After a start nobody knows what others have left of the window: one goes, and the rest wait for its answer."""
+    made = RateWindow(60)
+    before = made.left(NOW)
+    epoch = made.take(NOW)
+    during = made.left(NOW)
+    made.settle(NOW + 0.1, epoch, Budget(60, 7, 5030), 30.0)
+
+    assert (1, 0, 7) == (before, during, made.left(NOW + 0.1))
+
+
+def test_a_request_that_was_not_sent_lets_the_next_one_try() -> None:
+    """A first request that broke off says nothing, so another takes its place at once."""
+    made = RateWindow(60)
+    made.release(made.take(NOW))
+
+    assert 1 == made.left(NOW)
+
+
+def test_while_the_first_answer_is_late_more_and_more_try() -> None:
+    """One slow endpoint does not keep a whole lane waiting: what may try doubles each half second."""
+    made = RateWindow(60)
+    made.take(NOW)
+
+    assert [0, 1, 3, 7, 59] == [made.left(NOW + seconds) for seconds in (0.4, 0.5, 1.0, 1.5, 5.0)]
 
 
 def test_what_is_in_flight_comes_off() -> None:
     """Requests that were sent and not answered yet are spent as far as anybody knows."""
-    window = spent(RateWindow(60), 20)
+    made = window()
+    spent(made, 20)
 
-    assert 40 == window.left(NOW)
+    assert 39 == made.left(NOW)
 
 
 def test_an_answer_is_the_truth_for_all_replicas() -> None:
     """What other replicas spent shows in the next answer, and in the limit of a key that was granted more."""
-    window = spent(RateWindow(60), 2)
-    window.settle(NOW, Budget(300, 7, 5060), 60.0)
+    made = window()
+    first, _ = spent(made, 2)
+    made.settle(NOW, first, Budget(300, 7, 5060), 60.0)
 
-    assert (300, 6) == (window.limit, window.left(NOW))
-
-
-def test_answers_out_of_order_do_not_release() -> None:
-    """Of two answers of one minute the one with less left is the later one, whichever comes first."""
-    window = spent(RateWindow(60), 2)
-    window.settle(NOW, Budget(60, 5, 5060), 60.0)
-    window.settle(NOW, Budget(60, 6, 5060), 60.0)
-
-    assert 5 == window.left(NOW)
+    assert (300, 6) == (made.limit, made.left(NOW))
 
 
-def test_a_new_minute_is_known_by_its_reset() -> None:
-    """The first answer of the next minute replaces what the last one said."""
-    window = spent(RateWindow(60), 2)
-    window.settle(NOW, Budget(60, 0, 5060), 1.0)
-    window.settle(NOW, Budget(60, 59, 5120), 60.0)
+def test_answers_out_of_order_do_not_give_back() -> None:
+    """Of two answers of one window the one with less left is the later one, whichever comes first."""
+    made = window()
+    for remaining, epoch in zip((5, 6), spent(made, 2), strict=True):
+        made.settle(NOW, epoch, Budget(60, remaining, 5060), 60.0)
 
-    assert 59 == window.left(NOW)
-
-
-def test_past_its_end_the_whole_limit_is_there_less_what_is_in_flight() -> None:
-    """At the reset budget is there again without an answer having to say so."""
-    window = spent(RateWindow(60), 2)
-    window.settle(NOW, Budget(60, 0, 5060), 10.0)
-
-    assert [0, 59] == [max(0, window.left(NOW + 9.9)), window.left(NOW + 10.0)]
+    assert 5 == made.left(NOW)
 
 
-def test_a_late_answer_of_the_last_minute_says_nothing_of_this_one() -> None:
-    """An answer that took longer than its minute had left does not stop the next minute."""
-    window = spent(RateWindow(60), 2)
-    window.settle(NOW, Budget(60, 1, 5010), 10.0)
-    window.take(NOW + 11)
-    window.settle(NOW + 12, Budget(60, 0, 5010), -2.0)
+def test_a_reset_that_is_reckoned_anew_for_each_answer_is_one_reset() -> None:
+    """Servers that round it to either of two seconds do not begin a new window with each answer."""
+    made = window()
+    for remaining, reset, epoch in zip((5, 6, 4), (5061, 5060, 5061), spent(made, 3), strict=True):
+        made.settle(NOW, epoch, Budget(60, remaining, reset), 60.0)
 
-    assert 58 == window.left(NOW + 12)
+    assert (4, 0) == (made.left(NOW), made.epoch)
+
+
+def test_a_new_window_is_known_by_its_reset() -> None:
+    """The first answer of the next window replaces what the last one said."""
+    made = window()
+    first, second = spent(made, 2)
+    made.settle(NOW, first, Budget(60, 0, 5060), 1.0)
+    made.settle(NOW, second, Budget(60, 59, 5120), 60.0)
+
+    assert 59 == made.left(NOW)
+
+
+def test_after_its_end_one_request_tries_and_the_rest_follow_its_reading() -> None:
+    """A window that ends a little later than was thought costs one 429, not one for each request that waits."""
+    made = window()
+    for epoch in spent(made, 1):
+        made.settle(NOW, epoch, Budget(60, 0, 5060), 10.0)
+    before, at_the_end = made.left(NOW + 9.9), made.left(NOW + 10.0)
+    epoch = made.take(NOW + 10.0)
+    trying = made.left(NOW + 10.0)
+    made.settle(NOW + 10.1, epoch, Budget(60, 59, 5120), 60.0)
+
+    assert (0, 1, 0, 59) == (before, at_the_end, trying, made.left(NOW + 10.1))
+
+
+def test_what_the_last_window_had_left_may_go_without_a_try() -> None:
+    """Where there was enough, nobody waits at the turn of the minute."""
+    made = window()
+
+    assert 60 == made.left(NOW + 60)
+
+
+@pytest.mark.parametrize("wait", [0.0, 0.5, 0.99])
+def test_a_reset_that_is_rounded_down_is_learnt_once(wait: float) -> None:
+    """If the window still counts in the second of its reset, this one and all later ones end with that second."""
+    made = window()
+    (epoch,) = spent(made, 1)
+    made.settle(NOW, epoch, Budget(60, 0, 5060), 10.0)
+    early = NOW + 10.0 + wait
+    made.settle(early, made.take(early), Budget(60, 0, 5060), 0.0)
+    again = made.ready_at(early)
+    next_one = made.take(again)
+    made.settle(again, next_one, Budget(60, 0, 5121), 59.0)
+
+    assert early + 1.0 == again
+    assert again + 60.0 == made.ready_at(again)
+
+
+def test_the_earliest_end_that_a_date_gives_is_the_nearest() -> None:
+    """Dates are cut to whole seconds, so one answer gives the end up to a second late, and more of them better."""
+    made = window()
+    for now, epoch in zip((NOW + 0.1, NOW + 0.9, NOW + 1.2), spent(made, 3), strict=True):
+        made.settle(now, epoch, Budget(60, 0, 5060), 5060 - math.floor(now + 4000))
+
+    assert NOW + 60 == made.ends
+
+
+def test_a_late_answer_of_the_last_window_says_nothing_of_this_one() -> None:
+    """An answer that took longer than its window had left does not stop the next window."""
+    made = window()
+    old, other = spent(made, 2)
+    made.settle(NOW, other, Budget(60, 1, 5060), 10.0)
+    made.left(NOW + 11)
+    made.settle(NOW + 11, made.take(NOW + 11), Budget(60, 59, 5120), 60.0)
+    made.settle(NOW + 12, old, Budget(60, 0, 5060), -2.0)
+
+    assert 59 == made.left(NOW + 12)
+
+
+def test_a_request_older_than_the_window_counts_as_spent() -> None:
+    """Uploads whose bodies dribble hold the budget of the window that they were sent in, and of no other."""
+    made = window()
+    slow = spent(made, 59)
+    during, after = made.left(NOW + 59), made.left(NOW + 60)
+    made.settle(NOW + 60, made.take(NOW + 60), Budget(60, 59, 5120), 60.0)
+    for epoch in slow:
+        made.settle(NOW + 70, epoch, None, 0.0)
+
+    assert (0, 1, 59) == (during, after, made.left(NOW + 70))
 
 
 def test_an_answer_without_fields_counts_as_spent() -> None:
     """An error page of a CDN, or no answer at all, may have cost a request: it is taken to have."""
-    window = spent(RateWindow(60), 3)
-    window.settle(NOW, Budget(60, 2, 5060), 60.0)
-    for _ in range(2):
-        window.settle(NOW, None, 0.0)
+    made = window()
+    first, *others = spent(made, 3)
+    made.settle(NOW, first, Budget(60, 2, 5060), 60.0)
+    for epoch in others:
+        made.settle(NOW, epoch, None, 0.0)
 
-    assert (0, NOW + 60) == (window.left(NOW), window.ready_at(NOW))
-    assert 60 == window.left(NOW + 60)
+    assert (0, NOW + 60) == (made.left(NOW), made.ready_at(NOW))
 
 
 def test_an_upstream_that_tells_no_limits_is_not_slowed_down() -> None:
     """A stand-in of one's own that has no rate limits gets all that is sent; only what is in flight is bounded."""
-    window = RateWindow(60)
+    made = RateWindow(60)
     for _ in range(100):
-        window.take(NOW)
-        window.settle(NOW, None, 0.0)
+        made.settle(NOW, made.take(NOW), None, 0.0)
 
-    assert 60 == window.left(NOW)
-
-
-def test_what_was_not_sent_is_given_back() -> None:
-    """A request whose body never came costs no budget."""
-    budget = RateBudget()
-    budget.take(Lane.UPLOAD, NOW)
-    budget.release(Lane.UPLOAD)
-
-    assert (30, 60) == (budget.left(Lane.UPLOAD, NOW), budget.left(Lane.WRITE, NOW))
+    assert [60, 60] == [made.left(NOW), made.left(NOW + 61)]
 
 
 def test_a_reset_far_away_is_a_minute_away_at_most() -> None:
-    """Clocks that differ by hours, or an upstream that is wrong, cannot stop a key for longer than a minute."""
-    window = spent(RateWindow(60), 1)
-    window.settle(NOW, Budget(60, 0, 999_999_999), 1e9)
+    """An upstream that is wrong by hours cannot stop a key for longer than a minute."""
+    made = RateWindow(60)
+    made.settle(NOW, made.take(NOW), Budget(60, 0, 999_999_999), 1e9)
 
-    assert NOW + 60 == window.ready_at(NOW)
+    assert NOW + 60 == made.ready_at(NOW)
 
 
-def test_a_refusal_of_the_upstream_stops_the_lane_until_it_says() -> None:
-    """A 429 for a burst, with budget left in the minute, is heeded all the same; other lanes go on."""
-    budget = RateBudget()
-    budget.take(Lane.WRITE, NOW)
-    budget.settle(Lane.WRITE, NOW, Budget(60, 40, 5060), 60.0)
-    budget.block(Lane.WRITE, NOW, 5.0)
+def test_a_refusal_of_the_upstream_holds_whatever_readings_say() -> None:
+    """A 429 for a burst, with budget left in the window, is heeded all the same."""
+    made = window()
+    made.block(NOW, 5.0)
 
-    assert (0, False, 40) == (
-        budget.left(Lane.WRITE, NOW + 4.9),
-        budget.take(Lane.WRITE, NOW),
-        budget.left(Lane.WRITE, NOW + 5),
+    assert (0, 59, NOW + 5) == (made.left(NOW + 4.9), made.left(NOW + 5), made.ready_at(NOW))
+
+
+def test_replicas_come_back_at_moments_of_their_own() -> None:
+    """Each waits a little longer than the window, so that not all of them try at once."""
+    made = window(spread=0.15)
+    (epoch,) = spent(made, 1)
+    made.settle(NOW, epoch, Budget(60, 0, 5060), 10.0)
+
+    assert NOW + 10.15 == made.ready_at(NOW)
+
+
+@pytest.mark.parametrize(("drawn", "left"), [(0.0, 2), (0.45, 2), (0.55, 0), (0.99, 0)])
+def test_the_last_requests_are_drawn_by_lot(drawn: float, left: int) -> None:
+    """With three other replicas and two requests left, each sends one more in two cases of four."""
+    made = RateWindow(60, chance=lambda: drawn)
+    made.settle(NOW, made.take(NOW), Budget(60, 59, 5060), 60.0)
+    for number in range(15):
+        made.settle(NOW, made.take(NOW), Budget(60, max(2, 55 - 4 * number), 5060), 60.0)
+
+    assert left == made.left(NOW)
+    assert (NOW + 60 if not left else NOW) == made.ready_at(NOW)
+
+
+def test_what_was_used_before_a_restart_is_not_taken_for_replicas() -> None:
+    """A gateway that starts in the middle of a minute uses all of the rest."""
+    made = RateWindow(60, chance=lambda: 0.99)
+    for remaining in range(12, -1, -1):
+        assert made.left(NOW) > 0
+        made.settle(NOW, made.take(NOW), Budget(60, remaining, 5060), 60.0)
+
+    assert 0 == made.left(NOW)
+
+
+def test_the_lowest_reading_is_kept_for_a_window_more() -> None:
+    """How near a key came to its limit can be seen a minute later, and not after that."""
+    made = window()
+    (epoch,) = spent(made, 1)
+    made.settle(NOW, epoch, Budget(60, 3, 5060), 60.0)
+    at = NOW + 60
+    made.left(at)
+    made.settle(at, made.take(at), Budget(60, 59, 5120), 60.0)
+
+    assert [3, 59] == [made.lowest(at), made.lowest(at + 60)]
+
+
+def test_no_more_than_fits_can_be_sent_until_a_deadline() -> None:
+    """What the running window and the next leave bounds how many requests can wait with any hope."""
+    made = window()
+    (epoch,) = spent(made, 1)
+    made.settle(NOW, epoch, Budget(60, 3, 5060), 10.0)
+
+    assert [3, 63, 123] == [made.most_until(NOW + seconds, NOW) for seconds in (9, 11, 71)]
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["take", "settle", "release", "block"]),
+        st.floats(0, 30),
+        st.none() | st.builds(Budget, st.integers(1, 99), st.integers(0, 99), st.integers(0, 9)),
+        st.floats(-5, 99),
     )
-    assert NOW + 5 == budget.ready_at(Lane.WRITE, NOW)
-    assert 1000 == budget.left(Lane.READ, NOW)
+)
 
 
-def test_an_upload_spends_of_both_counts() -> None:
-    """Uploads end with the 30 of the minute, and with the writes that others have used up."""
-    budget = RateBudget()
-    uploads = 0
-    while budget.take(Lane.UPLOAD, NOW):
-        uploads += 1
-    writes = 0
-    while budget.take(Lane.WRITE, NOW):
-        writes += 1
+@given(STEPS)
+def test_a_window_always_recovers(steps: list[tuple[str, float, Budget | None, float]]) -> None:
+    """Whatever answers say and in whatever order, two minutes of silence later requests go again."""
+    made, now, flying = RateWindow(60), NOW, list[int]()
+    for step, seconds, reading, until in steps:
+        now += seconds
+        if step == "block":
+            made.block(now, min(60.0, abs(until)))
+        elif step == "take" and made.left(now) > 0:
+            flying.append(made.take(now))
+        elif step == "release" and flying:
+            made.release(flying.pop())
+        elif step == "settle" and flying:
+            made.settle(now, flying.pop(0), reading, until)
+        assert made.ready_at(now) <= now + 61
+        assert 0 <= made.remaining(now) <= max(made.limit, 99)
 
-    assert (30, 30) == (uploads, writes)
-    budget.release(Lane.UPLOAD)
-    assert budget.take(Lane.WRITE, NOW)
-    assert not budget.take(Lane.UPLOAD, NOW)
+    for epoch in flying:
+        made.release(epoch)
 
-
-@pytest.mark.parametrize(("limit", "lane", "left"), [(60, Lane.WRITE, 7), (30, Lane.UPLOAD, 7), (90, Lane.UPLOAD, 7)])
-def test_an_uploads_answer_is_told_apart_by_its_limit(limit: int, lane: Lane, left: int) -> None:
-    """Where the answer to an upload tells of the write count, it is not taken for the uploads', and the reverse."""
-    budget = RateBudget()
-    budget.take(Lane.UPLOAD, NOW)
-    budget.settle(Lane.UPLOAD, NOW, Budget(limit, left, 5060), 60.0)
-    other = Lane.UPLOAD if lane is Lane.WRITE else Lane.WRITE
-
-    assert left == budget._windows[lane][0].left(NOW)
-    assert budget._windows[other][0].left(NOW) > left
+    assert 1 <= made.left(now + 122) <= made.limit
 
 
-def test_a_refused_upload_does_not_stop_other_writes() -> None:
-    """The 500 uploads of a day are used up: messages still go out."""
-    budget = RateBudget()
-    budget.block(Lane.UPLOAD, NOW, 40_000.0)
+@dataclass
+class Counter:
+    """A count of Productlane's, as the simulator keeps it: it begins with the first request."""
 
-    assert (False, True) == (budget.take(Lane.UPLOAD, NOW), budget.take(Lane.WRITE, NOW))
-    assert NOW + 40_000 == budget.ready_at(Lane.UPLOAD, NOW)
+    limit: int
+    rounds_down: bool
+    ahead: float
+    ends: float = -math.inf
+    used: int = 0
+    refused: list[float] = field(default_factory=list)
+    served: int = 0
+
+    def ask(self, now: float) -> tuple[Budget, float]:
+        """What an answer tells: the reading, and its reset less its date."""
+        at = now + self.ahead
+        if at >= self.ends:
+            self.ends, self.used = at + 60, 0
+        if self.used < self.limit:
+            self.used += 1
+            self.served += 1
+        else:
+            self.refused.append(now)
+        reset = math.floor(self.ends) if self.rounds_down else math.ceil(self.ends)
+        return Budget(self.limit, self.limit - self.used, reset), reset - math.floor(at)
 
 
 @given(
-    st.lists(
-        st.one_of(
-            st.tuples(st.just("take"), st.floats(0, 30), st.none(), st.floats(0, 0)),
-            st.tuples(
-                st.just("settle"),
-                st.floats(0, 30),
-                st.none() | st.builds(Budget, st.integers(1, 99), st.integers(0, 99), st.integers(0, 9)),
-                st.floats(-5, 99),
-            ),
-            st.tuples(st.just("release"), st.floats(0, 30), st.none(), st.floats(0, 0)),
-        )
-    )
+    st.integers(2, 40),
+    st.booleans(),
+    st.floats(-5000, 5000),
+    st.floats(0.01, 0.4),
+    st.lists(st.floats(0.01, 3), min_size=20, max_size=60),
 )
-def test_a_window_always_recovers(steps: list[tuple[str, float, Budget | None, float]]) -> None:
-    """Whatever answers say and in whatever order, two minutes of silence later the whole limit is there again."""
-    window, now, flying = RateWindow(60), NOW, 0
-    for step, seconds, reading, until in steps:
-        now += seconds
-        if step == "take" and window.left(now) > 0:
-            window.take(now)
-            flying += 1
-        elif step != "take" and flying:
-            flying -= 1
-            window.release() if step == "release" else window.settle(now, reading, until)
-        assert window.ready_at(now) <= now + 60
+def test_any_rounding_and_any_clock_costs_one_429(
+    limit: int, rounds_down: bool, ahead: float, latency: float, pauses: list[float]
+) -> None:
+    """Over many minutes of more requests than the limit, an upstream refuses one at most, and its budget is used."""
+    counter, made, now = Counter(limit, rounds_down, ahead), RateWindow(limit), NOW
+    for pause in pauses:
+        ready = made.ready_at(now)
+        now = max(now, ready) + pause * 0.1
+        for _ in range(max(0, made.left(now))):
+            epoch = made.take(now)
+            reading, seconds = counter.ask(now + latency / 2)
+            made.settle(now + latency, epoch, reading, seconds)
+            now += latency
+            if made.left(now) <= 0:
+                break
 
-    for _ in range(flying):
-        window.release()
-
-    assert 1 <= window.limit == window.left(now + 120)
+    assert len(counter.refused) <= 1
+    assert counter.served >= limit

@@ -1,0 +1,30 @@
+"""What callers are told of budgets, and what they ask for, in fields of HTTP."""
+
+import math
+import re
+from typing import Final
+
+from gateway.budgets.claims import Claim
+from gateway.budgets.rates import WINDOW
+
+# RFC 7240 section 4.3, among other preferences of the same field.
+_WAIT: Final = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?([0-9]{1,6})\"?\s*(?=$|[,;])", re.IGNORECASE)
+
+
+def preferred_wait(prefer: str, longest: float) -> float:
+    """How many seconds a request may wait: ``longest``, or less where its ``Prefer`` says ``wait=N``."""
+    found = _WAIT.search(prefer) if prefer else None
+    return longest if found is None else min(longest, float(found[1]))
+
+
+def rate_limit_fields(claim: Claim, now: float) -> list[tuple[str, str]]:
+    """``RateLimit-Policy`` and ``RateLimit`` (draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4).
+
+    They tell the caller's own share of the key, not the whole of it: ``q`` is its part of the limit as long as the same
+    callers ask, ``r`` what it may still send of this window and ``t`` the seconds until the next.
+    """
+    share, mine, seconds = claim.quota(now)
+    return [
+        ("RateLimit-Policy", f'"{claim.lane.value}";q={share};w={WINDOW:.0f}'),
+        ("RateLimit", f'"{claim.lane.value}";r={mine};t={math.ceil(seconds)}'),
+    ]

@@ -1,0 +1,50 @@
+"""The refusals of this room: no budget in time, or too many that wait for some."""
+
+import math
+from typing import TYPE_CHECKING
+
+from gateway.budgets.claims import Claim
+from gateway.budgets.fields import rate_limit_fields
+from gateway.core.policy import Policy
+from gateway.core.refusal import Code, Reason, Refused
+from gateway.core.retry_after import retry_after
+
+if TYPE_CHECKING:
+    from gateway.config.schema.gateway import Pacing
+
+
+def no_budget(claim: Claim, key: str, policy: Policy, now: float) -> Refused:
+    """``rate_limited``: which budget, whose share of it, and when there is more."""
+    window, flow = claim.scarcest(now)
+    share, _, _ = claim.quota(now)
+    seconds = max(1, math.ceil(claim.free_at(now) - now))
+    caller, lane = policy.caller, claim.lane.value
+    return Refused(
+        Code.RATE_LIMITED,
+        Reason.BUDGET,
+        f"The {lane} budget of {window.limit} a minute is used up for caller `{caller}`, which has sent {flow.used} of "
+        f"its share of {share}. There is more in {seconds} s.",
+        note=f"key {key}: no budget in lane {lane} for caller {caller} within `pacing.max_wait`; give callers keys of "
+        "their own, raise the caller's `weight`, or ask Productlane for a higher limit",
+        details={
+            "limit": window.limit,
+            "window": "1m",
+            "budget": lane,
+            "caller": caller,
+            "share": share,
+            "used": flow.used,
+            "retry_after": seconds,
+        },
+        headers=(retry_after(seconds), *rate_limit_fields(claim, now)),
+    )
+
+
+def queue_full(pacing: "Pacing") -> Refused:
+    """``overloaded``: the queue of the key is full, and the caller has most in it."""
+    return Refused(
+        Code.OVERLOADED,
+        Reason.LOAD,
+        "Too many requests of this caller are waiting for rate budget.",
+        note=f"`pacing.max_queue` lets {pacing.max_queue} requests wait for a key; the longest line loses its newest",
+        headers=(retry_after(1),),
+    )
