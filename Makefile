@@ -16,17 +16,31 @@ define SUPPORTED
 	echo "Name another one: make PYTHON=python3.13 …" >&2; exit 1; }
 endef
 
-.PHONY: run test check lint types audit package tools image chart golden lock clean
+.PHONY: run test test-fast check lint types audit coverage package tools image chart golden lock clean
 .DELETE_ON_ERROR:
 
 run: $(READY)
 	$(BIN)/productlane-gateway demo
 
+# With COVERAGE=1 the tests are measured, in all processes that they start, and `make coverage` judges the result.
 test: $(READY)
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	rm -f .coverage .coverage.*
+	$(BIN)/$(if $(COVERAGE),coverage run -m,python -m) pytest -n auto $(ARGS)
 
-# Cheapest first. `make test check` runs the tests once.
-check: lint types audit test package
+# The inner loop: rules, decisions, settings and bytes on the wire, without other processes; under 30 s.
+FAST := tests/test_shape.py tests/core tests/config tests/callers tests/keys tests/budgets tests/admin tests/wire
+test-fast: $(READY)
+	$(BIN)/python -m pytest -n auto --hypothesis-profile=fast $(FAST) $(ARGS)
+
+# Cheapest first. `make test check COVERAGE=1` runs the tests once.
+check: COVERAGE := 1
+check: lint types audit test coverage package
+
+# The floor is what the suite reaches. What decides is covered whole.
+coverage: test
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --fail-under=95
+	$(BIN)/coverage report --include='gateway/core/*' --fail-under=100
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

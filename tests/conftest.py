@@ -8,11 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import uvloop
+from hypothesis import settings
 
 from tests.support.kit import Running, Upstream, running
 
 if TYPE_CHECKING:
     from tests.support.collector import Collector
+
+
+# A property promises an answer, not a speed, and the machine may be busy. `make test-fast` asks for fewer examples.
+settings.register_profile("thorough", deadline=None)
+settings.register_profile("fast", deadline=None, max_examples=15)
+settings.load_profile("thorough")
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -4,15 +4,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import settings
 
 import gateway
 from gateway.core.catalog import Catalog, Endpoint, Lane, Successor
 from gateway.core.secret import Secret
-
-# A property promises an answer, not a speed, and the machine may be busy.
-settings.register_profile("no-deadline", deadline=None)
-settings.load_profile("no-deadline")
 
 
 @pytest.fixture(scope="session")
