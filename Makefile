@@ -16,7 +16,7 @@ define SUPPORTED
 	echo "Name another one: make PYTHON=python3.13 …" >&2; exit 1; }
 endef
 
-.PHONY: run test test-fast check lint types audit coverage package tools image chart golden lock clean
+.PHONY: run test test-fast check lint types audit coverage package tools image chart docs golden lock clean
 .DELETE_ON_ERROR:
 
 run: $(READY)
@@ -47,7 +47,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 
 types: $(READY)
-	$(BIN)/mypy gateway tests helm deploy monitoring $(wildcard bench/*.py)
+	$(BIN)/mypy gateway tests helm deploy docs monitoring $(wildcard bench/*.py)
 
 # Faults that a linter of security finds, credentials in the tree, and imports that no dependency accounts for. What
 # looks random is no sign of a credential here: tests and lock files are full of digests.
@@ -70,7 +70,7 @@ package: $(READY)
 	.work/package/bin/python -m pip check
 	cd .work/package && bin/productlane-gateway version && bin/productlane-gateway --help >/dev/null
 	cd .work/package && bin/python -I -c \
-		'from gateway.config.catalog import load_catalog; print(len(load_catalog().endpoints), "endpoints in the wheel")'
+		'from gateway.config.assembly.catalog import load_catalog; print(len(load_catalog().endpoints), "endpoints in the wheel")'
 
 # What checks the image and the chart: Helm 3 and 4 with kubectl, validators, linters.
 tools: .tools/deploy/.ready .tools/helm3/helm .tools/helm4/helm $(if $(shell command -v npm),.tools/crds/.ready)
@@ -105,6 +105,12 @@ chart: $(READY) tools
 	$(BIN)/python helm/generate.py
 	.tools/helm4/helm package --destination dist helm/productlane-gateway
 	$(BIN)/python -m pytest tests/deploy/test_chart.py tests/deploy/test_sidecar.py tests/deploy/test_monitoring.py $(ARGS)
+
+# The JSON Schemas and the tables of the docs, written anew from the program.
+docs: $(READY)
+	for name in config policy cases; do \
+		$(BIN)/productlane-gateway schema $$name > policies/schema/$$name.schema.json; done
+	$(BIN)/python docs/generate.py
 
 # What the chart renders, written down for the review of a change that means it.
 golden: $(READY) tools

@@ -39,38 +39,61 @@ class Code(StrEnum):
 
 
 class Answer(NamedTuple):
-    """What a code means on the wire: the status, and the error type of RFC 9209 section 2.3."""
+    """What a code means: the status, the error type of RFC 9209 section 2.3, and when it is given, for the docs."""
 
     status: int
     proxy_error: str
+    when: str
 
 
 ANSWERS: Final[Mapping[Code, Answer]] = {
-    Code.INVALID_REQUEST: Answer(400, "http_request_error"),
-    Code.UNAUTHENTICATED: Answer(401, "http_request_denied"),
-    Code.SCOPE_REQUIRED: Answer(403, "http_request_denied"),
-    Code.FORBIDDEN: Answer(403, "http_request_denied"),
-    Code.NOT_FOUND: Answer(404, "http_request_denied"),
-    Code.METHOD_NOT_ALLOWED: Answer(405, "http_request_denied"),
-    Code.REQUEST_TIMEOUT: Answer(408, "http_request_error"),
-    Code.UNSUPPORTED_KEY_VERSION: Answer(410, "http_request_denied"),
-    Code.UNSUPPORTED_API_VERSION: Answer(410, "http_request_denied"),
-    Code.PAYLOAD_TOO_LARGE: Answer(413, "http_request_error"),
-    Code.URI_TOO_LONG: Answer(414, "http_request_error"),
-    Code.EXPECTATION_FAILED: Answer(417, "http_request_error"),
-    Code.RATE_LIMITED: Answer(429, "http_request_denied"),
-    Code.HEADERS_TOO_LARGE: Answer(431, "http_request_error"),
-    Code.INTERNAL_ERROR: Answer(500, "proxy_internal_error"),
-    Code.UPSTREAM_UNREACHABLE: Answer(502, "destination_unavailable"),
-    Code.UPSTREAM_BROKEN: Answer(502, "http_protocol_error"),
-    Code.UPSTREAM_KEY_REJECTED: Answer(502, "proxy_configuration_error"),
-    Code.UPSTREAM_KEY_UNSUPPORTED: Answer(502, "proxy_configuration_error"),
-    Code.OVERLOADED: Answer(503, "connection_limit_reached"),
-    Code.DRAINING: Answer(503, "proxy_internal_response"),
-    Code.CIRCUIT_OPEN: Answer(503, "destination_unavailable"),
-    Code.UPSTREAM_TIMEOUT: Answer(504, "connection_read_timeout"),
-    Code.VERSION_NOT_SUPPORTED: Answer(505, "http_request_error"),
-    Code.LOOP_DETECTED: Answer(508, "proxy_loop_detected"),
+    Code.INVALID_REQUEST: Answer(
+        400, "http_request_error", "A target that two servers could read differently, or broken framing."
+    ),
+    Code.UNAUTHENTICATED: Answer(401, "http_request_denied", "The caller is unknown (`WWW-Authenticate`)."),
+    Code.SCOPE_REQUIRED: Answer(
+        403,
+        "http_request_denied",
+        "A scope is missing in the policy, or on every key of the route (`details.required`, `.granted`).",
+    ),
+    Code.FORBIDDEN: Answer(
+        403, "http_request_denied", "The endpoint is denied or guarded, the grant has expired, or no route leads there."
+    ),
+    Code.NOT_FOUND: Answer(404, "http_request_denied", "No such endpoint is in the catalog."),
+    Code.METHOD_NOT_ALLOWED: Answer(405, "http_request_denied", "The endpoint takes other methods (`Allow`)."),
+    Code.REQUEST_TIMEOUT: Answer(408, "http_request_error", "The head or the body stopped arriving."),
+    Code.UNSUPPORTED_KEY_VERSION: Answer(410, "http_request_denied", "The caller sent a v1 key."),
+    Code.UNSUPPORTED_API_VERSION: Answer(
+        410, "http_request_denied", "The path is one of v1; the answer says what replaces it."
+    ),
+    Code.PAYLOAD_TOO_LARGE: Answer(413, "http_request_error", "The body is over `limits.body`."),
+    Code.URI_TOO_LONG: Answer(414, "http_request_error", "The target is too long."),
+    Code.EXPECTATION_FAILED: Answer(
+        417, "http_request_error", "The request expects something else than `100-continue`."
+    ),
+    Code.RATE_LIMITED: Answer(
+        429,
+        "http_request_denied",
+        "The cap of the caller is spent, or no budget came within `pacing.max_wait` (`Retry-After`).",
+    ),
+    Code.HEADERS_TOO_LARGE: Answer(431, "http_request_error", "The header fields are too large or too many."),
+    Code.INTERNAL_ERROR: Answer(500, "proxy_internal_error", "The gateway has a fault."),
+    Code.UPSTREAM_UNREACHABLE: Answer(502, "destination_unavailable", "Productlane could not be reached."),
+    Code.UPSTREAM_BROKEN: Answer(502, "http_protocol_error", "Productlane broke off, or its answer is not HTTP."),
+    Code.UPSTREAM_KEY_REJECTED: Answer(
+        502, "proxy_configuration_error", "Productlane does not accept the key; the caller cannot mend this."
+    ),
+    Code.UPSTREAM_KEY_UNSUPPORTED: Answer(
+        502, "proxy_configuration_error", "The key is one of v1; the caller cannot mend this."
+    ),
+    Code.OVERLOADED: Answer(503, "connection_limit_reached", "The gateway is full (`Retry-After`)."),
+    Code.DRAINING: Answer(503, "proxy_internal_response", "The gateway shuts down (`Retry-After`)."),
+    Code.CIRCUIT_OPEN: Answer(
+        503, "destination_unavailable", "Ten requests in a row had no answer of Productlane (`Retry-After`)."
+    ),
+    Code.UPSTREAM_TIMEOUT: Answer(504, "connection_read_timeout", "Productlane did not answer in time."),
+    Code.VERSION_NOT_SUPPORTED: Answer(505, "http_request_error", "The request is not HTTP/1.1."),
+    Code.LOOP_DETECTED: Answer(508, "proxy_loop_detected", "The upstream leads back to this gateway."),
 }
 
 

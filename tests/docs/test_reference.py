@@ -17,7 +17,7 @@ from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.record import Record
 from tests.support import documents
-from tests.support.documents import section, settings
+from tests.support.documents import ROOT, section, settings
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,20 @@ def test_every_field_of_the_log_is_named(tmp_path: Path) -> None:
     fields = list(msgspec.json.decode(file.read_bytes()))
 
     assert fields == re.findall(r"`(\w+)`", section("Log"))[: len(fields)]
+
+
+def test_the_generated_tables_are_those_of_the_program() -> None:
+    """`make docs` has been run since a setting, a policy field, a code or an event was changed last."""
+    run = subprocess.run(
+        [sys.executable, str(ROOT / "docs" / "generate.py"), "--check"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (0, "", "") == (run.returncode, run.stdout, run.stderr)
 
 
 def test_every_command_is_in_the_table() -> None:

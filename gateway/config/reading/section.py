@@ -78,7 +78,7 @@ class Section:
         """Collect what the class declares, and put each default's value in the place of its declaration."""
         super().__init_subclass__()
         own = {name: value for name, value in vars(cls).items() if isinstance(value, Setting)}
-        cls.settings = own
+        cls.settings = {**cls.settings, **own}
         for name, one in own.items():
             delattr(cls, name) if one.required else setattr(cls, name, one.value(Document("", None, []), ()))
 

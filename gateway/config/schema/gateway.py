@@ -51,10 +51,18 @@ class Upstream(Section):
         default="https://productlane.com/api/v2",
     )
     ca: Path | None = setting(FILE, "Certificates to trust beside those of the system, PEM.", default=None)
-    connect_timeout: float = setting(TIMEOUT, "To connect, TLS included.", default="5s")
-    response_timeout: float = setting(TIMEOUT, "Until the first byte of the answer.", default="60s")
+    connect_timeout: float = setting(
+        TIMEOUT, "To connect, TLS included; also how long one `/me` may take.", default="5s"
+    )
+    response_timeout: float = setting(
+        TIMEOUT, "Until the first byte of the answer; past it the caller gets 504.", default="60s"
+    )
     idle_timeout: float = setting(TIMEOUT, "Between bytes, in either direction.", default="60s")
-    max_connections: int = setting(Whole(1, 10_000), "Connections to Productlane at a time.", default=100)
+    max_connections: int = setting(
+        Whole(1, 10_000),
+        "Connections to Productlane at a time. A request waits 2 s for one, then it gets 503.",
+        default=100,
+    )
     key_errors: KeyErrors = setting(
         one_of(get_args(KeyErrors)),
         "What a caller sees when Productlane refuses the gateway's key: `relay` passes 401 and 410 on, `translate` "
@@ -102,9 +110,11 @@ class Route(Section):
 class Identity(Section):
     """The memory of what `GET /me` says of each secret."""
 
-    ttl: float = setting(DURATION, "How long an answer is trusted; a scope taken away may last as long.", default="60s")
+    ttl: float = setting(
+        DURATION, "How long an answer is trusted. A scope that Productlane takes away may last as long.", default="60s"
+    )
     refused_ttl: float = setting(DURATION, "How long a 401 or 410 is remembered.", default="10s")
-    stale_if_error: float = setting(DURATION, "How long the last good answer serves while `/me` fails.", default="1h")
+    stale_if_error: float = setting(DURATION, "How long the last good answer is used while `/me` fails.", default="1h")
     prefetch: bool = setting(Truth(), "Look every secret up at start and when it changes.", default=True)
 
 
@@ -129,17 +139,17 @@ class Redis(Section):
 class Pacing(Section):
     """How long a request may wait for rate budget."""
 
-    max_wait: float = setting(DURATION, "Longest wait of a request; past it the answer is 429.", default="5s")
-    max_queue: int = setting(
-        Whole(0, 100_000), "Most requests that wait at a time; for one more the answer is 503.", default=1000
+    max_wait: float = setting(
+        DURATION, "Longest wait of a request for a spent budget; past it the caller gets 429.", default="5s"
     )
+    max_queue: int = setting(Whole(0, 100_000), "Most requests that wait at a time; one more gets 503.", default=1000)
 
 
 class Body(Section):
     """Largest request bodies, by lane. Requests that read have none."""
 
-    write: int = setting(SIZE, "For POST, PUT, PATCH and DELETE.", default="16MiB")
-    upload: int = setting(SIZE, "For POST /files, whose files may have 10 MB.", default="12MiB")
+    write: int = setting(SIZE, "For POST, PUT, PATCH and DELETE; a larger one gets 413.", default="16MiB")
+    upload: int = setting(SIZE, "For POST /files, whose files may have 10 MB; a larger one gets 413.", default="12MiB")
 
     def __getitem__(self, lane: Lane) -> int:
         """The most bytes of a body in a lane."""
@@ -149,12 +159,16 @@ class Body(Section):
 class Limits(Section):
     """What callers may cost the gateway itself."""
 
-    head_timeout: float = setting(TIMEOUT, "To receive the whole head of a request.", default="10s")
+    head_timeout: float = setting(
+        TIMEOUT, "To receive the whole head of a request; past it the answer is 408.", default="10s"
+    )
     keepalive_timeout: float = setting(TIMEOUT, "Idle time after which a caller's connection is closed.", default="75s")
     body: Body = setting(Record(Body), "Largest request bodies, by lane.", default=Body())
-    connections: int = setting(Whole(1, 1_000_000), "Connections of all callers at a time.", default=10_000)
+    connections: int = setting(
+        Whole(1, 1_000_000), "Connections of all callers at a time; one more gets 503.", default=10_000
+    )
     connections_per_address: int = setting(
-        Whole(1, 1_000_000), "Connections from one address at a time.", default=1_000
+        Whole(1, 1_000_000), "Connections from one address at a time; one more gets 503.", default=1_000
     )
 
 
@@ -191,7 +205,9 @@ class Gateway(Section):
     routes: tuple[Route, ...] = setting(
         Many(Record(Route), "routes", least=1, once=False), "Which keys serve which endpoints."
     )
-    policies: Path = setting(FOLDER, "Folder of policy files, `*.yaml` and not `*.cases.yaml`.", default="policies/")
+    policies: Path = setting(
+        FOLDER, "Folder of policy files, one for each caller: `*.yaml` and not `*.cases.yaml`.", default="policies/"
+    )
     callers: Callers = setting(Record(Callers), "How callers prove who they are, beyond tokens.", default=Callers())
     identity: Identity = setting(
         Record(Identity), "The memory of what `GET /me` says of each secret.", default=Identity()
@@ -221,6 +237,6 @@ class Gateway(Section):
     drain: Drain = setting(Record(Drain), "How the gateway stops.", default=Drain())
     dangerously_allow_anonymous: bool = setting(
         Truth(),
-        "Start although an anonymous policy stands open to whoever reaches the traffic listener.",
+        "Start although a policy is anonymous and others than this machine reach the traffic listener.",
         default=False,
     )

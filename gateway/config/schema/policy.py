@@ -17,7 +17,7 @@ class Authenticate(Section):
 
     tokens: tuple[bytes, ...] = setting(
         Many(DIGEST, "digests of tokens"),
-        "SHA-256 digests of bearer tokens, made by `productlane-gateway token`.",
+        "SHA-256 digests of bearer tokens, made by `productlane-gateway token`; two while one is replaced.",
         default=(),
     )
     kubernetes: tuple[str, ...] = setting(
@@ -35,7 +35,12 @@ class Authenticate(Section):
         "User ids of the processes that connect, where the traffic listener is a unix socket.",
         default=(),
     )
-    anonymous: bool = setting(Truth(), "Whoever reaches the listener is this caller.", default=False)
+    anonymous: bool = setting(
+        Truth(),
+        "Anyone who reaches the listener is this caller. Once any policy authenticates, an unknown credential gets 401 "
+        "all the same.",
+        default=False,
+    )
 
 
 class CallerLimits(Section):
@@ -59,7 +64,7 @@ class Policy(Section):
         default=(),
     )
     deny: tuple[str, ...] = setting(
-        Many(ENDPOINT, "endpoints", once=False), "Endpoints that are refused whatever else says.", default=()
+        Many(ENDPOINT, "endpoints", once=False), "Endpoints that are refused, whatever else allows them.", default=()
     )
     mode: Mode = setting(
         one_of(get_args(Mode)),
@@ -69,7 +74,8 @@ class Policy(Section):
     expires: date | None = setting(DAY, "First day, in UTC, on which nothing is granted any more.", default=None)
     limits: CallerLimits = setting(
         Record(CallerLimits),
-        "Hard caps over any minute, by replica, or over all of them where `store` is Redis.",
+        "Hard caps over any minute: past them the caller gets 429. They hold for each replica, or for all of them "
+        "together where `store` is Redis.",
         default=CallerLimits(),
     )
     weight: int = setting(Whole(1, 1000), "Share of a key's rate budget while several callers wait for it.", default=1)

@@ -1,0 +1,123 @@
+"""Writes the tables of the docs that the program knows: settings, policy fields, refusal codes, log events.
+
+    python docs/generate.py           writes the pages that have changed
+    python docs/generate.py --check   writes nothing, and fails if a page would change
+
+A table stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``; everything else on a page is written by hand.
+"""
+
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from gateway.config.reading.collections import Many, Named
+from gateway.config.reading.section import Record, Section, Setting
+from gateway.config.schema.gateway import Gateway
+from gateway.config.schema.policy import Policy
+from gateway.core.refusal import ANSWERS
+from gateway.telemetry.events import EVENTS
+
+DOCS: Final = Path(__file__).resolve().parent
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in (head, *rows)]
+    return "".join(f"| {line} |\n" for line in lines).replace("\n", f"\n|{'---|' * len(head)}\n", 1)
+
+
+def settings_of(cls: type[Section], above: str = "", at_start: bool = False) -> Iterator[tuple[str, Setting, bool]]:
+    """Every setting by its dotted path, and whether it counts at a start alone: ``keys.NAME.secrets``."""
+    for name, one in cls.settings.items():
+        path, kind, start = above + name, one.kind, at_start or one.at_start
+        while isinstance(kind, Many | Named):
+            path += "[]" if isinstance(kind, Many) else ".NAME"
+            kind = kind.item
+        if isinstance(kind, Record):
+            yield from settings_of(kind.cls, f"{path}.", start)
+        else:
+            yield path.removesuffix("[]"), one, start
+
+
+def default_of(one: Setting) -> str:
+    """A default as a file would have it; nothing where the setting is required."""
+    if one.required:
+        return "required"
+    if one.default is None or one.default == ():
+        return "none"
+    return f"`{str(one.default).lower() if isinstance(one.default, bool) else one.default}`"
+
+
+def settings() -> str:
+    """The settings of ``gateway.yaml``."""
+    found = list(settings_of(Gateway))
+    rows = [
+        (f"`{path}`", default_of(one), one.description + (" Needs a restart." if start else ""))
+        for path, one, start in found
+    ]
+    return table(("setting", "default", "what it is"), rows)
+
+
+def policy_fields() -> str:
+    """The fields of a policy."""
+    rows = [(f"`{path}`", default_of(one), one.description) for path, one, _ in settings_of(Policy)]
+    return table(("field", "default", "what it is"), rows)
+
+
+def codes() -> str:
+    """What the gateway answers itself, by status."""
+    rows = sorted((str(answer.status), f"`{code.value}`", answer.when) for code, answer in ANSWERS.items())
+    return table(("status", "code", "when"), rows)
+
+
+def events() -> str:
+    """The events of the log, with their fields."""
+
+    def fields(event: Any) -> Iterator[str]:
+        names = zip(event.__struct_fields__, event.__struct_encode_fields__, strict=True)
+        yield from (f"`{shown}`" for name, shown in names if name not in event.untold)
+
+    rows = [
+        (f"`{one.name}`", ", ".join(fields(one)), inspect.cleandoc(one.__doc__ or "")) for one in EVENTS if one.name
+    ]
+    return table(("event", "fields", "meaning"), rows)
+
+
+PAGES: Final[Mapping[str, Mapping[str, Callable[[], str]]]] = {
+    "reference.md": {"settings": settings, "policy fields": policy_fields, "codes": codes},
+    "logs.md": {"events": events},
+}
+
+
+def written(text: str, name: str, content: str) -> str:
+    """A page with new content between the marks of a table. Raises `LookupError` where they are not there once."""
+    marked = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", re.DOTALL)
+    if len(marked.findall(text)) != 1:
+        raise LookupError(f"one <!-- {name} --> and one <!-- /{name} --> have to be there")
+    return marked.sub(lambda _: content, text)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the pages, or check them; the exit status."""
+    stale = 0
+    for page, tables in PAGES.items():
+        path = DOCS / page
+        old = new = path.read_text("utf-8")
+        for name, make in tables.items():
+            new = written(new, name, make())
+        if new == old:
+            continue
+        if "--check" in arguments:
+            stale = 1
+            print(f"docs/{page}: stale; run `make docs`")
+        else:
+            path.write_text(new, "utf-8")
+            print(f"docs/{page}: written")
+    return stale
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
