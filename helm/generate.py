@@ -25,12 +25,14 @@ CHART: Final = ROOT / "helm" / "productlane-gateway"
 TABLE: Final = re.compile(r"(?<=<!-- values -->\n).*?(?=<!-- /values -->)", re.DOTALL)
 MONITORING: Final = ROOT / "monitoring"
 SIDECAR: Final = ROOT / "deploy" / "sidecar"
-# What a patch of Kustomize puts around the spec of a pod, by file.
+# What a patch of Kustomize has above the template of a pod, by file.
 PATCHES: Final = {
-    "sidecar.yaml": "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: any\nspec:\n  template:\n    spec:\n",
+    "sidecar.yaml": "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: any\nspec:\n  template:\n",
     "cronjob.yaml": "apiVersion: batch/v1\nkind: CronJob\nmetadata:\n  name: any\nspec:\n  jobTemplate:\n    spec:\n"
-    "      template:\n        spec:\n",
+    "      template:\n",
 }
+# A PodMonitor and a NetworkPolicy find pods with a sidecar by this label.
+POD_LABEL: Final = '    metadata:\n      labels:\n        productlane-gateway/sidecar: "true"\n    spec:\n'
 # Helm reads no file outside a chart.
 COPIED: Final = ("rules.yaml", "dashboard.json")
 
@@ -180,12 +182,12 @@ def table(text: str) -> str:
 def patch(manifest: str, head: str) -> str:
     """A patch of Kustomize that adds the gateway of a manifest, with its volumes. It grants no scope.
 
-    ``manifest`` is the text of a Deployment; ``head`` is what the patch has above the spec of the pod.
+    ``manifest`` is the text of a Deployment; ``head`` is what the patch has above the template of the pod.
     """
     parts = re.findall(r"^ {6}(?:initContainers|volumes):\n(?: {8}.*\n)+", manifest, re.MULTILINE)
-    text = re.sub(r" +- name: PRODUCTLANE_SCOPES\n +value: .*\n", "", "".join(parts))
+    text = re.sub(r" +- name: PRODUCTLANE_SCOPES\n +value: .*\n", "", POD_LABEL + "".join(parts))
     depth = len(re.findall(r"\n( *)\w+:\n\Z", head)[0]) + 2
-    return head + re.sub(r"^ {6}", " " * depth, text, flags=re.MULTILINE)
+    return head + re.sub(r"^ {4}", " " * depth, text, flags=re.MULTILINE)
 
 
 def patches() -> dict[Path, str]:

@@ -30,8 +30,9 @@ from tests.support.deploy_tools import (
 GOLDEN = Path(__file__).parent / "golden"
 KUBERNETES = ["1.29", "1.30", "1.31", "1.32", "1.33", "1.34", "1.35", "1.36", "1.37"]
 NAME = "egress-productlane-gateway"
+DIGEST = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
-# Values that may not pass, and what has to be said of them.
+# Values that the chart refuses, and what it says about them.
 REFUSED = {
     "a misspelt value": ("replicaCont: 3", "replicaCont"),
     "a misspelt value below": ("service: {prt: 80}", "prt"),
@@ -47,14 +48,53 @@ REFUSED = {
     "a pull policy that is none": ("image: {pullPolicy: Sometimes}", "pullPolicy"),
     "a privileged port": ("containerPorts: {http: 80}", "http"),
     "no key": ("keys: null", "keys: name an upstream key"),
-    "no policy": ("policies: null", "policies: without one nothing is allowed"),
+    "no policy": ("policies: null", "policies: without a policy"),
     "a route to a key that is not there": (
         "routes: [{path: /**, keys: [mian]}]",
-        "routes[0].keys: no key is called mian",
+        "routes[0].keys: no key has the name mian",
     ),
+    "a route for a caller that is not there": (
+        "routes: [{path: /**, callers: [biling], keys: [main]}]",
+        "routes[0].callers: no policy for caller biling",
+    ),
+    "a token of two callers": (
+        f"policies: {{other: {{authenticate: {{tokens: ['{DIGEST}']}}, scopes: [companies:read]}}}}",
+        "authenticate.tokens: this entry also belongs to caller",
+    ),
+    "service accounts that nobody verifies": (
+        "policies: {billing: {authenticate: {kubernetes: [billing/api]}}}",
+        "policies.billing.authenticate.kubernetes: needs config.callers.kubernetes",
+    ),
+    "SPIFFE ids that nobody verifies": (
+        "policies: {billing: {authenticate: {spiffe: ['spiffe://cluster.local/x']}}}",
+        "policies.billing.authenticate.spiffe: needs config.callers.trusted_spiffe_domain",
+    ),
+    "user ids without a unix socket": (
+        "policies: {billing: {authenticate: {unix_uids: [1000]}}}",
+        "policies.billing.authenticate.unix_uids: needs a unix socket",
+    ),
+    "a trust domain without client certificates": (
+        "config: {callers: {trusted_spiffe_domain: cluster.local}}",
+        "client certificates need tls.clientCA",
+    ),
+    "client certificates without a trust domain": (
+        "tls: {existingSecret: tls, clientCA: true}",
+        "name the trust domain",
+    ),
+    "fewer replicas than the fewest": (
+        "autoscaling: {enabled: true, minReplicas: 7}",
+        "minReplicas 7 is more than maxReplicas 6",
+    ),
+    "an autoscaler without a target": (
+        "autoscaling: {enabled: true, targetCPUUtilizationPercentage: null}",
+        "autoscaling: name a target",
+    ),
+    "a budget that keeps all pods": ("podDisruptionBudget: {minAvailable: 2}", "2 of 2 replicas must stay"),
+    "a budget that keeps all pods by percentage": ("podDisruptionBudget: {minAvailable: 100%}", "must stay"),
+    "a budget that lets no pod go": ("podDisruptionBudget: {maxUnavailable: 0}", "no pod may be away"),
     "a policy for whoever reaches the Service": (
         "policies: {anyone: {authenticate: {anonymous: true}, scopes: [companies:read]}}",
-        "policies.anyone: anonymous here is whoever reaches the Service",
+        "policies.anyone: with `anonymous`, everyone who reaches the Service",
     ),
     "two monitors": (
         "metrics: {serviceMonitor: {enabled: true}, podMonitor: {enabled: true}}",
@@ -129,7 +169,7 @@ def test_what_operators_would_refuse_is_noticed() -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_objects_are_those_that_were_reviewed(shape: str) -> None:
-    """A change of the chart shows in its review what it changes in a cluster (`make golden` writes it anew)."""
+    """The review of a change shows what the change does in a cluster (`make golden` writes these files)."""
     assert (GOLDEN / f"{shape}.yaml").read_text() == golden(shape)
 
 
@@ -206,21 +246,38 @@ def test_what_can_change_is_mounted_as_a_folder(shape: str) -> None:
             assert [] == [mount for mount in container.get("volumeMounts", ()) if "subPath" in mount]
 
 
-def test_a_change_of_configuration_restarts_nothing() -> None:
-    """Another policy gives another ConfigMap and the same Deployment, so pods stay and read it anew."""
-    other = template(
-        "4",
-        CHART / "ci" / "minimal-values.yaml",
-        "--set",
-        "policies.billing.mode=audit",
-        "--set",
-        "config.log.level=debug",
-    )
-    changed, before = manifests(other.stdout), rendered("4", "minimal")
+def changed(*sets: str, shape: str = "minimal") -> list[Manifest]:
+    """What the chart makes of a shape with some values changed."""
+    pairs = [part for one in sets for part in ("--set", one)]
+    return manifests(template("4", CHART / "ci" / f"{shape}-values.yaml", *pairs).stdout)
 
-    assert only(before, "ConfigMap", NAME) != only(changed, "ConfigMap", NAME)
-    assert only(before, "ConfigMap", f"{NAME}-policies") != only(changed, "ConfigMap", f"{NAME}-policies")
-    assert only(before, "Deployment") == only(changed, "Deployment")
+
+def test_a_change_of_configuration_restarts_nothing() -> None:
+    """Another policy gives another ConfigMap and the same Deployment, so the pods stay and read it."""
+    after, before = changed("policies.billing.mode=audit", "config.pacing.max_wait=1s"), rendered("4", "minimal")
+
+    assert only(before, "ConfigMap", NAME) != only(after, "ConfigMap", NAME)
+    assert only(before, "ConfigMap", f"{NAME}-policies") != only(after, "ConfigMap", f"{NAME}-policies")
+    assert only(before, "Deployment") == only(after, "Deployment")
+
+
+def test_another_number_of_replicas_restarts_nothing() -> None:
+    """`keys` learns the number of replicas from a file, so scaling leaves the pods that run alone."""
+    after, before = ([*changed("statusToken.existingSecret=s", f"replicaCount={n}")] for n in (5, 2))
+
+    assert ["5", "2"] == [only(found, "ConfigMap", NAME)["data"]["replicas"] for found in (after, before)]
+    assert pod_specs(before) == pod_specs(after)
+    assert "file:/etc/gateway/replicas" in str(pod_specs(after)[0])
+
+
+@pytest.mark.parametrize(
+    "setting", ["config.log.level=debug", "listenAddress=[::]", "store.url=redis://r:1/0", "config.redis.prefix=x"]
+)
+def test_a_setting_of_the_process_replaces_the_pods(setting: str) -> None:
+    """What a process reads once, at its start, takes effect with `helm upgrade` alone."""
+    templates = [only(one, "Deployment")["spec"]["template"] for one in (rendered("4", "minimal"), changed(setting))]
+
+    assert templates[0]["metadata"]["annotations"] != templates[1]["metadata"]["annotations"]
 
 
 @pytest.mark.parametrize("shape", ["minimal", "central", "tls"])
@@ -288,13 +345,13 @@ def test_the_service_leads_to_traffic_alone() -> None:
 @pytest.mark.parametrize(
     ("shape", "ports"),
     [
-        ("minimal", [[53, 53], [443]]),
-        ("central", [[53, 53], [443], [6380], [443, 6443]]),
-        ("tls", [[53, 53], [443], [6379]]),
+        ("minimal", [[53, 53], [443], ["http"]]),
+        ("central", [[53, 53], [443], [6380], [443, 6443], ["http", "metrics"]]),
+        ("tls", [[53, 53], [443], [6379], ["http"]]),
     ],
 )
-def test_the_gateway_reaches_what_it_needs_and_nothing_else(shape: str, ports: list[list[int]]) -> None:
-    """Out go DNS and Productlane; Redis where there is one; the API server where Kubernetes callers are on."""
+def test_the_gateway_reaches_what_it_needs_and_nothing_else(shape: str, ports: list[list[int | str]]) -> None:
+    """Open are DNS and Productlane, Redis if used, the API server for Kubernetes callers, and pods of the release."""
     egress = only(rendered("4", shape), "NetworkPolicy")["spec"]["egress"]
 
     assert ports == [[port["port"] for port in rule["ports"]] for rule in egress]
@@ -308,19 +365,100 @@ def test_keys_cannot_leave_for_a_private_network() -> None:
     assert {"fc00::/7", "fe80::/10"} == set(blocks[1]["ipBlock"]["except"])
 
 
-def test_a_token_of_the_cluster_is_mounted_only_where_it_is_needed() -> None:
-    """The gateway's pod can talk to the API server where it has to discover its keys, and nowhere else."""
-    mounted = {
-        shape: only(rendered("4", shape), "Deployment")["spec"]["template"]["spec"]["automountServiceAccountToken"]
-        for shape in ("minimal", "central", "tls", "umbrella")
+def tokens(spec: Manifest) -> dict[str, list[str]]:
+    """The containers of a pod that mount a token for the API server, by the name of its volume."""
+    names = [one["name"] for one in spec["volumes"] if "serviceAccountToken" in str(one)]
+    containers = [*spec.get("initContainers", []), *spec["containers"]]
+    return {
+        name: [one["name"] for one in containers if name in str(one.get("volumeMounts"))]
+        for name in names + ["token"] * bool(spec["automountServiceAccountToken"])
     }
 
-    jwks = ["--set", "config.callers.kubernetes.jwks=file:/etc/jwks/keys.json"]
-    text = template("4", CHART / "ci" / "central-values.yaml", *jwks).stdout
-    from_file = only(manifests(text), "Deployment")["spec"]["template"]["spec"]["automountServiceAccountToken"]
 
-    assert {"minimal": False, "central": True, "tls": False, "umbrella": False} == mounted
-    assert from_file is False
+@pytest.mark.parametrize("shape", ["minimal", "central", "tls", "umbrella"])
+def test_only_the_gateway_has_a_token_and_only_if_it_asks_the_api_server(shape: str) -> None:
+    """Kubernetes callers, or an `existingConfig` that says so, get a token of an hour; no other container has one."""
+    deployment = only(rendered("4", shape), "Deployment")["spec"]["template"]["spec"]
+    wanted = {"api-server": ["gateway"]} if shape in ("central", "umbrella") else {}
+
+    assert wanted == tokens(deployment)
+    assert "expirationSeconds" in str(deployment) or not wanted
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        "config.callers.kubernetes.jwks=file:/etc/jwks/keys.json",
+        "config.callers.kubernetes.issuer=https://kubernetes.default.svc.example.com",
+        "config.callers.kubernetes.issuer=https://oidc.example.com/id/1",
+        "clusterDomain=corp.example",
+    ],
+)
+def test_no_other_issuer_gets_the_token(elsewhere: str) -> None:
+    """An issuer whose whole name is not that of the API server is asked without a token, and on no extra port."""
+    objects = changed(elsewhere, shape="central")
+
+    assert [{}] * 3 == [tokens(spec) for spec in pod_specs(objects)]
+    assert "6443" not in str(only(objects, "NetworkPolicy"))
+
+
+def test_the_test_pod_asks_the_issuer_as_the_deployment_does() -> None:
+    """`check --online` in the pod of `helm test` has the same token, account and way to the API server."""
+    objects = rendered("4", "central")
+    gateway, check = (one for one in pod_specs(objects) if "api-server" in tokens(one))
+    ports = only(objects, "NetworkPolicy")["spec"]["podSelector"]["matchExpressions"][0]["values"]
+
+    assert {"api-server": ["check"]} == tokens(check)
+    assert gateway["serviceAccountName"] == check["serviceAccountName"]
+    assert ["gateway", "test"] == ports
+
+
+def test_replicas_reach_each_other_for_keys_only_with_a_token() -> None:
+    """`productlane-gateway keys` in a pod asks every replica at its address; without a token that way is closed."""
+    objects = changed("statusToken.existingSecret=s")
+    headless = only(objects, "Service", f"{NAME}-headless")["spec"]
+    environ = {one["name"]: one["value"] for one in pod_specs(objects)[0]["containers"][0]["env"]}
+    rules = [only(found, "NetworkPolicy")["spec"]["ingress"] for found in (objects, rendered("4", "minimal"))]
+    inside = [[rule for rule in found if "podSelector" in str(rule.get("from"))] for found in rules]
+
+    assert ("None", True) == (headless["clusterIP"], headless["publishNotReadyAddresses"])
+    assert f"http://{NAME}-headless:9090" == environ["PRODUCTLANE_GATEWAY_KEYS_ADMIN"]
+    assert "file:/run/secrets-status/token" == environ["PRODUCTLANE_GATEWAY_STATUS_TOKEN"]
+    assert [[[{"port": "metrics", "protocol": "TCP"}]], []] == [[rule["ports"] for rule in found] for found in inside]
+
+
+def test_only_the_monitoring_namespace_scrapes_by_default() -> None:
+    """Metrics are open to one namespace until somebody names another."""
+    rules = only(rendered("4", "minimal"), "NetworkPolicy")["spec"]["ingress"]
+    (scraping,) = [rule for rule in rules if rule["ports"][0]["port"] == "metrics"]
+
+    assert [{"kubernetes.io/metadata.name": "monitoring"}] == [
+        one["namespaceSelector"]["matchLabels"] for one in scraping["from"]
+    ]
+
+
+def test_openshift_assigns_users_and_groups() -> None:
+    """With `null` for each user and group, the SCC `restricted-v2` accepts the pods; the rest of the context stays."""
+    for spec in pod_specs(rendered("4", "openshift")):
+        contexts = [spec["securityContext"], *(one["securityContext"] for one in spec["containers"])]
+        assert not {"runAsUser", "runAsGroup", "fsGroup"} & {name for one in contexts for name in one}
+        assert all(one["runAsNonRoot"] for one in contexts)
+    assert all("securityContext" not in spec for spec in pod_specs(changed("podSecurityContext=null")))
+
+
+def test_the_preflight_judges_the_new_files() -> None:
+    """The hook of an upgrade reads the configuration and policies that the upgrade brings, before they are in place."""
+    objects = rendered("4", "central")
+    hooks = [one for one in objects if "pre-upgrade" in str(one["metadata"].get("annotations"))]
+    (job,) = [one for one in hooks if one["kind"] == "Job"]
+
+    assert job == hooks[-1]
+    assert ["check"] == pod_specs([job])[0]["containers"][0]["args"]
+    for suffix in ("", "-policies"):
+        new, old = (only(objects, "ConfigMap", f"{name}{suffix}")["data"] for name in (f"{NAME}-preflight", NAME))
+        assert f"'{NAME}-preflight{suffix}'" in str(job)
+        assert old == new
+    assert "serviceAccountName" not in str(job)
 
 
 @pytest.mark.parametrize(
@@ -338,7 +476,7 @@ def test_a_pod_has_the_time_to_drain(drain: str, seconds: int, tmp_path: Path) -
     assert "lifecycle" not in spec["containers"][0]
 
 
-def test_one_replica_is_not_nailed_to_its_node() -> None:
+def test_one_replica_has_no_disruption_budget() -> None:
     """A budget for a single pod would stop every drain of its node."""
     assert [] == [one for one in rendered("4", "umbrella") if one["kind"] == "PodDisruptionBudget"]
     assert 1 == only(rendered("4", "minimal"), "PodDisruptionBudget")["spec"]["maxUnavailable"]
@@ -359,17 +497,43 @@ def test_a_disabled_chart_makes_nothing() -> None:
     assert () == rendered("4", "disabled")
 
 
-def test_the_notes_say_what_to_do_next() -> None:
-    """Whoever has installed the chart is told the URL, the next commands, and where keys are."""
-    values = CHART / "ci" / "minimal-values.yaml"
+def notes(*values: str) -> str:
+    """What Helm prints after an install with the least values and some more."""
     # Helm 3 asks a cluster for its version even for this; its `lint` has rendered the notes too.
-    told = run(helm("4"), "install", "egress", CHART, "--namespace", "apps", "--values", values, "--dry-run=client")
-    notes = told.stdout.partition("NOTES:")[2]
+    least: list[str | Path] = [
+        "--namespace",
+        "apps",
+        "--values",
+        CHART / "ci" / "minimal-values.yaml",
+        "--dry-run=client",
+    ]
+    return run(helm("4"), "install", "egress", CHART, *least, *values).stdout.partition("NOTES:")[2]
 
-    assert f"http://{NAME}.apps.svc:80/api/v2" in notes
-    assert "helm test egress --namespace apps" in notes
-    assert "productlane-key, entries current, previous" in notes
-    assert "<no value>" not in notes
+
+def test_the_notes_say_what_to_do_next() -> None:
+    """Whoever has installed the chart reads the URL, the next commands, where keys are, and what is still missing."""
+    told = notes()
+
+    assert f"http://{NAME}.apps.svc:80/api/v2" in told
+    assert "helm test egress --namespace apps" in told
+    assert "Secret productlane-key, entries current, previous" in told
+    assert "WARNING: image.registry is not set" in told
+    assert "kubernetes.io/metadata.name: monitoring" in told
+    assert "<no value>" not in told
+    assert "image.registry" not in notes("--set", "image.registry=registry.example.com")
+
+
+@pytest.mark.parametrize(
+    ("secret", "asked"),
+    [("", "exec POD -- productlane-gateway keys"), ("s", f"exec deploy/{NAME} -- productlane-gateway keys")],
+)
+def test_the_notes_print_the_commands_of_a_rotation(secret: str, asked: str) -> None:
+    """The commands that replace a secret and ask every replica about it can be pasted."""
+    told = notes("--set", f"statusToken.existingSecret={secret}")
+    replace = "create secret generic productlane-key --from-file=current --from-file=previous --dry-run=client"
+
+    assert f"kubectl --namespace apps {replace} --output=yaml | kubectl apply --filename -" in told
+    assert asked in told
 
 
 def test_rules_and_dashboard_are_taken_whole() -> None:
@@ -420,7 +584,6 @@ def test_policy_checkers_find_nothing(tmp_path: Path) -> None:
         "CKV_K8S_11": "no CPU limit: throttling is latency",
         "CKV_K8S_15": "IfNotPresent: the tag is a version and a digest can be given",
         "CKV_K8S_35": "a key given as env: in this shape, to see that it works",
-        "CKV_K8S_38": "the token of the ServiceAccount is for Kubernetes callers",
         "CKV_K8S_43": "the digest is for the user to give",
     }
     done = run(

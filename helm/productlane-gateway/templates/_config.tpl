@@ -1,4 +1,4 @@
-{{/* gateway.yaml, and what the rest of the chart has to know of it. */}}
+{{/* gateway.yaml, and what the rest of the chart reads from it. */}}
 
 {{- define "productlane-gateway.config" -}}
 {{- $config := deepCopy .Values.config }}
@@ -20,7 +20,7 @@
 {{- $_ := set $keys $name $entry }}
 {{- end }}
 {{- $_ := set $config "keys" $keys }}
-{{- $_ := set $config "routes" (default (list (dict "path" "/**" "keys" (keys .Values.keys | sortAlpha))) .Values.routes) }}
+{{- $_ := set $config "routes" (default (list (dict "path" "/**" "keys" (keys (default dict .Values.keys) | sortAlpha))) .Values.routes) }}
 {{- $_ := set $config "policies" "/etc/gateway-policies" }}
 {{- if .Values.tls.existingSecret }}
 {{- $tls := dict "certificate" "/run/secrets-tls/tls.crt" "private_key" "/run/secrets-tls/tls.key" }}
@@ -35,46 +35,25 @@
 {{- toYaml $config }}
 {{- end }}
 
-{{/* Stops a release that could not start, with what to do. */}}
-{{- define "productlane-gateway.check" -}}
-{{- if not .Values.keys }}
-{{- fail "\n\nkeys: name an upstream key and the Secret that holds it, as in\n  keys: {main: {existingSecret: productlane-key}}\n" }}
-{{- end }}
-{{- if not (or .Values.policies .Values.policyConfigMaps) }}
-{{- fail "\n\npolicies: without one nothing is allowed to anybody; give `policies` or `policyConfigMaps`\n" }}
-{{- end }}
+{{/* The policy files: entries of a ConfigMap. */}}
+{{- define "productlane-gateway.policies" -}}
 {{- range $caller, $policy := .Values.policies }}
-{{- if hasSuffix ".cases" $caller }}
-{{- fail (printf "\n\npolicies.%s: a file *.cases.yaml is not read as a policy; call the caller something else\n" $caller) }}
-{{- end }}
-{{- end }}
-{{- if not .Values.existingConfig }}
-{{- range $place, $route := .Values.routes }}
-{{- range $route.keys }}
-{{- if not (hasKey $.Values.keys .) }}
-{{- fail (printf "\n\nroutes[%d].keys: no key is called %s; `keys` has %s\n" $place . (keys $.Values.keys | sortAlpha | join ", ")) }}
-{{- end }}
-{{- end }}
-{{- end }}
-{{- range $caller, $policy := .Values.policies }}
-{{- if and (default dict $policy.authenticate).anonymous (not $.Values.config.dangerously_allow_anonymous) }}
-{{- fail (printf "\n\npolicies.%s: anonymous here is whoever reaches the Service; let callers authenticate, or take config.dangerously_allow_anonymous\n" $caller) }}
-{{- end }}
-{{- end }}
-{{- end }}
-{{- if and .Values.metrics.serviceMonitor.enabled .Values.metrics.podMonitor.enabled }}
-{{- fail "\n\nmetrics: a ServiceMonitor and a PodMonitor together would scrape every pod twice; enable one\n" }}
-{{- end }}
-{{- if and .Values.tls.clientCA (not .Values.tls.existingSecret) }}
-{{- fail "\n\ntls.clientCA: client certificates need tls.existingSecret\n" }}
+{{ $caller }}.yaml: |
+  caller: {{ $caller | quote }}
+  {{- toYaml $policy | nindent 2 }}
 {{- end }}
 {{- end }}
 
-{{/* Seconds of a duration such as 500ms, 5s, 2m, 1h; a part of a second is a whole one. */}}
+{{/* A digest of the settings that a process reads once, at its start. Pods are replaced when it changes. */}}
+{{- define "productlane-gateway.processSettings" -}}
+{{- pick (include "productlane-gateway.config" . | fromYaml) "listen" "admin" "tls" "store" "redis" "log" | toJson | sha256sum }}
+{{- end }}
+
+{{/* Seconds of a duration such as 500ms, 5s, 2m, 1h, 30d, rounded up. */}}
 {{- define "productlane-gateway.seconds" -}}
 {{- $number := regexFind "^[0-9]+" . | int }}
 {{- $unit := regexFind "[a-z]+$" . }}
-{{- if eq $unit "ms" }}{{ div (add $number 999) 1000 }}{{ else }}{{ mul $number (get (dict "s" 1 "m" 60 "h" 3600) $unit) }}{{ end }}
+{{- if eq $unit "ms" }}{{ div (add $number 999) 1000 }}{{ else }}{{ mul $number (get (dict "s" 1 "m" 60 "h" 3600 "d" 86400) $unit) }}{{ end }}
 {{- end }}
 
 {{- define "productlane-gateway.gracePeriod" -}}
@@ -84,9 +63,19 @@
 {{- default (add $delay $timeout 7) .Values.terminationGracePeriodSeconds }}
 {{- end }}
 
-{{/* "true" where the API server is asked for the keys that sign service-account tokens. */}}
+{{/*
+"true" if the gateway asks the API server for the keys of service-account tokens. Only then may it have a token for the
+API server. The issuer's whole name has to be that of the API server; an issuer elsewhere is asked without a token.
+*/}}
 {{- define "productlane-gateway.asksAPIServer" -}}
-{{- with (default dict .Values.config.callers).kubernetes }}{{ not .jwks }}{{ end }}
+{{- if not (kindIs "invalid" .Values.serviceAccount.mountToken) }}
+{{- .Values.serviceAccount.mountToken }}
+{{- else if not .Values.existingConfig }}
+{{- with (default dict .Values.config.callers).kubernetes }}
+{{- $host := regexReplaceAll ":[0-9]+$" (urlParse .issuer).host "" }}
+{{- and (not .jwks) (has $host (list "kubernetes.default.svc" (printf "kubernetes.default.svc.%s" $.Values.clusterDomain))) }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{- define "productlane-gateway.usesRedis" -}}

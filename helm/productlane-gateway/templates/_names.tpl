@@ -32,14 +32,14 @@ app.kubernetes.io/component: gateway
     "app.kubernetes.io/managed-by" .Release.Service
     "app.kubernetes.io/part-of" "productlane-gateway"
     "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") }}
-{{- toYaml (merge $own .Values.commonLabels) }}
+{{- tpl (toYaml (merge $own .Values.commonLabels)) . }}
 {{- end }}
 
-{{/* Without the chart's version, whose change alone should replace no pod. */}}
+{{/* No version of the chart: a new chart alone replaces no pod. */}}
 {{- define "productlane-gateway.podLabels" -}}
 {{- $own := include "productlane-gateway.selectorLabels" . | fromYaml }}
 {{- $_ := set $own "app.kubernetes.io/version" .Chart.AppVersion }}
-{{- toYaml (merge $own .Values.podLabels .Values.commonLabels) }}
+{{- tpl (toYaml (merge $own .Values.podLabels .Values.commonLabels)) . }}
 {{- end }}
 
 {{/* Metadata of an object. Takes a list: the context, its name, labels, annotations, a namespace. */}}
@@ -49,10 +49,10 @@ app.kubernetes.io/component: gateway
 name: {{ index . 1 }}
 namespace: {{ default (include "productlane-gateway.namespace" $context) (index . 4) }}
 labels:
-  {{- toYaml $labels | nindent 2 }}
+  {{- tpl (toYaml $labels) $context | nindent 2 }}
 {{- with index . 3 }}
 annotations:
-  {{- toYaml . | nindent 2 }}
+  {{- tpl (toYaml .) $context | nindent 2 }}
 {{- end }}
 {{- end }}
 
@@ -72,6 +72,11 @@ annotations:
 {{ end -}}
 - name: {{ kindIs "map" $secret | ternary (get (kindIs "map" $secret | ternary $secret dict) "name") $secret }}
 {{- end }}
+{{- end }}
+
+{{/* The Service that resolves to each replica. */}}
+{{- define "productlane-gateway.headless" -}}
+{{- include "productlane-gateway.fullname" . }}-headless
 {{- end }}
 
 {{- define "productlane-gateway.servicePort" -}}

@@ -1,13 +1,13 @@
 {{/*
-The native sidecar, for a pod of another chart that has this one as a dependency with `enabled: false`:
+The native sidecar, for a pod of another chart. That chart has this one as a dependency with `enabled: false`:
 
   initContainers:
     {{- include "productlane-gateway.sidecar.container" (index .Subcharts "productlane-gateway") | nindent 4 }}
   volumes:
     {{- include "productlane-gateway.sidecar.volumes" (index .Subcharts "productlane-gateway") | nindent 4 }}
 
-Its settings are the values under `productlane-gateway.sidecar` of that chart. The pod needs an `fsGroup`, so that the
-gateway may read its Secret.
+The settings are the values under `productlane-gateway.sidecar` of that chart. The pod needs an `fsGroup`, so that the
+gateway may read the Secret.
 */}}
 {{- define "productlane-gateway.sidecar.container" -}}
 {{- $sidecar := .Values.sidecar }}
@@ -15,13 +15,14 @@ gateway may read its Secret.
 {{- fail "\n\nsidecar.existingSecret: name the Secret that holds the app's key\n" }}
 {{- end }}
 {{- if not $sidecar.scopes }}
-{{- fail "\n\nsidecar.scopes: name the scopes that the app may use; none are given by default\n" }}
+{{- fail "\n\nsidecar.scopes: name the scopes that the app may use; there is no default\n" }}
 {{- end -}}
-# An init container that goes on running: it is ready before the app starts, and ends after it.
+# A native sidecar: an init container that keeps running. It is ready before the app starts, and stops after the app.
 - name: productlane-gateway
   image: {{ include "productlane-gateway.image" . }}
   imagePullPolicy: {{ .Values.image.pullPolicy }}
   restartPolicy: Always
+  terminationMessagePolicy: FallbackToLogsOnError
   args: [serve]
   env:
     - name: PRODUCTLANE_KEY
@@ -30,7 +31,7 @@ gateway may read its Secret.
       value: {{ join " " $sidecar.scopes | quote }}
     - name: PRODUCTLANE_GATEWAY_LISTEN
       value: {{ ternary "unix:/run/productlane/gateway.sock" (printf "127.0.0.1:%v" $sidecar.port) $sidecar.unixSocket }}
-    # Kubelet's probes and Prometheus come to the address of the pod; traffic does not.
+    # The kubelet and Prometheus use the address of the pod. Traffic stays inside the pod.
     - name: PRODUCTLANE_GATEWAY_ADMIN
       value: {{ printf "%s:%v" .Values.listenAddress $sidecar.metricsPort | quote }}
     {{- with $sidecar.extraEnv }}
@@ -65,7 +66,7 @@ gateway may read its Secret.
     secretName: {{ .Values.sidecar.existingSecret }}
     defaultMode: 0440
 {{- if .Values.sidecar.unixSocket }}
-# The app mounts it too, at /run/productlane.
+# The app mounts it as well, at /run/productlane.
 - name: productlane-socket
   emptyDir:
     medium: Memory
