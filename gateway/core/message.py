@@ -1,9 +1,11 @@
 """HTTP/1.1 messages of the upstream leg (RFC 9112): heads read strictly, bodies framed, without any input or output."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from enum import Enum
 from typing import Final, NamedTuple
+
+from gateway.core.headers import Rules, answer_rules, tokens, walk
 
 MAX_HEAD: Final = 65_536
 MAX_CHUNK_LINE: Final = 256
@@ -17,8 +19,8 @@ _STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([\t -~\x8
 _LINE: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t -~\x80-\xff]*+"
 _FIELD: Final = re.compile(_LINE)
 _FIELDS: Final = re.compile(rb"(?:\r\n" + _LINE + rb")*+")
-# What says how long the body is, and whether the connection stays.
-_TELLING: Final = frozenset({"content-length", "transfer-encoding", "connection"})
+# RFC 9110 section 6.5.1: what frames or routes a message is no trailer.
+_NO_TRAILERS: Final = frozenset({b"content-length", b"host", b"transfer-encoding"})
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t -~\x80-\xff]*)?")
 
 
@@ -36,14 +38,23 @@ class Framing(Enum):
 
 
 class Head(NamedTuple):
-    """A response head. ``length`` is the body's, where `Framing.LENGTH` or a bodiless answer states one."""
+    """A response head. ``length`` is the body's, where `Framing.LENGTH` or a bodiless answer states one.
+
+    ``lines`` are the fields that cross, ``read`` the values of those that the gateway reads (`gateway.core.headers`).
+    """
 
     status: int
-    reason: str
-    fields: tuple[tuple[str, str], ...]
+    reason: bytes
+    lines: list[bytes]
+    read: dict[bytes, list[bytes]]
     framing: Framing
     length: int | None
     keep_alive: bool
+
+    def first(self, name: bytes) -> str | None:
+        """The first value of a field that the gateway reads; ``name`` is in lower case."""
+        values = self.read.get(name)
+        return None if values is None else values[0].decode("utf-8", "surrogateescape")
 
 
 def check_beginning(raw: bytes) -> None:
@@ -56,10 +67,13 @@ def check_beginning(raw: bytes) -> None:
         raise Malformed("a line ends without CR")
 
 
-def read_head(raw: bytes, method: str) -> Head:
+_ANSWERS: Final = answer_rules()
+
+
+def read_head(raw: bytes, method: str, rules: Rules = _ANSWERS) -> Head:
     """Read a response head up to but without its empty line, as the answer to a request with this method.
 
-    Header values are decoded as UTF-8 with surrogates for other bytes. Raises `Malformed`.
+    Raises `Malformed`.
     """
     end = raw.find(b"\r\n")
     matched = _STATUS_LINE.fullmatch(raw, 0, end if end >= 0 else len(raw))
@@ -68,46 +82,43 @@ def read_head(raw: bytes, method: str) -> Head:
     if end >= 0 and not _FIELDS.fullmatch(raw, end):
         raise Malformed("a header line is not `name: value`")
     minor, status = matched[1], int(matched[2])
-    fields: list[tuple[str, str]] = []
-    lengths: set[bytes] = set()
-    codings: list[bytes] = []
-    connection: set[bytes] = set()
-    lines = raw[end + 2 :].decode("utf-8", "surrogateescape").split("\r\n") if end >= 0 else ()
-    for line in lines:
-        name, _, value = line.partition(":")
-        value = value.strip(" \t")
-        fields.append((name, value))
-        low = name.lower()
-        if low in _TELLING:
-            # As bytes: letters beyond ASCII have lower cases within it.
-            said = value.encode("utf-8", "surrogateescape").lower()
-            if low == "content-length":
-                lengths.add(said)
-            elif low == "transfer-encoding":
-                codings.append(said)
-            else:
-                connection.update(token.strip() for token in said.split(b","))
-    framing, length = _framing(method, status, minor, lengths, codings)
-    keep_alive = b"close" not in connection and (minor == b"1" or b"keep-alive" in connection)
-    reason = (matched[3] or b"").decode("utf-8", "surrogateescape")
-    return Head(status, reason, tuple(fields), framing, length, keep_alive and framing is not Framing.CLOSE)
+    fields = walk(_split(raw[end + 2 :]) if end >= 0 else (), rules)
+    read = fields.read
+    framing, length = _framing(method, status, minor, read.get(b"content-length"), read.get(b"transfer-encoding"))
+    keep_alive = minor == b"1" and framing is not Framing.CLOSE
+    if b"connection" in read and framing is not Framing.CLOSE:
+        options = tokens(read[b"connection"])
+        keep_alive = b"close" not in options and (keep_alive or b"keep-alive" in options)
+    return Head(status, matched[3] or b"", fields.lines, read, framing, length, keep_alive)
+
+
+def _split(lines: bytes) -> list[tuple[bytes, bytes]]:
+    """Names and values of lines that are known to be ``name: value``."""
+    fields = []
+    for line in lines.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        fields.append((name, value.strip(b" \t")))
+    return fields
 
 
 def _framing(
-    method: str, status: int, minor: bytes, lengths: set[bytes], codings: list[bytes]
+    method: str, status: int, minor: bytes, lengths: list[bytes] | None, codings: list[bytes] | None
 ) -> tuple[Framing, int | None]:
     """RFC 9112 section 6.3, and where it lets a recipient choose, the choice that cannot be misread."""
-    if len(lengths) > 1 or not all(text.isdigit() and len(text) <= 18 for text in lengths):
-        raise Malformed("Content-Length is not one number")
-    length = int(next(iter(lengths))) if lengths else None
-    if codings:
+    length = None
+    if lengths is not None:
+        text = lengths[0]
+        if not (text.isdigit() and len(text) <= 18) or any(other != text for other in lengths):
+            raise Malformed("Content-Length is not one number")
+        length = int(text)
+    if codings is not None:
         if length is not None:
             raise Malformed("both Content-Length and Transfer-Encoding are given")
-        if codings != [b"chunked"] or minor == b"0":
+        if len(codings) > 1 or codings[0].lower() != b"chunked" or minor == b"0":
             raise Malformed("Transfer-Encoding is not `chunked` alone")
     if method == "HEAD" or status < 200 or status in (204, 304):
         return Framing.NONE, length
-    if codings:
+    if codings is not None:
         return Framing.CHUNKED, None
     return (Framing.CLOSE, None) if length is None else (Framing.LENGTH, length)
 
@@ -115,24 +126,30 @@ def _framing(
 class Chunked:
     """Takes a chunked body apart (RFC 9112 section 7.1) as its bytes arrive. Extensions and trailers are dropped.
 
-    ``done`` tells that the last chunk and the trailers have been read, ``surplus`` that bytes came after them.
+    ``done`` tells that the last chunk and the trailers have been read; bytes that came after them are the ``rest``.
+    ``held`` tells that whole chunks are still to be read: `feed` takes ``most`` at a time, since each costs the same
+    whatever is in it. ``longest`` bounds the line of a chunk's size, in bytes.
     """
 
-    __slots__ = ("_buffer", "_left", "_state", "_trailers", "done", "surplus")
+    __slots__ = ("_buffer", "_left", "_longest", "_most", "_state", "_trailers", "done", "held", "rest")
 
-    def __init__(self) -> None:
+    def __init__(self, *, most: int = 1 << 30, longest: int = MAX_CHUNK_LINE) -> None:
         self._buffer = b""
         self._left = 0
+        self._longest = longest
+        self._most = most
         self._state = "size"
         self._trailers = 0
         self.done = False
-        self.surplus = False
+        self.held = False
+        self.rest = b""
 
     def feed(self, data: bytes) -> list[bytes]:
         """The pieces of the body that these bytes complete. Raises `Malformed`."""
         data = self._buffer + data if self._buffer else data
         pieces: list[bytes] = []
         at = 0
+        self.held = False
         while True:
             if self._state == "data":
                 piece = data[at : at + self._left]
@@ -150,28 +167,39 @@ class Chunked:
                     raise Malformed("a chunk is longer than its size says")
                 at += 2
                 self._state = "size"
-            end = data.find(b"\r\n", at)
-            if end < 0:
-                if data.find(b"\n", at) >= 0:
-                    raise Malformed("a line ends without CR")
-                if len(data) - at > (MAX_CHUNK_LINE if self._state == "size" else MAX_TRAILERS):
-                    raise Malformed("a chunk's size line or the trailers are too long")
+                if len(pieces) >= self._most:
+                    self.held = True
+                    break
+            after = self._line(data, at)
+            if after < 0:
                 break
-            line = data[at:end]
-            at = end + 2
-            if self._state == "size":
-                self._size(line)
-            elif line:
-                self._trailer(line)
-            else:
-                self.done = True
+            at = after
+            if self.done:
                 break
         self._buffer = b"" if self.done else data[at:]
-        self.surplus = self.done and at < len(data)
+        self.rest = data[at:] if self.done else b""
         return pieces
 
+    def _line(self, data: bytes, at: int) -> int:
+        """Read a chunk's size or a trailer; returns where its line ends, -1 while that has not arrived."""
+        end = data.find(b"\r\n", at)
+        if end < 0:
+            if data.find(b"\n", at) >= 0:
+                raise Malformed("a line ends without CR")
+            if len(data) - at > (self._longest if self._state == "size" else MAX_TRAILERS):
+                raise Malformed("a chunk's size line or the trailers are too long")
+            return -1
+        line = data[at:end]
+        if self._state == "size":
+            self._size(line)
+        elif line:
+            self._trailer(line)
+        else:
+            self.done = True
+        return end + 2
+
     def _size(self, line: bytes) -> None:
-        matched = _CHUNK_SIZE.fullmatch(line) if len(line) <= MAX_CHUNK_LINE else None
+        matched = _CHUNK_SIZE.fullmatch(line) if len(line) <= self._longest else None
         if matched is None:
             raise Malformed("a chunk's size is not a hexadecimal number")
         self._left = int(matched[1], 16)
@@ -184,20 +212,24 @@ class Chunked:
             raise Malformed("a chunk's size line or the trailers are too long")
         if not _FIELD.fullmatch(line):
             raise Malformed("a header line is not `name: value`")
+        if line.partition(b":")[0].lower() in _NO_TRAILERS:
+            raise Malformed("a trailer is a field that routes or frames a message")
 
 
-def write_head(method: str, target: str, host: str, fields: Iterable[tuple[str, str]], length: int | None) -> bytes:
-    """A request head with its empty line; ``length`` None frames the body as chunked, -1 says that there is none.
+def write_head(
+    method: str, target: bytes, host: bytes, lines: Sequence[bytes], more: bytes, length: int | None
+) -> bytes:
+    """A request head with its empty line. ``lines`` are fields, ``more`` are fields with their line breaks.
 
-    Raises `Malformed` where a field could not be sent as one line.
+    ``length`` None frames the body as chunked, -1 says that there is none. Raises `Malformed` where a field could not
+    be sent as one line.
     """
-    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}"]
-    lines += [f"{name}: {value}" for name, value in fields]
-    if length is None:
-        lines.append("Transfer-Encoding: chunked")
-    elif length >= 0:
-        lines.append(f"Content-Length: {length}")
-    head = "\r\n".join(lines)
-    if head.count("\r") != len(lines) - 1 or head.count("\n") != len(lines) - 1 or "\0" in head:
+    head = b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (method.encode(), target, host)
+    if lines:
+        head += b"\r\n".join(lines) + b"\r\n"
+    breaks = len(lines) + 2
+    if head.count(b"\r") != breaks or head.count(b"\n") != breaks or b"\0" in head:
         raise Malformed("a header field holds a line break or NUL")
-    return head.encode("utf-8", "surrogateescape") + b"\r\n\r\n"
+    if length is None:
+        return head + more + b"Transfer-Encoding: chunked\r\n\r\n"
+    return head + more + (b"Content-Length: %d\r\n\r\n" % length if length >= 0 else b"\r\n")

@@ -11,7 +11,7 @@ from aiohttp.abc import AbstractResolver
 from multidict import CIMultiDict
 from yarl import URL
 
-from gateway.core.headers import request_headers
+from gateway.core.headers import upstream_fields
 from gateway.core.identity import Identity, NotAnIdentity
 from gateway.core.key_faults import KeyFault, fault_of_status
 from gateway.core.retry_after import read_retry_after
@@ -173,7 +173,7 @@ class Me:
         Otherwise the session would read it under its lock, and a question after `drop` wait for one from before.
         """
         began = self._clock()
-        headers = CIMultiDict(request_headers(_OWN, secret))
+        headers = CIMultiDict([*_OWN, *upstream_fields(secret)])
         asking = self._open().get(self._url, headers=headers, allow_redirects=False, refresh=True)
         async with asking as response:
             if response.status != 200:

@@ -1,38 +1,34 @@
 """An allowed request goes upstream with its key, and the answer comes back, streamed."""
 
-import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Final
-
-from aiohttp import web
-from multidict import CIMultiDict
 
 from gateway.budgets.pacing import Lease, Pacer
 from gateway.core.budget import Budget
-from gateway.core.catalog import Endpoint, Lane
-from gateway.core.headers import request_headers, response_headers
-from gateway.core.key_faults import KEY_FAULTS, default_code, fault_of_answer, fault_of_status
-from gateway.core.policy import Policy
+from gateway.core.headers import upstream_lines
+from gateway.core.key_faults import KEY_FAULTS, fault_of_answer, fault_of_status
+from gateway.core.network_faults import NETWORK_FAULTS
 from gateway.core.refusal import Code, Reason, Refused, proxy_status
-from gateway.core.secret import Mask
-from gateway.core.target import Target
-from gateway.keys.keyring import Chosen
-from gateway.proxy.body import Body
 from gateway.proxy.catalog_misses import CatalogMisses
-from gateway.proxy.connection import Lost
-from gateway.proxy.reply import Reply
-from gateway.proxy.serving import Current, Serving
-from gateway.proxy.upstream import Incoming, Outgoing, refusal
+from gateway.proxy.exchange import Exchange
+from gateway.proxy.refusing import field_lines
+from gateway.proxy.relaying import error_code, read_error, relay
+from gateway.proxy.request_body import Body, Upload
+from gateway.proxy.serving import Current
+from gateway.proxy.upstream_connection import Lost
+from gateway.proxy.upstream_messages import Incoming, Outgoing
 from gateway.telemetry.events.peers import UpstreamRetry
-from gateway.telemetry.record import Record, read_request_id
+from gateway.telemetry.record import read_request_id
 from gateway.telemetry.reporter import Reporter
-
-# An error answer is read whole up to this size, so that its code is known; Productlane's are under 1 kB.
-_MAX_ERROR: Final = 65_536
 
 # Nobody was asked.
 _NOT_ASKED: Final = frozenset({Code.OVERLOADED, Code.CIRCUIT_OPEN})
+# What budgets read of an answer, by the names that they ask for.
+_OF_BUDGETS: Final[Mapping[bytes, str]] = {
+    name.lower().encode(): name
+    for name in ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Retry-After", "Date")
+}
 
 
 class Forwarder:
@@ -45,211 +41,175 @@ class Forwarder:
         self._pacer: Final = pacer
         self._misses: Final = CatalogMisses(reporter.emit)
 
-    async def forward(
-        self,
-        request: web.BaseRequest,
-        serving: Serving,
-        target: Target,
-        endpoint: Endpoint,
-        policy: Policy,
-        chosen: Chosen,
-        record: Record,
-    ) -> Reply:
-        """The upstream's answer, streamed or ready to be sent. Raises `Refused` where there is none to relay.
+    async def forward(self, exchange: Exchange) -> None:
+        """Relay the upstream's answer. Raises `Refused` where there is none to relay.
 
-        A request that waits for budget holds no connection to the upstream, and its body is not read.
+        A small body is read before rate budget is taken, so that a slow caller holds none; a request that waits for
+        budget holds no connection to the upstream, and its large body is not read.
         """
-        lane = endpoint.lane
-        source = self._source(request, serving, lane, record)
-        lease = self._pacer.take(chosen, lane, policy) or await self._wait(serving, chosen, lane, policy, record)
-        try:
-            body, length = (None, None) if source is None else (await source.open(), source.length)
-        except BaseException:
-            lease.released()
-            raise
+        request, record = exchange.request, exchange.record
+        upload = None if request.body is None else self._upload(exchange, request.body)
+        body: bytes | AsyncIterator[bytes] | None = b"" if request.states_no_content else None
+        if upload is not None and upload.small:
+            body = await upload.whole()
+            record.bytes_in = upload.received
+        elif upload is not None:
+            upload.check()
+            body = upload.pieces()
+        lease = self._take(exchange) or await self._wait(exchange)
         asked = time.perf_counter()
-
-        async def send(chosen: Chosen, lease: Lease) -> tuple[Incoming, bytes]:
-            record.key, record.slot, record.code = chosen.key, chosen.slot, ""
-            fields = request_headers(request.headers.items(), chosen.secret, traced=record.trace is not None)
-            serving.keyring.used(chosen)
-            timed = True
-            try:
-                outgoing = Outgoing(target.method, target.below_base, fields, body, length, record.trace, lease.sent)
-                incoming = await self._send(serving, outgoing, chosen, lease, record)
-            except Refused as refused:
-                timed = refused.code not in _NOT_ASKED
-                raise
-            finally:
-                if timed:
-                    record.upstream_ms = (time.perf_counter() - asked) * 1000
-            if incoming.status < 400:
-                return incoming, b""
-            return incoming, await self._error(serving, incoming, endpoint, chosen, record)
-
-        incoming, error = await send(chosen, lease)
-        if fault_of_status(incoming.status) and not isinstance(body, AsyncIterator):
-            # Productlane says by these that it did nothing, so even a write may be sent again: once.
-            other = await self._other(serving, incoming, chosen)
-            if other is not None:
-                chosen = other
-                # Another secret is another budget.
-                lease = self._pacer.take(chosen, lane, policy) or await self._wait(
-                    serving, chosen, lane, policy, record
-                )
-                incoming, error = await send(chosen, lease)
         try:
-            return await self._relay(request, serving, incoming, error, chosen, record)
+            incoming, error = await self._send(exchange, lease, body, asked)
+            # Productlane says by these that it did nothing, so even a write may be sent again: once.
+            resendable = fault_of_status(incoming.status) and not isinstance(body, AsyncIterator)
+            if resendable and await self._change_secret(exchange, incoming):
+                # Another secret is another budget.
+                lease = self._take(exchange) or await self._wait(exchange)
+                incoming, error = await self._send(exchange, lease, body, asked)
+        finally:
+            if upload is not None:
+                record.bytes_in = upload.received
+        try:
+            await self._relay(exchange, incoming, error)
         finally:
             incoming.close()
 
-    def _source(self, request: web.BaseRequest, serving: Serving, lane: Lane, record: Record) -> Body | None:
-        """The caller's body, of which nothing has been read yet."""
-        if request.method in ("GET", "HEAD"):
-            return None
-        limits, idle = serving.snapshot.settings.limits, serving.snapshot.settings.upstream.idle_timeout
-        return Body(request, record, limit=limits.body[lane], idle_timeout=idle)
+    def _upload(self, exchange: Exchange, body: Body) -> Upload:
+        """The caller's body, unread. Raises `Refused` where it is stated to be too large."""
+        snapshot, lane = exchange.serving.snapshot, exchange.permit.endpoint.lane
+        request = exchange.request
+        return Upload(
+            body,
+            request.length,
+            exchange.reply.connection.ask_for_body if request.awaits_continue else None,
+            limit=snapshot.settings.limits.body[lane],
+            idle_timeout=snapshot.settings.upstream.idle_timeout,
+            lane=lane.value,
+        )
 
-    async def _wait(self, serving: Serving, chosen: Chosen, lane: Lane, policy: Policy, record: Record) -> Lease:
+    def _take(self, exchange: Exchange) -> Lease | None:
+        return self._pacer.take(exchange.chosen, exchange.permit.endpoint.lane, exchange.policy)
+
+    async def _wait(self, exchange: Exchange) -> Lease:
         """Rate budget of the secret, of which there is none now. Raises `Refused`."""
-        began = time.perf_counter()
+        began, pacing = time.perf_counter(), exchange.serving.snapshot.settings.pacing
         try:
-            return await self._pacer.wait(chosen, lane, policy, serving.snapshot.settings.pacing)
+            return await self._pacer.wait(exchange.chosen, exchange.permit.endpoint.lane, exchange.policy, pacing)
         finally:
-            record.wait_ms += (time.perf_counter() - began) * 1000
+            exchange.record.wait_ms += (time.perf_counter() - began) * 1000
 
     async def _send(
-        self, serving: Serving, outgoing: Outgoing, chosen: Chosen, lease: Lease, record: Record
-    ) -> Incoming:
-        """The answer, once its head has come and its rate limits have been noted."""
+        self, exchange: Exchange, lease: Lease, body: bytes | AsyncIterator[bytes] | None, asked: float
+    ) -> tuple[Incoming, bytes]:
+        """The answer, once its head has come and its rate limits have been noted; of an error, its body as well."""
+        record, request, chosen, serving = exchange.record, exchange.request, exchange.chosen, exchange.serving
+        record.key, record.slot, record.code = chosen.key, chosen.slot, ""
+        serving.keyring.used(chosen)
+        timed = True
         try:
-            incoming = await serving.upstream.send(outgoing)
-        except BaseException:
-            lease.failed()
-            raise
-        headers = CIMultiDict(incoming.fields)
-        reading = Budget.read(headers)
-        lease.answered(incoming.status, headers)
-        if reading is not None:
-            self._metrics.budget(
-                chosen.key, record.lane, limit=reading.limit, remaining=reading.remaining, reset=reading.reset
+            incoming = await serving.upstream.send(
+                Outgoing(
+                    request.method,
+                    exchange.target.below_base.encode("utf-8", "surrogateescape"),
+                    request.lines,
+                    upstream_lines(chosen.secret),
+                    body,
+                    request.length,
+                    record.trace,
+                    lease.sent,
+                )
             )
-        record.upstream_request_id = read_request_id(headers.get("X-Request-Id"))
-        return incoming
+        except BaseException as failure:
+            lease.failed()
+            timed = not (isinstance(failure, Refused) and failure.code in _NOT_ASKED)
+            raise
+        finally:
+            if timed:
+                record.upstream_ms = (time.perf_counter() - asked) * 1000
+        self._settle(exchange, lease, incoming)
+        if incoming.status < 400:
+            return incoming, b""
+        return incoming, await self._error(exchange, incoming)
 
-    async def _error(
-        self, serving: Serving, incoming: Incoming, endpoint: Endpoint, chosen: Chosen, record: Record
-    ) -> bytes:
+    def _settle(self, exchange: Exchange, lease: Lease, incoming: Incoming) -> None:
+        """Note what the head of an answer says of rate limits, and its id."""
+        head = incoming.head
+        fields = {
+            name: values[0].decode("utf-8", "surrogateescape")
+            for low, values in head.read.items()
+            if (name := _OF_BUDGETS.get(low)) is not None
+        }
+        reading = Budget.read(fields)
+        lease.answered(incoming.status, fields)
+        if reading is not None:
+            key, lane = exchange.chosen.key, exchange.record.lane
+            self._metrics.budget(key, lane, limit=reading.limit, remaining=reading.remaining, reset=reading.reset)
+        exchange.record.upstream_request_id = read_request_id(head.first(b"x-request-id"))
+
+    async def _error(self, exchange: Exchange, incoming: Incoming) -> bytes:
         """The body of an error answer, of which the keyring is told."""
+        record, chosen = exchange.record, exchange.chosen
         try:
-            error = await _read_error(incoming)
+            error = await read_error(incoming)
         except BaseException:
             incoming.close()
             raise
         record.code = error_code(error, incoming.status)
-        serving.keyring.answered(chosen, incoming.status, record.code)
+        exchange.serving.keyring.answered(chosen, incoming.status, record.code)
         if incoming.status == 403 and record.code == "scope_required":
-            self._misses.look(error, endpoint, chosen.key)
+            self._misses.look(error, exchange.permit.endpoint, chosen.key)
         return error
 
-    async def _other(self, serving: Serving, incoming: Incoming, chosen: Chosen) -> Chosen | None:
-        """Another secret of the key to send a refused request with, the answer to it being let go; None for none."""
+    async def _change_secret(self, exchange: Exchange, incoming: Incoming) -> bool:
+        """Take another secret of the key to send a refused request with, if there is one; its answer is let go then."""
         try:
-            other = await serving.keyring.another(chosen)
+            other = await exchange.serving.keyring.another(exchange.chosen)
         except BaseException:
             incoming.close()
             raise
-        if other is not None:
-            incoming.close()
-            self._emit(UpstreamRetry("key"))
-        return other
+        if other is None:
+            return False
+        incoming.close()
+        self._emit(UpstreamRetry("key"))
+        exchange.chosen = other
+        return True
 
-    async def _relay(
-        self,
-        request: web.BaseRequest,
-        serving: Serving,
-        incoming: Incoming,
-        error: bytes,
-        chosen: Chosen,
-        record: Record,
-    ) -> Reply:
-        fields, length = response_headers(incoming.fields), incoming.length
+    async def _relay(self, exchange: Exchange, incoming: Incoming, error: bytes) -> None:
+        record, reply, secret, head = exchange.record, exchange.reply, exchange.chosen.secret, incoming.head
+        lines = head.lines
         if fault_of_status(incoming.status):
-            fields += self._judge_error(serving, incoming, chosen, record)
-        fields = chosen.secret.redact_fields(fields)
+            lines = lines + field_lines(self._judge_error(exchange, incoming))
+        lines, reason = secret.redact_lines(lines), secret.redact_lines([head.reason])[0]
         record.source, record.status = "upstream", incoming.status
-        reason = chosen.secret.redact(incoming.reason)
+        reply.closes = self._current.draining
         if incoming.whole and not incoming.bodiless:
-            body = chosen.secret.hide(error + incoming.rest())
-            return Reply(incoming.status, fields, reason=reason, body=body)
-        reply = Reply(incoming.status, fields, reason=reason, length=length)
-        reply.patience = serving.snapshot.settings.upstream.idle_timeout
-        if self._current.draining:
-            reply.close()
-        reply.begin(request)
-        mask = chosen.secret.mask()
-        await self._stream(incoming, reply, mask.feed(error), mask, record)
-        return reply
+            body = secret.hide(error + incoming.rest())
+            incoming.close()
+            await reply.whole(incoming.status, lines, body, reason=reason)
+            return
+        reply.begin(incoming.status, lines, head.length, reason=reason)
+        mask = secret.mask()
+        try:
+            await relay(incoming, reply, mask.feed(error), mask)
+        except Lost as lost:
+            record.code, record.note = NETWORK_FAULTS[lost.fault].code.value, lost.note
+            reply.abort()
+        except BaseException:
+            reply.abort()
+            raise
 
-    def _judge_error(
-        self, serving: Serving, incoming: Incoming, chosen: Chosen, record: Record
-    ) -> list[tuple[str, str]]:
+    def _judge_error(self, exchange: Exchange, incoming: Incoming) -> list[tuple[str, str]]:
         """The fields that say of a refused key that it is the gateway's; none for another answer.
 
         Raises `Refused` where ``key_errors: translate`` keeps such an answer from the caller.
         """
+        record, chosen = exchange.record, exchange.chosen
         fault = fault_of_answer(incoming.status, record.code)
         if fault is None:
             return []
         note = f"Productlane answered {incoming.status} to key {chosen.key}, slot {chosen.slot}, not to the caller"
-        if serving.snapshot.settings.upstream.key_errors == "translate":
+        if exchange.serving.snapshot.settings.upstream.key_errors == "translate":
             row = KEY_FAULTS[fault]
             raise Refused(row.code, Reason.KEY_REFUSED, row.message, note=f"{note}; {row.cure}")
         record.note = note
         return [("Proxy-Status", proxy_status("", note, received=incoming.status))]
-
-    async def _stream(self, incoming: Incoming, reply: Reply, begin: bytes, mask: Mask, record: Record) -> None:
-        """Relay a body as it comes. What is cut short, by whomever, is cut so that the caller can see it."""
-        try:
-            if begin:
-                await reply.write(begin)
-            elif not incoming.whole:
-                reply.flush()
-            while piece := await incoming.read():
-                await reply.write(mask.feed(piece))
-            await reply.write(mask.rest())
-        except Lost as lost:
-            record.code, record.note = refusal(lost).code.value, lost.note
-            reply.abort()
-        except BaseException:
-            reply.abort()
-            raise
-        finally:
-            record.bytes_out = reply.bytes_out
-
-
-async def _read_error(incoming: Incoming) -> bytes:
-    """The body of an error answer, or its beginning where it is larger than any of Productlane's.
-
-    Raises `Refused` where it is cut short: nothing has been sent to the caller yet, so it can be told in full.
-    """
-    pieces: list[bytes] = []
-    size = 0
-    try:
-        while size < _MAX_ERROR and (piece := await incoming.read()):
-            pieces.append(piece)
-            size += len(piece)
-    except Lost as lost:
-        raise refusal(lost) from None
-    return b"".join(pieces)
-
-
-def error_code(body: bytes, status: int) -> str:
-    """``error.code`` of Productlane's envelope; for another body, what its page on errors says of the status."""
-    try:
-        code = json.loads(body)["error"]["code"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        code = None
-    if isinstance(code, str):
-        return code
-    return default_code(status)

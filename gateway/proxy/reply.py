@@ -1,22 +1,18 @@
-"""An answer to the caller whose bytes are all ours: aiohttp adds no field, no default type and no chunk of its own."""
+"""An answer to the caller whose bytes are all ours: a head made of lines, and a body in the caller's own framing."""
 
 import asyncio
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Protocol
 
-from aiohttp import web
-from aiohttp.abc import AbstractStreamWriter
+from gateway.callers.peers import Peer
+from gateway.proxy.request import Request
 
-from gateway.proxy import edge
-
-_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
+_PHRASES: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
 # Up to this many bytes are copied behind the head, so that both leave in one write.
 _JOIN: Final = 65_536
-
-
 # struct linger of socket(7): on, for no time.
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
@@ -25,162 +21,159 @@ class CallerGone(ConnectionResetError):
     """The caller has left, or takes nothing of its answer any more. The text says which."""
 
 
-class Reply(web.StreamResponse):
-    """A status, fields and a body: whole (``body``), of a stated ``length``, or streamed until it ends.
+class Connection(Protocol):
+    """The connection of a caller, as far as answering goes."""
 
-    Used by `aiohttp.web.Server` through ``prepare``, ``write_eof`` and ``keep_alive`` alone. No body byte is ever sent
-    for HEAD, 204 and 304 (RFC 9110 section 6.4.1). ``patience`` is the seconds that a caller may take nothing.
+    transport: asyncio.Transport | None
+    peer: Peer
+
+    @property
+    def congested(self) -> bool:
+        """Whether the caller takes its answer more slowly than it comes."""
+
+    async def drained(self) -> None:
+        """Until the caller has taken enough of its answer."""
+
+    def ask_for_body(self) -> None:
+        """Answer an expectation of 100 Continue."""
+
+
+class Reply:
+    """The answer to one request: `whole`, or begun by `begin`, streamed by `write` and ended by `end`.
+
+    No body byte is ever sent for HEAD, 204 and 304 (RFC 9110 section 6.4.1). ``patience`` is the seconds that a caller
+    may take nothing; ``closes`` tells that the connection ends after this answer; ``sent`` are the bytes of its body.
     """
 
-    def __init__(
-        self,
-        status: int,
-        fields: Iterable[tuple[str, str]],
-        *,
-        reason: str = "",
-        body: bytes | None = None,
-        length: int | None = None,
-        close: bool = False,
-    ) -> None:
-        super().__init__(status=status)
-        self.fields: Final = list(fields)
-        self.bytes_out = 0
-        self.patience = 60.0
-        self._phrase = reason or _PHRASES.get(status, "")
-        self._whole = body or b""
-        self._length = len(body) if body is not None else length
-        self._closes = close
+    __slots__ = (
+        "_bodiless",
+        "_chunks",
+        "_connection",
+        "_left",
+        "_pending",
+        "_request",
+        "began",
+        "closes",
+        "patience",
+        "sent",
+    )
+
+    def __init__(self, connection: Connection, request: Request) -> None:
+        self._connection = connection
+        self._request = request
         self._bodiless = False
         self._chunks = False
         self._left = 0
         self._pending = b""
-        self._began = False
-        self._ended = False
-        self._request: web.BaseRequest | None = None
+        self.began = False
+        self.closes = False
+        self.patience = 60.0
+        self.sent = 0
 
     @property
-    def prepared(self) -> bool:
-        return self._began
+    def connection(self) -> Connection:
+        return self._connection
 
-    @property
-    def keep_alive(self) -> bool | None:
-        return not self._closes
+    async def whole(self, status: int, lines: Sequence[bytes], body: bytes, *, reason: bytes = b"") -> None:
+        """An answer whose body is at hand. Raises `CallerGone`."""
+        self.begin(status, lines, len(body), reason=reason)
+        if body and not self._bodiless:
+            self.sent = len(body)
+            self._left = 0
+            self._send(body)
+        else:
+            self._send(b"")
+        if self._connection.congested:
+            await self._drain()
 
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """As aiohttp asks for `begin`."""
-        self.begin(request)
-        return None
-
-    def begin(self, request: web.BaseRequest) -> None:
-        """Make the head ready, once. It leaves with the first bytes of the body, or by `flush`."""
-        if self._began:
-            return
-        self._began = True
-        self._request = request
-        self._bodiless = request.method == "HEAD" or self.status in (204, 304)
-        lines: list[str] = []
-        if self._length is not None:
-            if self.status != 204:
-                lines.append(f"Content-Length: {self._length}")
-            self._left = 0 if self._bodiless else self._length
+    def begin(self, status: int, lines: Sequence[bytes], length: int | None, *, reason: bytes = b"") -> None:
+        """Make the head ready. It leaves with the first bytes of the body, or by `flush`."""
+        request = self._request
+        self.began = True
+        self._bodiless = request.method == "HEAD" or status in (204, 304)
+        framing = b""
+        if length is not None:
+            if status != 204:
+                framing = b"Content-Length: %d\r\n" % length
+            self._left = 0 if self._bodiless else length
         elif not self._bodiless:
-            if request.version >= (1, 1):
-                self._chunks = True
-                lines.append("Transfer-Encoding: chunked")
+            if request.http10:
+                self.closes = True
             else:
-                self._closes = True
-        self._closes = self._closes or not edge.may_stay_open(request)
-        if self._closes:
-            lines.append("Connection: close")
-        elif request.version < (1, 1):
-            lines.append("Connection: keep-alive")
-        self._pending = self._head(lines)
-
-    def last_words(self) -> bytes:
-        """All bytes of a whole answer, for a connection that ends before there is a request on it."""
-        return self._head([f"Content-Length: {len(self._whole)}", "Connection: close"]) + self._whole
-
-    def _head(self, framing: list[str]) -> bytes:
-        fields = [f"{name}: {value}" for name, value in self.fields]
-        lines = [f"HTTP/1.1 {self.status} {self._phrase}", *fields, *framing]
-        return "\r\n".join(lines).encode("utf-8", "surrogateescape") + b"\r\n\r\n"
-
-    def close(self) -> None:
-        """Make this the last answer on its connection; the caller is told, where the head has not left yet."""
-        self._closes = True
+                self._chunks = True
+                framing = b"Transfer-Encoding: chunked\r\n"
+        if self.closes or not request.may_stay_open:
+            self.closes = True
+            framing += b"Connection: close\r\n"
+        elif request.http10:
+            framing += b"Connection: keep-alive\r\n"
+        self._pending = make_head(status, lines, framing, reason)
 
     def flush(self) -> None:
         """Send the head now: the body is not there yet."""
         self._send(b"")
 
-    async def write(self, data: bytes | bytearray | memoryview) -> None:
+    async def write(self, data: bytes) -> None:
         """Send a part of the body; returns when the socket takes more. Raises `CallerGone`."""
         if self._bodiless or not data:
             return
-        self.bytes_out += len(data)
+        self.sent += len(data)
         if self._chunks:
-            self._send(b"%x\r\n%b\r\n" % (len(data), bytes(data)))
+            self._send(b"%x\r\n%b\r\n" % (len(data), data))
         else:
             self._left -= len(data)
-            self._send(bytes(data))
-        if self._congested:
+            self._send(data)
+        if self._connection.congested:
             await self._drain()
 
-    async def write_eof(self, data: bytes = b"") -> None:
+    async def end(self) -> None:
         """End the body. Where it is shorter than its head said, the connection is cut, so that the caller sees it."""
-        if self._ended:
-            return
-        body, self._whole = data or self._whole, b""
-        if body and not self._bodiless:
-            self.bytes_out += len(body)
-            self._left -= len(body)
-            self._send(body)
-        self._ended = True
         if self._left > 0:
             self.abort()
             return
         self._send(b"0\r\n\r\n" if self._chunks else b"")
-        if self._congested:
+        if self._connection.congested:
             await self._drain()
 
     def abort(self) -> None:
         """Cut the connection: what was sent so far can then not be taken for a whole answer."""
-        self._ended = True
-        self._closes = True
-        if self._request is not None and self._request.transport is not None:
-            if self._began and self._length is None and not self._chunks:
-                _reset_on_close(self._request.transport)
-            self._request.transport.abort()
+        self.closes = True
+        transport = self._connection.transport
+        if transport is not None:
+            if self.began and self._request.http10:
+                _reset_on_close(transport)
+            transport.abort()
 
     def _send(self, data: bytes) -> None:
+        transport = self._connection.transport
+        if transport is None or transport.is_closing():
+            raise CallerGone("the caller has gone")
         if self._pending:
             head, self._pending = self._pending, b""
             if len(data) > _JOIN:
-                self._transport().write(head)
+                transport.write(head)
             else:
                 data = head + data
         if data:
-            self._transport().write(data)
-
-    def _transport(self) -> asyncio.Transport:
-        transport = self._request.transport if self._request is not None else None
-        if transport is None or transport.is_closing():
-            raise CallerGone("the caller has gone")
-        return transport
-
-    @property
-    def _congested(self) -> bool:
-        """Whether the caller takes its answer more slowly than it comes."""
-        return self._request is not None and self._request.protocol.writing_paused
+            transport.write(data)
 
     async def _drain(self) -> None:
-        assert self._request is not None  # noqa: S101 - begin has run
         try:
             async with asyncio.timeout(self.patience):
-                await self._request.writer.drain()
+                await self._connection.drained()
         except TimeoutError:
             self.abort()
             raise CallerGone(f"the caller took nothing for {self.patience:g} s (`upstream.idle_timeout`)") from None
+        if self._connection.transport is None:
+            raise CallerGone("the caller has gone")
+
+
+def make_head(status: int, lines: Sequence[bytes], framing: bytes, reason: bytes = b"") -> bytes:
+    """A response head with its empty line; ``framing`` are fields with their line breaks."""
+    phrase = reason or _PHRASES.get(status, b"")
+    if lines:
+        return b"HTTP/1.1 %d %b\r\n%b\r\n%b\r\n" % (status, phrase, b"\r\n".join(lines), framing)
+    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, phrase, framing)
 
 
 def _reset_on_close(transport: asyncio.Transport) -> None:

@@ -34,7 +34,6 @@ from gateway.net.resolver import Lookup
 from gateway.net.sockets import CannotStart as CannotStart
 from gateway.net.sockets import bound, listen
 from gateway.net.watch import Contents
-from gateway.proxy import aiohttp_internals as footing
 from gateway.proxy.handler import Handler
 from gateway.proxy.listener import Listener
 from gateway.proxy.serving import Current
@@ -68,11 +67,6 @@ def check_runtime(*, debug: bool) -> None:
         raise CannotStart(
             "aiohttp runs without its C parser, whose stand-in is laxer; install a wheel with extensions and unset "
             "AIOHTTP_NO_EXTENSIONS"
-        )
-    if missing := footing.missing():
-        raise CannotStart(
-            f"aiohttp {aiohttp.__version__} lacks what this gateway stands on: {', '.join(missing)}; "
-            "install the version that its requirements name"
         )
     if debug:
         raise CannotStart(
@@ -150,7 +144,7 @@ class Gateway:
             clock=self._clock,
             tracing=self._tracing,
         )
-        self._listener = Listener(self._handler, snapshot.settings.limits, self._log)
+        self._listener = Listener(self._handler, snapshot.settings.limits, self._reporter.emit)
         self._stack.push_async_callback(self._listener.stop)
         await self._open_admin()
         self._health.mark("config_loaded", True)
@@ -297,7 +291,7 @@ class Gateway:
         self._listener.close_idle()
         await self._until_finished(second_signal, loop.time() + self._snapshot.settings.drain.timeout)
         if self._listener.unfinished:
-            self._handler.cut()
+            self._listener.cut()
             await self._until_finished(asyncio.Event(), loop.time() + _CUT_GRACE)
 
     async def _until_finished(self, second_signal: asyncio.Event, deadline: float) -> None:

@@ -34,7 +34,7 @@ from gateway.telemetry.events.keys import (
     StoreDamaged,
     StoreFault,
 )
-from gateway.telemetry.events.peers import CircuitClosed, CircuitOpen, IssuerFault, UpstreamFailure, UpstreamRetry
+from gateway.telemetry.events.peers import IssuerFault
 from gateway.telemetry.status import StoreStatus
 
 if TYPE_CHECKING:
@@ -186,9 +186,7 @@ class ServingFactory:
             snapshot.settings.upstream,
             tls,
             names=self._upstream_names,
-            on_retry=lambda reason: self._emit(UpstreamRetry(reason)),
-            on_failure=lambda error: self._emit(UpstreamFailure(error)),
-            on_circuit=lambda is_open: self._emit(CircuitOpen() if is_open else CircuitClosed()),
+            emit=self._emit,
         )
 
     def _accounts(self, snapshot: Snapshot) -> "ServiceAccounts | None":

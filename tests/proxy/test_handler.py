@@ -367,7 +367,7 @@ async def test_a_fault_of_the_gateway_is_told_without_its_text(run: Running, mon
     def fail(*_: object, **__: object) -> None:
         raise ValueError(f"Bearer {KEY}")
 
-    monkeypatch.setattr("gateway.proxy.forward.request_headers", fail)
+    monkeypatch.setattr("gateway.proxy.forward.upstream_lines", fail)
     response = await run.ask()
     (line,) = await run.lines()
 

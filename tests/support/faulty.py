@@ -9,14 +9,12 @@ import sys
 import threading
 from typing import Any
 
-from aiohttp import web
-
 from gateway.cli import main
-from gateway.proxy.connection import Connection
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.handler import Handler
-from gateway.proxy.listener import Listener
 from gateway.proxy.reply import Reply
+from gateway.proxy.request import Request
+from gateway.proxy.upstream_connection import UpstreamConnection
 from gateway.runtime import server
 from tests.support.kit import KEY, TOKEN
 
@@ -59,13 +57,13 @@ class StartFault(Exception): ...
 
 def plant() -> None:
     """Put every fault in its place."""
-    _in_front(Handler, "_identify", "fault-caller", lambda request, *_: CallerFault(f"{request.headers!r}"))
+    _in_front(Handler, "_identify", "fault-caller", lambda request, *_: CallerFault(f"{request.fields!r}"))
     _in_front(Forwarder, "forward", "fault-forward", lambda *_: ForwardFault(KEY))
     _in_front(Handler, "_judge", "fault-judge", lambda *_: JudgeFault(KEY))
-    _in_front(Connection, "data_received", "fault-answer", lambda data: AnswerFault(repr(data)))
-    _in_front(Reply, "prepare", "fault-reply", lambda request: ReplyFault(f"{request.headers!r} {KEY}"))
-    _in_front(Listener, "_serve", "fault-listener", lambda request: ListenerFault(f"{request.raw_headers!r}"))
-    _in_front(Handler, "_serve", "fault-strays", _strays)
+    _in_front(UpstreamConnection, "data_received", "fault-answer", lambda data: AnswerFault(repr(data)))
+    _in_front(Reply, "begin", "fault-reply", lambda reply, *_: ReplyFault(f"{reply._request.fields!r} {KEY}"))
+    _in_front(Handler, "serve", "fault-listener", lambda request, *_: ListenerFault(f"{request.fields!r}"))
+    _in_front(Handler, "_pass", "fault-strays", _strays)
     vars(server)["build"] = _broken_status
 
 
@@ -73,24 +71,25 @@ def _in_front(kind: type, method: str, mark: str, fault: Any) -> None:
     plain = getattr(kind, method)
 
     def broken(self: object, *given: Any, **named: Any) -> Any:
-        if any(mark in _shown(value) for value in given):
-            raise fault(*given)
+        if any(mark in _shown(value) for value in (self, *given)):
+            raise fault(*((self, *given) if isinstance(self, Reply) else given))
         return plain(self, *given, **named)
 
     setattr(kind, method, broken)
 
 
 def _shown(value: object) -> str:
-    return value.raw_path if isinstance(value, web.BaseRequest) else repr(value)
+    request = getattr(value, "_request", getattr(value, "request", value))
+    return request.target if isinstance(request, Request) else repr(value)
 
 
 def _broken_status(**_: object) -> object:
     raise StatusFault(KEY) from ValueError(TOKEN)
 
 
-def _strays(request: web.BaseRequest, *_: object) -> Exception:
+def _strays(request: Request, *_: object) -> Exception:
     """Faults of which no request knows: in a task, a callback, a thread, a destructor, and in a library that logs."""
-    text = f"{request.headers!r} {KEY}"
+    text = f"{request.fields!r} {KEY}"
 
     async def fail() -> None:
         raise TaskFault(text)

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import pytest
 
-from gateway.proxy.edge import MAX_FIELDS, MAX_HEAD
-from gateway.proxy.listener import Connection
+from gateway.proxy.caller_connection import CallerConnection
+from gateway.proxy.request import MAX_FIELDS, MAX_HEAD
 from tests.support.kit import DEADLINE, Arrival, Cut, Running, answer
 from tests.support.rows import AUTH, Row, get, passed, play, post, refused, sent
 
@@ -152,7 +152,7 @@ async def test_connections_are_capped_in_all(start: Start) -> None:
     response = await third.response()
     rest = await third.closed()
     await first.close()
-    await _until(lambda: run.gateway._listener._connected == 1)
+    await _until(lambda: len(run.gateway._listener.connections) == 1)
 
     assert (503, "overloaded", "1") == (response.status, response.code, response.get("retry-after"))
     assert b"" == rest
@@ -186,9 +186,9 @@ async def test_a_pipeline_is_bounded_and_lost_nothing(start: Start) -> None:
 
     async def slowly(arrival: Arrival, writer: asyncio.StreamWriter) -> None:
         nonlocal deepest
-        (connection,) = (c for c in run.gateway._listener.connections if c._messages or c._current_request)
+        (connection,) = (c for c in run.gateway._listener.connections if c.serving)
         await hold.wait()
-        deepest = max(deepest, len(connection._messages))
+        deepest = max(deepest, len(connection._inbox))
         writer.write(answer(200, arrival.target))
 
     run.upstream.reply = slowly
@@ -258,4 +258,4 @@ async def _until(holds: Callable[[], Any]) -> None:
 
 def test_a_connection_is_small() -> None:
     """A connection holds no dictionary, so ten thousand of them stay within their bound."""
-    assert not hasattr(object.__new__(Connection), "__dict__")
+    assert not hasattr(object.__new__(CallerConnection), "__dict__")

@@ -1,10 +1,13 @@
 """One connection to the upstream: bytes in, bytes out, one exchange at a time."""
 
 import asyncio
+import contextlib
+import socket
 from collections import deque
 from typing import Final, cast
 
 from gateway.core.message import MAX_HEAD, Chunked, Framing, Head, Malformed, check_beginning, read_head
+from gateway.core.network_faults import NETWORK_FAULTS, NetworkFault
 
 # Past this many bytes that the caller has not taken yet, the upstream is no longer read: memory stays flat while TCP
 # slows the upstream down.
@@ -14,26 +17,52 @@ _MAX_INTERIM: Final = 16
 
 
 class Lost(Exception):
-    """The exchange failed. ``error`` is the error type of RFC 9209 section 2.3, ``note`` the same in words.
+    """The exchange failed. ``note`` says in words what happened; ``answered`` tells that a byte of the answer came."""
 
-    ``answered`` tells that a byte of the answer had arrived.
-    """
-
-    def __init__(self, error: str, note: str, *, answered: bool = False) -> None:
-        super().__init__(note)
-        self.error: Final = error
-        self.note: Final = note
+    def __init__(self, fault: NetworkFault, note: str = "", *, answered: bool = False) -> None:
+        super().__init__(note or f"the upstream: {NETWORK_FAULTS[fault].why}")
+        self.fault: Final = fault
+        self.note: Final = str(self)
         self.answered: Final = answered
 
 
-class Connection(asyncio.Protocol):
+class UpstreamConnection(asyncio.Protocol):
     """Sends a request, reads its answer, and may then be used again while ``reusable`` says so.
 
-    ``deadline`` is the loop time at which whoever owns the connection calls `expire`.
+    ``deadline`` is the loop time at which whoever owns the connection calls `expire`. ``channel`` is the socket that
+    the connection was made on.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    __slots__ = (
+        "_answering",
+        "_buffer",
+        "_buffered",
+        "_channel",
+        "_chunked",
+        "_done",
+        "_framing",
+        "_head",
+        "_interim",
+        "_keep_alive",
+        "_left",
+        "_loop",
+        "_lost",
+        "_method",
+        "_paused_reading",
+        "_pieces",
+        "_reader",
+        "_received",
+        "_sent",
+        "_writable",
+        "deadline",
+        "idle_since",
+        "idle_timeout",
+        "transport",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, channel: socket.socket | None = None) -> None:
         self._loop = loop
+        self._channel = channel
         self.transport: asyncio.Transport | None = None
         self.deadline = _FOREVER
         self.idle_since = 0.0
@@ -72,6 +101,20 @@ class Connection(asyncio.Protocol):
     def complete(self) -> bool:
         """Whether the whole body has arrived."""
         return self._done
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether something has arrived on an idle connection, its end included, that the event loop has not read yet.
+
+        One system call, for requests that must not be sent twice.
+        """
+        if self._channel is None:
+            return False
+        with contextlib.suppress(BlockingIOError):
+            with contextlib.suppress(ConnectionError):
+                self._channel.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            return True
+        return False
 
     def begin(self, method: str, head: bytes) -> "asyncio.Future[Head]":
         """Send a request's head, with its body where that is at hand; the future gives the answer's head."""
@@ -134,8 +177,8 @@ class Connection(asyncio.Protocol):
         """The deadline has passed."""
         self.deadline = _FOREVER
         phase = "between two bytes of its answer" if self._received else "to begin its answer"
-        error = "http_response_timeout" if self._sent else "connection_write_timeout"
-        self._fail(Lost(error, f"the upstream took too long {phase}", answered=self._received))
+        fault = NetworkFault.HTTP_RESPONSE_TIMEOUT if self._sent else NetworkFault.CONNECTION_WRITE_TIMEOUT
+        self._fail(Lost(fault, f"the upstream took too long {phase}", answered=self._received))
         self.abort()
 
     # What the event loop calls.
@@ -160,7 +203,8 @@ class Connection(asyncio.Protocol):
                     self.deadline = self._loop.time() + self.idle_timeout
                 self._read_body(data)
         except Malformed as problem:
-            self._fail(Lost("http_protocol_error", f"the upstream's answer is malformed: {problem}", answered=True))
+            note = f"the upstream's answer is malformed: {problem}"
+            self._fail(Lost(NetworkFault.HTTP_PROTOCOL_ERROR, note, answered=True))
             self.abort()
 
     def eof_received(self) -> None:
@@ -171,8 +215,8 @@ class Connection(asyncio.Protocol):
             self._finish()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
-        answered = self._received
-        self._fail(Lost("connection_terminated", "the upstream closed the connection", answered=answered))
+        note = "the upstream closed the connection"
+        self._fail(Lost(NetworkFault.CONNECTION_TERMINATED, note, answered=self._received))
         self.transport = None
 
     def pause_writing(self) -> None:
@@ -223,7 +267,7 @@ class Connection(asyncio.Protocol):
         if self._chunked is not None and not self._done:
             for piece in self._chunked.feed(data):
                 self._add(piece)
-            surplus = self._chunked.surplus
+            surplus = bool(self._chunked.rest)
             if self._chunked.done:
                 self._finish()
         elif self._framing is Framing.CLOSE:

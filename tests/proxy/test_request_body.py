@@ -1,4 +1,4 @@
-"""`gateway.proxy.body`: uploads are bounded, in size and in silence, and never piled up."""
+"""`gateway.proxy.request_body`: uploads are bounded, in size and in silence, and never piled up."""
 
 import asyncio
 import gc

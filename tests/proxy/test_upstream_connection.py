@@ -1,4 +1,4 @@
-"""`gateway.proxy.connection`: one exchange at a time, and nothing of one that could be taken for the next."""
+"""`gateway.proxy.upstream_connection`: one exchange at a time, and nothing of one that could be taken for the next."""
 
 import asyncio
 import gc
@@ -12,9 +12,9 @@ import trustme
 
 from gateway.config.schema.gateway import Upstream as Settings
 from gateway.net.resolver import Names
-from gateway.proxy.connection import Connection, Lost
-from gateway.proxy.upstream import Outgoing
 from gateway.proxy.upstream import Upstream as Leg
+from gateway.proxy.upstream_connection import Lost, UpstreamConnection
+from gateway.proxy.upstream_messages import Outgoing
 from tests.support.kit import DEADLINE, Arrival, Cut, Running, Upstream, answer, head, running
 
 Start = Callable[..., Any]
@@ -198,7 +198,7 @@ async def test_a_failure_that_nobody_waits_for_any_more_is_no_error_of_the_progr
 
     async def fails() -> bool:
         host, port = upstream.url.removeprefix("http://").partition("/")[0].split(":")
-        _, connection = await loop.create_connection(lambda: Connection(loop), host, int(port))
+        _, connection = await loop.create_connection(lambda: UpstreamConnection(loop), host, int(port))
         left = connection.begin("GET", b"GET /api/v2/threads HTTP/1.1\r\nHost: a\r\n\r\n")
         await upstream.until(lambda: connection.transport is None)
         return left.done()
@@ -226,7 +226,7 @@ async def test_an_answer_that_was_given_up_never_looks_whole(upstream: Upstream,
     leg = Leg(
         Settings(url=upstream.url, response_timeout=5.0, idle_timeout=patience, max_connections=1), None, names=Names()
     )
-    incoming = await leg.send(Outgoing("GET", "/threads", []))
+    incoming = await leg.send(Outgoing("GET", b"/threads"))
     received = await incoming.read()
     if giving_up == "closed":
         await leg.close()

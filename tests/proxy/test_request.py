@@ -1,4 +1,4 @@
-"""`gateway.proxy.edge`: what aiohttp would serve and this gateway does not; `tests/wire` has the long tables."""
+"""`gateway.proxy.request`: what aiohttp would serve and this gateway does not; `tests/wire` has the long tables."""
 
 import pytest
 

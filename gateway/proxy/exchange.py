@@ -1,0 +1,39 @@
+"""One permitted request on its way to the upstream."""
+
+from gateway.core.policy import Permit, Policy
+from gateway.core.target import Target
+from gateway.keys.keyring import Chosen
+from gateway.proxy.reply import Reply
+from gateway.proxy.request import Request
+from gateway.proxy.serving import Serving
+from gateway.telemetry.record import Record
+
+
+class Exchange:
+    """All that forwarding a request takes. It cannot be made without a `Permit`, which only `decide` makes.
+
+    ``chosen`` is the secret that it is sent with; where Productlane refuses that one, another may take its place.
+    """
+
+    __slots__ = ("chosen", "permit", "policy", "record", "reply", "request", "serving", "target")
+
+    def __init__(
+        self,
+        permit: Permit,
+        chosen: Chosen,
+        *,
+        request: Request,
+        reply: Reply,
+        record: Record,
+        serving: Serving,
+        target: Target,
+        policy: Policy,
+    ) -> None:
+        self.permit = permit
+        self.chosen = chosen
+        self.request = request
+        self.reply = reply
+        self.record = record
+        self.serving = serving
+        self.target = target
+        self.policy = policy

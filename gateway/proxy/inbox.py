@@ -1,0 +1,154 @@
+"""What a caller has sent and has not been served yet: requests in their order, and the body of the last of them."""
+
+import asyncio
+from collections import deque
+from typing import Final, Protocol
+
+from aiohttp.http import RawRequestMessage
+
+from gateway.core.headers import Rules
+from gateway.core.refusal import Reason, Refused
+from gateway.proxy.head_reader import HeadReader
+from gateway.proxy.request import MAX_HEAD, Request, head_too_long, read_request, refused_request
+from gateway.proxy.request_body import Body
+
+# Requests, and bytes of their heads, that wait behind the one that is served; past either, TCP holds the caller back.
+_MAX_WAITING: Final = 32
+
+
+class Owner(Protocol):
+    """The connection whose inbox it is."""
+
+    serving: bool
+
+    def arrived(self) -> None:
+        """A request is whole, but for its body."""
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def abort(self) -> None:
+        """What arrives is more than is kept."""
+
+
+class Inbox:
+    """``closed`` tells that nothing more is read; ``body`` is that of the last request while it is arriving."""
+
+    __slots__ = ("_buffer", "_heads", "_loop", "_owner", "_queue", "_rules", "body", "closed")
+
+    def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop, rules: Rules) -> None:
+        self._owner = owner
+        self._loop = loop
+        self._rules = rules
+        self._heads = HeadReader(loop)
+        self._queue: deque[Request] = deque()
+        self._buffer = b""
+        self.body: Body | None = None
+        self.closed = False
+
+    def __len__(self) -> int:
+        """How many requests wait."""
+        return len(self._queue)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing has arrived that is still to be read or served, but the beginning of a head."""
+        return not (self._queue or self._buffer or self.body)
+
+    @property
+    def head_begun(self) -> bool:
+        """Whether a part of a head has arrived."""
+        return self._heads.pending > 0
+
+    def next(self) -> Request | None:
+        """The request to serve now."""
+        return self._queue.popleft() if self._queue else None
+
+    def feed(self, data: bytes) -> None:
+        """Read what has arrived."""
+        if self._buffer:
+            data, self._buffer = self._buffer + data, b""
+        before = len(self._queue)
+        while data and not self.closed:
+            if self.body is not None:
+                data = self._feed_body(self.body, data)
+            elif len(self._queue) >= _MAX_WAITING or (self._queue and self._waiting_bytes() > MAX_HEAD):
+                self._buffer = data
+                self._owner.pause_reading()
+                return
+            else:
+                data = self._read(data, before)
+
+    def served(self, request: Request) -> None:
+        """A request has been answered: drop what is left of its body, and read what was held back behind it."""
+        if request.body is not None and not request.body.done:
+            request.body.abandon()
+        if self._buffer:
+            self.feed(b"")
+        if not self._buffer:
+            self._owner.resume_reading()
+
+    def close(self) -> None:
+        """Read nothing more."""
+        self.closed = True
+        if self.body is not None:
+            self.body.abandon()
+
+    def pause_reading(self) -> None:
+        self._owner.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._owner.resume_reading()
+
+    def fed(self, surplus: bytes) -> None:
+        """The chunks of a body have been read; ``surplus`` came after its end."""
+        self.body = None
+        self.feed(surplus)
+
+    def _waiting_bytes(self) -> int:
+        return sum(request.size for request in self._queue)
+
+    def _feed_body(self, body: Body, data: bytes) -> bytes:
+        surplus = body.feed(data)
+        if body.done:
+            self.body = None
+        return surplus
+
+    def _read(self, data: bytes, before: int) -> bytes:
+        """Read up to the end of a head; returns what follows it. ``before`` is what waited when the bytes arrived:
+        requests that came in one segment with bytes that are none cannot be trusted.
+        """
+        try:
+            message, rest = self._heads.read(data)
+        except Refused as refused:
+            while len(self._queue) > before:
+                self._queue.pop()
+            self._give_up(refused)
+            return b""
+        if message is not None:
+            self._begin(message)
+        elif self._heads.pending > MAX_HEAD:
+            if self._owner.serving or self._queue:
+                self._owner.abort()
+            else:
+                self._give_up(head_too_long())
+        return rest
+
+    def _begin(self, message: RawRequestMessage) -> None:
+        """A head is whole."""
+        request = read_request(message, self._rules)
+        if request.refused is not None and request.refused.reason is Reason.FRAMING:
+            self.closed = True  # What follows cannot be read in one way.
+        elif request.length != 0:
+            request.body = self.body = Body(self, self._loop, request.length)
+        if request.length != 0 or b"upgrade" in request.read:
+            self._heads.renew()
+        self._queue.append(request)
+        self._owner.arrived()
+
+    def _give_up(self, refused: Refused) -> None:
+        """What arrives is no request: it is answered in its turn, and nothing after it is read."""
+        self.closed = True
+        self._queue.append(refused_request(refused))
+        self._owner.arrived()

@@ -1,0 +1,137 @@
+"""The connections to one upstream: how many there may be, which are idle, and when those in use have taken too long."""
+
+import asyncio
+from collections import deque
+from typing import Final
+
+from gateway.core.refusal import Code, Reason, Refused
+from gateway.core.retry_after import retry_after
+from gateway.proxy.upstream_connection import UpstreamConnection
+
+# Shorter than what common servers and load balancers grant (nginx 75 s, AWS ALB 60 s, Node.js 5 s is the exception),
+# so that it is nearly always this side that closes an idle connection and no request meets a closing one.
+_KEEP_IDLE: Final = 15.0
+# How long a request waits for one of `max_connections`.
+_ACQUIRE_TIMEOUT: Final = 2.0
+_SWEEP: Final = 0.1
+
+
+class Pool:
+    """Room for ``size`` requests at a time, each on a connection of its own. Connections are kept, last used first."""
+
+    def __init__(self, size: int) -> None:
+        self._size: Final = size
+        self._free = size
+        self._waiting: Final[deque[asyncio.Future[None]]] = deque()
+        self._idle: Final[list[UpstreamConnection]] = []
+        self._active: Final[set[UpstreamConnection]] = set()
+        self._loop: Final = asyncio.get_running_loop()
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def enter(self) -> bool:
+        """Take room for a request, if there is some and nobody waits for it."""
+        if self._free and not self._waiting:
+            self._free -= 1
+            return True
+        return False
+
+    async def wait(self) -> None:
+        """Take room for a request in turn. Raises `Refused` ``overloaded`` where there is none in time."""
+        turn: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.append(turn)
+        try:
+            await asyncio.wait((turn,), timeout=_ACQUIRE_TIMEOUT)
+        except BaseException:
+            if turn.done():
+                self.leave()
+            raise
+        finally:
+            if not turn.done():
+                self._waiting.remove(turn)
+        if not turn.done():
+            raise _overloaded(self._size)
+
+    def leave(self) -> None:
+        """Give room back."""
+        if self._waiting:
+            self._waiting.popleft().set_result(None)
+        else:
+            self._free += 1
+
+    def idle(self, *, undisturbed: bool) -> UpstreamConnection | None:
+        """An idle connection, the one used last; older ones that are past their time are closed.
+
+        ``undisturbed`` is for what must not be sent twice: the upstream may have closed the connection a moment ago.
+        """
+        oldest = self._loop.time() - _KEEP_IDLE
+        while self._idle and (self._idle[0].idle_since < oldest or not self._idle[0].alive):
+            self._idle.pop(0).abort()
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.alive and not (undisturbed and connection.disturbed):
+                return connection
+            connection.abort()
+        return None
+
+    def begin(self, connection: UpstreamConnection) -> None:
+        """An exchange begins; from now on its connection is asked for its deadline."""
+        self._active.add(connection)
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(_SWEEP, self._sweep)
+
+    def fail(self, connection: UpstreamConnection) -> None:
+        """An exchange failed."""
+        self._active.discard(connection)
+        connection.abort()
+
+    def end(self, connection: UpstreamConnection) -> None:
+        """An exchange has ended, and its room is free; keep the connection if it can be used again."""
+        self._active.discard(connection)
+        self.leave()
+        if connection.reusable and not self._closed:
+            connection.idle_since = self._loop.time()
+            self._idle.append(connection)
+        else:
+            connection.abort()
+
+    def _sweep(self) -> None:
+        """One timer for all deadlines: re-arming one for every read would cost more than the read."""
+        self._sweeper = None
+        now = self._loop.time()
+        for connection in [c for c in self._active if c.deadline <= now]:
+            connection.expire()
+        if self._active:
+            self._sweeper = self._loop.call_later(_SWEEP, self._sweep)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an exchange is under way."""
+        return bool(self._active)
+
+    def retire(self) -> None:
+        """Keep no connection from now on: another upstream has taken this one's place. Exchanges under way go on."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().abort()
+
+    async def close(self) -> None:
+        """Close every connection; exchanges that are under way end as broken. One that begins later keeps its time."""
+        self._closed = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        for connection in (*self._idle, *self._active):
+            connection.abort()
+        self._idle.clear()
+        await asyncio.sleep(0)
+
+
+def _overloaded(connections: int) -> Refused:
+    return Refused(
+        Code.OVERLOADED,
+        Reason.LOAD,
+        "Too many requests are waiting for Productlane.",
+        note=f"all {connections} connections of `upstream.max_connections` are in use",
+        headers=(retry_after(1),),
+    )
