@@ -236,7 +236,7 @@ def test_a_bad_variable_or_flag_is_named(folder: Path) -> None:
 
     assert [
         "environment: PRODUCTLANE_GATEWAY_LOG_LEVEL: expected debug, info, warning or error, found `loud`",
-        "command line: --identity-refused-ttl: expected a duration such as 500ms, 5s, 2m or 1h, found `5`",
+        "command line: --identity-refused-ttl: expected a duration such as 500ms, 5s, 2m, 1h or 7d, found `5`",
     ] == sorted(problems, reverse=True)
 
 
@@ -333,6 +333,20 @@ def test_a_sidecars_key_may_be_in_a_file(tmp_path: Path) -> None:
     snapshot = load(None, environ={**SIDECAR, "PRODUCTLANE_KEY": f"file:{file}"})
 
     assert (Slot(1, f"file:{file}", Secret(BILLING)),) == snapshot.keys["default"].slots
+
+
+def test_a_sidecars_key_may_be_in_another_variable() -> None:
+    """``PRODUCTLANE_KEY=env:NAME`` names the variable that holds the key."""
+    snapshot = load(None, environ={**SIDECAR, "PRODUCTLANE_KEY": "env:MINE", "MINE": BILLING})
+
+    assert (Slot(1, "env:MINE", Secret(BILLING)),) == snapshot.keys["default"].slots
+
+
+def test_a_path_in_the_place_of_a_sidecars_key_is_seen() -> None:
+    """Whoever leaves out ``file:`` learns that it belongs before the path."""
+    problems = problems_of(None, environ={**SIDECAR, "PRODUCTLANE_KEY": "/nowhere/key"})
+
+    assert "environment: PRODUCTLANE_KEY: is a path; write `file:` before it" == problems[0]
 
 
 def test_a_sidecar_takes_settings_too() -> None:

@@ -46,17 +46,26 @@ class Kind(Protocol[T_co]):
 class Text(Generic[T]):
     """A string, whole by a pattern, made into a value by ``parse``, which raises `ValueError` with what is wrong.
 
-    A ``private`` one is never shown. An unquoted date is text only where ``date`` is set.
+    A ``private`` one is never shown. An unquoted date is text only where ``date`` is set. ``hint`` says what
+    other text is and what to do about it, or nothing where it does not know.
     """
 
     def __init__(
-        self, expected: str, pattern: str = "", *, parse: Callable[[str], T], private: bool = False, date: bool = False
+        self,
+        expected: str,
+        pattern: str = "",
+        *,
+        parse: Callable[[str], T],
+        private: bool = False,
+        date: bool = False,
+        hint: Callable[[str], str] | None = None,
     ) -> None:
         self.expected: Final = expected
         self._pattern: Final = pattern
         self._parse: Final = parse
         self._private: Final = private
         self._date: Final = date
+        self._hint: Final = hint
 
     def matches(self, text: str) -> bool:
         """Whether the pattern takes the whole text."""
@@ -85,7 +94,8 @@ class Text(Generic[T]):
     def _fault(self, node: Scalar) -> str:
         text = node.text
         if not text or not self.matches(text):
-            return "nothing" if not text else "something else" if self._private else shown(text)
+            hint = self._hint(text) if self._hint is not None else ""
+            return hint or ("nothing" if not text else "something else" if self._private else shown(text))
         if not text.isprintable():
             return "text with a control character or one that cannot be seen"
         if node.style is Style.PLAIN and (other := reads_as(text)) and not (self._date and other == "a date"):
@@ -107,8 +117,9 @@ class Located(Text[T]):
         locate: Callable[[str, Path], T],
         file: Callable[[T], Path | None] | None = None,
         private: bool = False,
+        hint: Callable[[str], str] | None = None,
     ) -> None:
-        super().__init__(expected, pattern, parse=lambda text: locate(text, Path()), private=private)
+        super().__init__(expected, pattern, parse=lambda text: locate(text, Path()), private=private, hint=hint)
         self._locate: Final = locate
         self._file: Final = file
 

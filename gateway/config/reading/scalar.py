@@ -15,7 +15,7 @@ _NUMBER: Final = re.compile(
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt \t].*)?")
 _MARK: Final = re.compile(r"=|<<")
 
-_MILLISECONDS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000}
+_MILLISECONDS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _BYTES: Final = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 _AMOUNT: Final = re.compile(r"([0-9]+)([A-Za-z]+)")
 
@@ -34,10 +34,10 @@ def reads_as(text: str) -> str | None:
 
 
 def seconds(text: str) -> float:
-    """A duration in seconds: ``500ms``, ``5s``, ``2m``, ``1h``. Raises `ValueError`."""
+    """A duration in seconds: ``500ms``, ``5s``, ``2m``, ``1h``, ``7d``. Raises `ValueError`."""
     number, unit = _amount(text)
     if unit not in _MILLISECONDS:
-        raise ValueError("expected a duration such as 500ms, 5s, 2m or 1h")
+        raise ValueError("expected a duration such as 500ms, 5s, 2m, 1h or 7d")
     return number * _MILLISECONDS[unit] / 1000
 
 

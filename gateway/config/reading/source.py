@@ -13,6 +13,7 @@ import yaml
 from gateway.config.reading.document import Document, Items, Node, Scalar, Style, Table
 from gateway.config.reading.problem import Problem, Steps, dotted, shown
 from gateway.config.reading.scalar import reads_as
+from gateway.config.reading.syntax import explain
 
 MAX_BYTES: Final = 256 * 1024
 MAX_DEPTH: Final = 20
@@ -40,11 +41,13 @@ def parse(file: str, data: bytes | None, problems: list[Problem]) -> Document:
     faults: list[tuple[Steps, int, str]] = []
     root: Node | None = None
     try:
-        root = _Builder(_text(data), faults).document()
+        text = _text(data)
+        try:
+            root = _Builder(text, faults).document()
+        except yaml.YAMLError as error:
+            raise _Unreadable(*explain(error, text)) from None
     except _Unreadable as error:
         problems.append(Problem(file, error.line, dotted(error.path), error.message))
-    except yaml.YAMLError as error:
-        problems.append(Problem(file, _line_of(error), "", _explain(error)))
     document = Document(file, root, problems)
     for path, line, message in faults:
         document.report(path, message, line)
@@ -54,31 +57,19 @@ def parse(file: str, data: bytes | None, problems: list[Problem]) -> Document:
 class _Unreadable(Exception):
     """The file is refused as a whole."""
 
-    def __init__(self, line: int, path: Steps, message: str) -> None:
+    def __init__(self, line: int, message: str, path: Steps = ()) -> None:
         super().__init__(message)
         self.line, self.path, self.message = line, path, message
 
 
 def _text(data: bytes) -> str:
     if len(data) > MAX_BYTES:
-        raise _Unreadable(0, (), f"is larger than {MAX_BYTES // 1024} kB")
+        raise _Unreadable(0, f"is larger than {MAX_BYTES // 1024} kB")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise _Unreadable(line, (), "is not UTF-8 text") from None
-
-
-def _line_of(error: yaml.YAMLError) -> int:
-    mark = getattr(error, "problem_mark", None)
-    return mark.line + 1 if mark is not None else 0
-
-
-def _explain(error: yaml.YAMLError) -> str:
-    """The parser's own words, without the excerpt that it can add: an excerpt could hold anything."""
-    what = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be parsed"
-    hint = "; inside [ ] and { }, text that holds one of [ ] { } , has to be quoted" if "expected ','" in what else ""
-    return f"is not valid YAML: {what}{hint}"
+        raise _Unreadable(line, "is not UTF-8 text") from None
 
 
 class _Builder:
@@ -94,26 +85,26 @@ class _Builder:
         next(self._events)
         start = next(self._events)
         if isinstance(start, yaml.StreamEndEvent):
-            raise _Unreadable(0, (), "is empty")
+            raise _Unreadable(0, "is empty")
         if start.version or start.tags:
-            raise _Unreadable(1, (), "YAML directives are not allowed")
+            raise _Unreadable(1, "YAML directives are not allowed")
         root = self._node(next(self._events), ())
         next(self._events)
         after = next(self._events)
         if not isinstance(after, yaml.StreamEndEvent):
-            raise _Unreadable(after.start_mark.line + 1, (), "holds a second document; one is allowed")
+            raise _Unreadable(after.start_mark.line + 1, "holds a second document; one is allowed")
         return root
 
     def _node(self, event: Any, path: Steps) -> Node:
         line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
-            raise _Unreadable(line, path, "anchors and aliases are not allowed; write the value out")
+            raise _Unreadable(line, "anchors and aliases are not allowed; write the value out", path)
         if event.tag is not None:
-            raise _Unreadable(line, path, f"the tag {shown(event.tag)} is not allowed; tags have no meaning here")
+            raise _Unreadable(line, f"the tag {shown(event.tag)} is not allowed; tags have no meaning here", path)
         if isinstance(event, yaml.ScalarEvent):
             return Scalar(event.value, Style.QUOTED if event.style else Style.PLAIN, line)
         if len(path) >= MAX_DEPTH:
-            raise _Unreadable(line, (), f"is nested more than {MAX_DEPTH} levels deep")
+            raise _Unreadable(line, f"is nested more than {MAX_DEPTH} levels deep")
         if isinstance(event, yaml.SequenceStartEvent):
             return self._items(line, path)
         return self._table(line, path)
@@ -129,7 +120,7 @@ class _Builder:
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             key = self._node(event, path)
             if not isinstance(key, Scalar):
-                raise _Unreadable(key.line, path, "a key has to be plain text")
+                raise _Unreadable(key.line, "a key has to be plain text", path)
             here = (*path, key.text)
             value = self._node(next(self._events), here)
             if key.text in entries:

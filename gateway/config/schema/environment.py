@@ -100,11 +100,14 @@ def _texts(node: Node | None) -> Iterator[str]:
 def sidecar(environ: Mapping[str, str], problems: list[Problem]) -> tuple[Document, Document]:
     """The configuration and the policy of a sidecar that has no files: one key, one route, one anonymous caller.
 
-    ``PRODUCTLANE_KEY`` is the key itself or ``file:/path``; ``PRODUCTLANE_SCOPES`` are scopes with spaces or
-    commas between them.
+    ``PRODUCTLANE_KEY`` is the key itself, ``file:/path`` or ``env:NAME``; ``PRODUCTLANE_SCOPES`` are scopes with spaces
+    or commas between them.
     """
     text = environ.get(KEY, "")
-    source = text if text.startswith("file:") else f"env:{KEY}"
+    source = text if text.startswith(("file:", "env:")) else f"env:{KEY}"
+    if text.startswith(("/", "./", "../")):
+        problems.append(Problem(ENVIRONMENT, 0, KEY, "is a path; write `file:` before it"))
+        source = f"file:{text}"
     scopes = [scope for scope in re.split(r"[\s,]+", environ.get(SCOPES, "")) if scope]
     if not scopes:
         message = (

@@ -1,5 +1,6 @@
 """The kinds of value that the files of the gateway hold: names, durations, sizes, addresses, paths, identities."""
 
+import hashlib
 from datetime import date
 from pathlib import Path
 from typing import Final
@@ -19,10 +20,12 @@ NAME: Final = Text(
     parse=str,
 )
 # Both in seconds.
-DURATION: Final = Text("a duration such as 500ms, 5s, 2m or 1h", r"^(?:0|[1-9][0-9]{0,8})(?:ms|s|m|h)$", parse=seconds)
+DURATION: Final = Text(
+    "a duration such as 500ms, 5s, 2m, 1h or 7d", r"^(?:0|[1-9][0-9]{0,8})(?:ms|s|m|h|d)$", parse=seconds
+)
 # A time-out of zero would fail every request.
 TIMEOUT: Final = Text(
-    "a duration above zero such as 500ms, 5s, 2m or 1h", r"^[1-9][0-9]{0,8}(?:ms|s|m|h)$", parse=seconds
+    "a duration above zero such as 500ms, 5s, 2m, 1h or 7d", r"^[1-9][0-9]{0,8}(?:ms|s|m|h|d)$", parse=seconds
 )
 # In bytes.
 SIZE: Final = Amount(
@@ -52,12 +55,30 @@ def _itself(path: Path) -> Path:
     return path
 
 
+def _hint_of_source(text: str) -> str:
+    if text.startswith("pl_v"):
+        return "a key; put it into a file that only the gateway can read, and name the file"
+    return "a path; write `file:` before it" if text.startswith(("/", "./", "../")) else ""
+
+
+def _hint_of_digest(text: str) -> str:
+    if not text.startswith("plgw_"):
+        return ""
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return f"a token; its digest is sha256:{digest}, but others could read the token here, so make a new one"
+
+
 FILE: Final = Located("the path of a file", locate=_path, file=_itself)
 FOLDER: Final = Located("the path of a folder", locate=_path)
 JWKS: Final = Located("file:/path of a JWKS document", r"^file:.+$", locate=_path, file=_itself)
 _SOURCE: Final = r"^(?:file:.+|env:[A-Za-z_][A-Za-z0-9_]*)$"
 SOURCE: Final = Located(
-    "file:/path or env:NAME (never the key itself)", _SOURCE, locate=located, file=_file_of_source, private=True
+    "file:/path or env:NAME (never the key itself)",
+    _SOURCE,
+    locate=located,
+    file=_file_of_source,
+    private=True,
+    hint=_hint_of_source,
 )
 # Read whenever it is needed, so a change of its file is not a change of the configuration.
 PASSWORD_SOURCE: Final = Located(
@@ -86,6 +107,7 @@ DIGEST: Final = Text(
     r"^sha256:[0-9a-f]{64}$",
     parse=lambda text: bytes.fromhex(text.removeprefix("sha256:")),
     private=True,
+    hint=_hint_of_digest,
 )
 
 SCOPE: Final = Text("a scope such as threads:read", parse=str)

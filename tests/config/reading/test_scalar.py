@@ -11,10 +11,10 @@ WHOLE = st.integers(0, 10**9)
 
 @given(number=WHOLE)
 def test_a_duration_is_its_number_times_its_unit(number: int) -> None:
-    """Units are milliseconds, seconds, minutes and hours; the result is in seconds."""
-    read = [seconds(f"{number}{unit}") for unit in ("ms", "s", "m", "h")]
+    """Units are milliseconds, seconds, minutes, hours and days; the result is in seconds."""
+    read = [seconds(f"{number}{unit}") for unit in ("ms", "s", "m", "h", "d")]
 
-    assert [number / 1000, number, number * 60, number * 3600] == read
+    assert [number / 1000, number, number * 60, number * 3600, number * 86_400] == read
 
 
 @given(number=WHOLE)
@@ -25,7 +25,7 @@ def test_a_size_is_its_number_times_its_unit(number: int) -> None:
     assert [number * factor for factor in (1, 2**10, 2**20, 2**30, 10**3, 10**6, 10**9)] == read
 
 
-@pytest.mark.parametrize("text", ["", "5", "s", "5 s", "-5s", "1.5s", "5S", "5min", "5d", "5s5s", "٥s"])
+@pytest.mark.parametrize("text", ["", "5", "s", "5 s", "-5s", "1.5s", "5S", "5min", "5w", "5s5s", "٥s"])
 def test_what_is_no_duration_is_not_guessed(text: str) -> None:
     """Nothing but a whole number and a unit is a duration."""
     with pytest.raises(ValueError, match="expected a duration"):

@@ -47,7 +47,7 @@ REFUSED: list[tuple[str | bytes, str]] = [
     (b"a: " + b"x" * MAX_BYTES, "f.yaml: is larger than 256 kB"),
     ("[" * 21 + "]" * 21, "f.yaml:1: is nested more than 20 levels deep"),
     ("[" * 5000, "f.yaml:1: is nested more than 20 levels deep"),
-    ("a: 1\n\tb: 2\n", "f.yaml:2: is not valid YAML: found a tab character that violates indentation"),
+    ("a: 1\n\tb: 2\n", "f.yaml:2: is not valid YAML: a tab indents this line; use spaces"),
 ]
 
 
