@@ -39,7 +39,7 @@ class Claim:
         for window, flow in zip(self.windows, self.flows, strict=True):
             left = window.left(now)
             if left > 0 and flow.used:
-                left -= window.shares.kept(flow, now, window.seconds_left(now))
+                left -= window.kept(flow, now)
             free = min(free, left)
         return free
 
@@ -119,7 +119,7 @@ class Claim:
         share = window.shares.share(flow, window.limit, now)
         mine = share - flow.used
         if mine < remaining:
-            mine = max(mine, remaining - window.shares.kept(flow, now, seconds))
+            mine = max(mine, remaining - window.kept(flow, now))
         return share, max(0, min(mine, remaining)), seconds
 
 

@@ -9,7 +9,8 @@ Moments are readings of one monotonic clock, in seconds.
 from collections.abc import Callable
 from typing import Final
 
-from gateway.budgets.shares import Shares
+from gateway.budgets.replicas import Replicas
+from gateway.budgets.shares import Flow, Shares
 from gateway.core.budget import Budget
 
 WINDOW: Final = 60.0
@@ -19,8 +20,6 @@ LONGEST_BLOCK: Final = 86_400.0
 # than this, twice as many may try, and so on: one slow endpoint does not hold up the rest for long.
 PATIENCE: Final = 0.5
 _NEVER: Final = float("inf")
-# Of more replicas than this the last requests of a window are not drawn by lot any more precisely.
-_MOST_PEERS: Final = 16
 
 
 class RateWindow:
@@ -33,12 +32,9 @@ class RateWindow:
     """
 
     __slots__ = (
-        "_base",
         "_before",
         "_blocked_until",
-        "_chance",
         "_confirmed",
-        "_held",
         "_in_flight",
         "_late",
         "_length",
@@ -52,6 +48,7 @@ class RateWindow:
         "ends",
         "epoch",
         "limit",
+        "replicas",
         "reset",
         "shares",
     )
@@ -66,7 +63,7 @@ class RateWindow:
     ) -> None:
         self._length: Final = length
         self._spread: Final = spread
-        self._chance: Final = chance
+        self.replicas: Final = Replicas(chance)
         self.shares: Final = Shares()
         self.limit = limit
         self.epoch = 0
@@ -75,12 +72,10 @@ class RateWindow:
         self._remaining = limit
         self._in_flight = 0
         self._own = 0
-        self._base = 0
         self._before = 0
         self._opened_at: float | None = None
         self._confirmed = False
         self._silent = False
-        self._held = False
         self._late = 0.0
         self._blocked_until = -_NEVER
         self._low: int | None = None
@@ -92,10 +87,9 @@ class RateWindow:
             return 0
         if now >= self.ends:
             self._renew(now)
-        left = self._remaining - self._in_flight
         if self._confirmed:
-            return 0 if self._held else left
-        return min(left, self._trial(now) - self._in_flight)
+            return self.replicas.left(now, self._remaining, self._in_flight, self.limit)
+        return min(self._remaining, self._trial(now)) - self._in_flight
 
     def remaining(self, now: float) -> int:
         """How many requests are left, with those that are held back or not yet tried."""
@@ -140,9 +134,8 @@ class RateWindow:
         current = epoch == self.epoch
         if current:
             self._in_flight -= 1
-        if reading is not None and self._read(now, reading, seconds, current=current):
-            self._draw_lots()
-        elif current:
+        read = reading is not None and self._read(now, reading, seconds, current=current)
+        if current and not read:
             self._count(limited)
 
     def block(self, now: float, seconds: float) -> None:
@@ -154,7 +147,9 @@ class RateWindow:
         if now >= self.ends:
             self._renew(now)
         ready = max(now, self._blocked_until)
-        return self.ends if ready < self.ends and (self._held or self._remaining <= 0) else ready
+        if ready < self.ends and (self._remaining <= 0 or self.replicas.lost(now, self.limit)):
+            return self.ends
+        return ready
 
     def most_until(self, deadline: float, now: float) -> int:
         """How many requests this window and those after it leave at most until a deadline."""
@@ -167,9 +162,13 @@ class RateWindow:
         """How long the running window lasts; its whole length where none runs."""
         return min(self._length, max(0.0, self.ends - now))
 
+    def kept(self, flow: Flow, now: float) -> int:
+        """How much of what is left is kept for callers below the flow's level, here and by other replicas."""
+        return self.shares.kept(flow, now, self.seconds_left(now)) * (1 + self.replicas.count)
+
     def _renew(self, now: float) -> None:
         """The window is over. The next is believed in part only: by what was left, and by one request more."""
-        self._before = max(0, self._remaining - self._in_flight) if self._confirmed and not self._held else 0
+        self._before = max(0, self._remaining - self._in_flight) if self._confirmed and not self.replicas.count else 0
         self._begin(now)
         self._remaining = self.limit
         self._confirmed = self._silent
@@ -182,7 +181,7 @@ class RateWindow:
         self._in_flight = 0
         self._own = 0
         self._opened_at = None
-        self._held = False
+        self.replicas.end()
         self.shares.renew(now)
 
     def _trial(self, now: float) -> int:
@@ -217,21 +216,13 @@ class RateWindow:
             # the earliest end that any answer gives is the nearest to the truth.
             self._remaining = min(self._remaining, reading.remaining)
             self.ends = ends if seconds <= 0.0 else min(self.ends, ends)
+            self.replicas.read(now, self._remaining, self._own)
         else:
             if self._confirmed and self.reset is not None:
                 self._begin(now)
             self.reset, self.ends = reading.reset, ends
             self._remaining = reading.remaining
-            self._base = reading.remaining + self._own - self._in_flight
+            self.replicas.begin(now, reading.remaining, self._own - self._in_flight)
         self.limit, self._confirmed, self._silent = reading.limit, True, False
         self._low = self._remaining if self._low is None else min(self._low, self._remaining)
         return True
-
-    def _draw_lots(self) -> None:
-        """Replicas that share no count draw lots for the last requests, or each would send one more than there is.
-
-        What others used since the window's first answer, by what this process used, says how many there are.
-        """
-        others = self._base - self._remaining - self._own
-        peers = min(_MOST_PEERS, round(others / max(1, self._own))) if others > 1 else 0
-        self._held = 0 < self._remaining <= peers and self._chance() * (peers + 1) >= self._remaining

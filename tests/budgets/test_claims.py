@@ -70,7 +70,7 @@ def test_an_uploads_answer_is_told_apart_by_its_limit(limit: int, told: Lane) ->
     upload = claim(budget, Lane.UPLOAD)
     upload.take(NOW)
     upload.settle(NOW, Budget(limit, 7, 5060), 60.0)
-    left = {lane: made.left(NOW) for lane, made in budget}
+    left = {lane: made.remaining(NOW) for lane, made in budget}
 
     assert 7 == left[told]
     assert left[Lane.WRITE if told is Lane.UPLOAD else Lane.UPLOAD] > 7

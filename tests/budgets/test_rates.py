@@ -69,7 +69,7 @@ def test_an_answer_is_the_truth_for_all_replicas() -> None:
     first, _ = spent(made, 2)
     made.settle(NOW, first, Budget(300, 7, 5060), 60.0)
 
-    assert (300, 6) == (made.limit, made.left(NOW))
+    assert (300, 6) == (made.limit, made.remaining(NOW))
 
 
 def test_answers_out_of_order_do_not_give_back() -> None:
@@ -78,7 +78,7 @@ def test_answers_out_of_order_do_not_give_back() -> None:
     for remaining, epoch in zip((5, 6), spent(made, 2), strict=True):
         made.settle(NOW, epoch, Budget(60, remaining, 5060), 60.0)
 
-    assert 5 == made.left(NOW)
+    assert 5 == made.remaining(NOW)
 
 
 def test_a_reset_that_is_reckoned_anew_for_each_answer_is_one_reset() -> None:
@@ -87,7 +87,7 @@ def test_a_reset_that_is_reckoned_anew_for_each_answer_is_one_reset() -> None:
     for remaining, reset, epoch in zip((5, 6, 4), (5061, 5060, 5061), spent(made, 3), strict=True):
         made.settle(NOW, epoch, Budget(60, remaining, reset), 60.0)
 
-    assert (4, 0) == (made.left(NOW), made.epoch)
+    assert (4, 0) == (made.remaining(NOW), made.epoch)
 
 
 def test_a_new_window_is_known_by_its_reset() -> None:
@@ -212,28 +212,6 @@ def test_replicas_come_back_at_moments_of_their_own() -> None:
     made.settle(NOW, epoch, Budget(60, 0, 5060), 10.0)
 
     assert NOW + 10.15 == made.ready_at(NOW)
-
-
-@pytest.mark.parametrize(("drawn", "left"), [(0.0, 2), (0.45, 2), (0.55, 0), (0.99, 0)])
-def test_the_last_requests_are_drawn_by_lot(drawn: float, left: int) -> None:
-    """With three other replicas and two requests left, each sends one more in two cases of four."""
-    made = RateWindow(60, chance=lambda: drawn)
-    made.settle(NOW, made.take(NOW), Budget(60, 59, 5060), 60.0)
-    for number in range(15):
-        made.settle(NOW, made.take(NOW), Budget(60, max(2, 55 - 4 * number), 5060), 60.0)
-
-    assert left == made.left(NOW)
-    assert (NOW + 60 if not left else NOW) == made.ready_at(NOW)
-
-
-def test_what_was_used_before_a_restart_is_not_taken_for_replicas() -> None:
-    """A gateway that starts in the middle of a minute uses all of the rest."""
-    made = RateWindow(60, chance=lambda: 0.99)
-    for remaining in range(12, -1, -1):
-        assert made.left(NOW) > 0
-        made.settle(NOW, made.take(NOW), Budget(60, remaining, 5060), 60.0)
-
-    assert 0 == made.left(NOW)
 
 
 def test_the_lowest_reading_is_kept_for_a_window_more() -> None:
