@@ -11,7 +11,7 @@ from gateway.config.load import load
 from gateway.config.reading.problem import Problem
 from gateway.config.reading.source import open_document
 from gateway.config.schema import environment
-from gateway.net.watch import Contents, read_contents
+from gateway.net.contents import Contents, read_contents
 
 
 @dataclass(frozen=True, slots=True)

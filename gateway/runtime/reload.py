@@ -19,7 +19,8 @@ from gateway.config.reading.problem import ConfigError, Problem, shown
 from gateway.config.schema.gateway import Gateway
 from gateway.config.schema.values import is_private
 from gateway.core.drift import Needs, needs
-from gateway.net.watch import Contents, Watcher
+from gateway.net.contents import Contents
+from gateway.net.watch import Watcher
 from gateway.telemetry.event import Emit
 from gateway.telemetry.events.process import PolicyChange, Reload, RestartNeeded
 from gateway.telemetry.metrics import Metrics

@@ -29,11 +29,11 @@ from gateway.core.drift import needs
 from gateway.keys.keeper import Keeper
 from gateway.keys.sources import Sources
 from gateway.keys.status import key_statuses
+from gateway.net.contents import Contents
 from gateway.net.listen_address import Address
 from gateway.net.resolver import Lookup
 from gateway.net.sockets import CannotStart as CannotStart
 from gateway.net.sockets import bound, listen
-from gateway.net.watch import Contents
 from gateway.proxy.handler import Handler
 from gateway.proxy.listener import Listener
 from gateway.proxy.serving import Current

@@ -2,14 +2,21 @@
 
 import asyncio
 import contextlib
+import errno
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gateway.net.watch import Folders, Watcher, read_contents
+from gateway.net.contents import Digests, read_contents, visible
+from gateway.net.inotify import Inotify
+from gateway.net.places import places
+from gateway.net.watch import Watcher
+from gateway.telemetry.event import Event
+from gateway.telemetry.events.process import WatchBlind
 from tests.support.kit import DEADLINE
 
 
@@ -221,24 +228,80 @@ async def test_what_changed_before_the_watch_began_is_told(tmp_path: Path, watch
     assert {"a.yaml"} == await told.once()
 
 
-async def test_without_notices_it_is_looked_all_the_same(tmp_path: Path, watch: Watch) -> None:
-    """A network mount, whose changes the kernel tells of nobody, is followed by looking from time to time."""
-    file = tmp_path / "a.yaml"
-    file.write_text("one")
-    # The link is swapped in a folder that is not among those watched: no notice can come.
-    (tmp_path / "far").mkdir()
+async def test_a_link_on_the_way_is_followed(tmp_path: Path, watch: Watch) -> None:
+    """A link that is swapped further up the path, in another folder, is noticed as one beside the file is."""
     for version in ("1", "2"):
-        (tmp_path / "far" / version).mkdir()
+        (tmp_path / "far" / version).mkdir(parents=True)
         (tmp_path / "far" / version / "a.yaml").write_text(version)
     (tmp_path / "far" / "current").symlink_to("1")
     (tmp_path / "near").mkdir()
     (tmp_path / "near" / "conf").symlink_to("../far/current")
-    told = await watch(tmp_path / "near" / "conf" / "a.yaml", poll=0.05)
+    told = await watch(tmp_path / "near" / "conf" / "a.yaml")
 
     (tmp_path / "far" / "next").symlink_to("2")
     (tmp_path / "far" / "next").replace(tmp_path / "far" / "current")
 
     assert {"a.yaml"} == await told.once()
+
+
+async def test_a_folder_that_comes_later_is_noticed(tmp_path: Path, watch: Watch) -> None:
+    """A secret whose folders are made after the start is in use as soon as it is there, and so is its next value."""
+    file = tmp_path / "run" / "secrets" / "key"
+    told = await watch(file)
+
+    file.parent.mkdir(parents=True)
+    file.write_text("one")
+    assert {"key"} == await told.once()
+    file.write_text("two!")
+
+    assert {"key"} == await told.once()
+
+
+async def test_a_folder_further_up_that_is_replaced_is_noticed(tmp_path: Path, watch: Watch) -> None:
+    """A folder above the one with the file may be renamed away and another put in its place."""
+    for name in ("now", "next"):
+        (tmp_path / name / "conf").mkdir(parents=True)
+        (tmp_path / name / "conf" / "a.yaml").write_text(name)
+    told = await watch(tmp_path / "now" / "conf" / "a.yaml")
+
+    (tmp_path / "now").rename(tmp_path / "before")
+    (tmp_path / "next").rename(tmp_path / "now")
+
+    async with asyncio.timeout(DEADLINE):
+        while (tmp_path / "now" / "conf" / "a.yaml").read_text() != "next" or not told.changes:
+            await told.once()
+
+
+async def test_without_notices_it_is_looked_all_the_same(tmp_path: Path, watch: Watch) -> None:
+    """A change that the kernel gives no notice of is found by looking from time to time."""
+    file, elsewhere = tmp_path / "near" / "a.yaml", tmp_path / "far" / "a.yaml"
+    file.parent.mkdir()
+    file.write_text("one")
+    elsewhere.parent.mkdir()
+    # The same file by another name: what is written there is no event in the folder that is watched.
+    elsewhere.hardlink_to(file)
+    told = await watch(file, poll=0.05)
+
+    elsewhere.write_text("two!")
+
+    assert {"a.yaml"} == await told.once()
+
+
+async def test_a_kernel_without_notices_is_reported_once(tmp_path: Path, watch: Watch) -> None:
+    """Past a limit of the kernel, the log says so once, and changes are found by looking."""
+    file = tmp_path / "a.yaml"
+    file.write_text("one")
+    reported: list[Event] = []
+
+    def none_left(_: Callable[[], None]) -> Inotify:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    told = await watch(file, poll=0.05, notices=none_left, emit=reported.append)
+    for text in ("two", "three"):
+        file.write_text(text)
+        assert {"a.yaml"} == await told.once()
+
+    assert [WatchBlind("Too many open files")] == reported
 
 
 async def test_paths_follow_from_what_was_read(tmp_path: Path, watch: Watch) -> None:
@@ -279,21 +342,67 @@ def test_a_pipe_in_a_files_place_holds_nothing_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "concerned"),
+    ("folder", "name", "concerned"),
     [
-        ("a/file", True),
-        ("a/other", False),
-        ("a/..data", True),
-        ("b/x.yaml", True),
-        ("b/.x.swp", False),
-        ("b", True),
-        ("c", False),
+        ("a", "file", True),
+        ("a", "other", False),
+        ("a", "..data", False),
+        ("b", "x.yaml", True),
+        ("b", ".x.swp", False),
+        ("b", "..data", True),
+        (".", "a", False),
+        (".", "b", True),
+        (".", "c", False),
+        ("m", "..data", True),
+        ("m", "key", True),
+        ("m", "other", False),
+        ("m/..1", "key", True),
+        ("lost", "x", False),
     ],
 )
-def test_only_notices_about_what_is_watched_count(tmp_path: Path, path: str, concerned: bool) -> None:
+def test_only_notices_about_what_is_watched_count(tmp_path: Path, folder: str, name: str, concerned: bool) -> None:
     """Other files beside a watched one may be written all day; a folder concerns with all that is visible in it."""
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    folders = Folders([tmp_path / "a" / "file", tmp_path / "b"])
+    for made in ("a", "b", "m/..1"):
+        (tmp_path / made).mkdir(parents=True)
+    (tmp_path / "m" / "..data").symlink_to("..1")
+    (tmp_path / "m" / "key").symlink_to("..data/key")
+    watched = [tmp_path / "a" / "file", tmp_path / "b", tmp_path / "m" / "key", tmp_path / "lost" / "x"]
+    found = places(watched, visible)
+    place = found.get(os.path.normpath(tmp_path / folder))
 
-    assert concerned == folders.concerns(str(tmp_path / path))
+    assert concerned == (place is not None and place.concerns(name))
+
+
+def test_links_in_a_circle_hold_nothing_up(tmp_path: Path) -> None:
+    """A path that leads nowhere but to itself has an end."""
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+
+    assert places([tmp_path / "a"], visible)[str(tmp_path)].concerns("b")
+    assert {tmp_path / "a": None} == read_contents([tmp_path / "a"])
+
+
+def test_a_file_that_changed_just_now_is_read_again(tmp_path: Path) -> None:
+    """The inode of a file that was written a moment ago may look the same after the next write, so it counts little."""
+    file = tmp_path / "a"
+    file.write_text("one")
+    digests = Digests()
+    digests.read([file])
+
+    assert {} == digests._known
+
+
+def test_a_file_at_rest_is_remembered_by_its_inode(tmp_path: Path) -> None:
+    """Nothing of an old file is read while its inode stays; another mode is another content."""
+    file = tmp_path / "a"
+    file.write_text("one")
+    digests = Digests(now=lambda: time.time_ns() + 10**10)
+    before = digests.read([file])
+    version, _ = digests._known[file]
+    digests._known[file] = version, b"remembered"
+    remembered = digests.read([file])
+    file.chmod(0o600)
+    after = digests.read([file])
+
+    assert {file: b"remembered"} == remembered
+    assert after not in (before, remembered)
