@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from gateway.core.policy import Policy
+from gateway.core.secret import HeldSecrets
 
 
 class NotAnIdentity(ValueError):
@@ -26,8 +27,11 @@ class Identity:
     body: Mapping[str, Any]
 
     @classmethod
-    def read(cls, body: bytes | str) -> Self:
-        """Read the JSON body of ``GET /me``. Raises `NotAnIdentity`."""
+    def read(cls, body: bytes | str, secrets: HeldSecrets | None = None) -> Self:
+        """Read the JSON body of ``GET /me``. Raises `NotAnIdentity`, also where it repeats one of ``secrets``.
+
+        What is decoded is looked through: an escape in JSON hides a secret in the body's bytes.
+        """
         try:
             fields = json.loads(body)
         except (ValueError, RecursionError) as error:
@@ -43,6 +47,8 @@ class Identity:
         except UnicodeEncodeError as error:
             # JSON can name half a character (RFC 8259 section 8.2), which neither a metric nor a status can tell.
             raise NotAnIdentity("a name that is not text") from error
+        if secrets is not None and secrets.occur_in(fields):
+            raise NotAnIdentity("it repeats a key, which must be neither kept nor shown")
         return cls(workspace, api_key_id, frozenset(scopes), fields)
 
     def as_seen_by(self, policy: Policy) -> dict[str, Any]:

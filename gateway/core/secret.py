@@ -3,9 +3,11 @@
 import hashlib
 import hmac
 import re
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 PREFIX: Final = "pl_v2_"
+_MARK: Final = PREFIX.encode()
 
 # Length and alphabet of a key are undocumented. RFC 6750 section 2.1 gives what may stand after "Bearer ".
 _SHAPE: Final = re.compile(r"pl_v2_(?=.{8,512}$)[A-Za-z0-9._~+/-]+=*")
@@ -50,33 +52,25 @@ class Secret:
         """The text itself. A test counts the places that call this."""
         return self._value
 
-    def redact(self, text: str) -> str:
-        """The text with every occurrence of this secret replaced by its preview."""
-        return text.replace(self._value, f"{PREFIX}{self.preview}…") if self._value in text else text
-
-    def redact_lines(self, lines: list[bytes]) -> list[bytes]:
-        """Header lines without this secret, in names and in values; it is as long there as it was."""
-        secret = self._bytes
-        if not any(secret in line for line in lines):
-            return lines
-        masked = f"{PREFIX}{self.preview}".encode().ljust(len(secret), b"*")
-        return [line.replace(secret, masked) for line in lines]
-
     def seal(self, data: bytes) -> str:
         """64 hex digits that only whoever holds the secret can make for these bytes (HMAC-SHA-256)."""
         return hmac.new(self._value.encode(), b"productlane-gateway seal v1\0" + data, hashlib.sha256).hexdigest()
 
-    def hide(self, body: bytes) -> bytes:
-        """A whole body without this secret, as `Mask` would leave it."""
-        # rfind, since it is three times as fast as find for a text like this one.
-        if body.rfind(self._bytes) < 0:
-            return body
-        mask = self.mask()
-        return mask.feed(body) + mask.rest()
+    def hide(self, data: bytes) -> bytes:
+        """The bytes, as many as before, with the preview and ``*`` in place of this secret."""
+        text = self._bytes
+        return data.replace(text, f"{PREFIX}{self.preview}".encode().ljust(len(text), b"*")) if text in data else data
 
-    def mask(self) -> "Mask":
-        """What takes this secret out of a body that comes in pieces."""
-        return Mask(self._bytes, f"{PREFIX}{self.preview}".encode())
+    def starts_with(self, data: bytes) -> bool:
+        """Whether bytes are the beginning of this secret."""
+        return self._bytes.startswith(data)
+
+    def is_in_name(self, name: bytes) -> bool:
+        """Whether the name of a field, in lower case, holds this secret."""
+        return self._bytes.lower() in name
+
+    def __len__(self) -> int:
+        return len(self._value)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Secret) and hmac.compare_digest(self.fingerprint, other.fingerprint)
@@ -91,37 +85,95 @@ class Secret:
         raise TypeError("a secret is never serialised")
 
 
-class Mask:
-    """Takes a secret out of bytes that come in pieces, wherever they are cut.
+class HeldSecrets:
+    """Every secret that a process holds, to keep each out of everything that leaves it.
 
-    In its place stand its preview and as many ``*`` as make it as long as it was, so that a stated length stays true.
-    Bytes in which a secret is encoded or compressed cross as they are.
+    All secrets begin with ``pl_v2_``, so one search for that is the whole cost where there is nothing to hide. Secrets
+    that are encoded or compressed are not found.
     """
 
-    __slots__ = ("_held", "_instead", "_secret")
+    __slots__ = ("_longest", "_secrets")
 
-    def __init__(self, secret: bytes, preview: bytes) -> None:
-        self._secret = secret
-        self._instead = preview.ljust(len(secret), b"*")
-        self._held = b""
+    def __init__(self, secrets: Iterable[Secret] = ()) -> None:
+        self.hold(secrets)
+
+    def hold(self, secrets: Iterable[Secret]) -> None:
+        """Hide these from now on, and no others. A `Mask` that is in use goes on with those of before."""
+        # The longest first: one secret may be the beginning of another.
+        self._secrets = tuple(sorted({*secrets}, key=len, reverse=True))
+        self._longest = len(self._secrets[0]) if self._secrets else 0
+
+    def including(self, secret: Secret) -> "HeldSecrets":
+        """These and one more: a request goes on with its secret after a change has taken it away."""
+        return self if secret in self._secrets else HeldSecrets((*self._secrets, secret))
+
+    def hide(self, data: bytes) -> bytes:
+        """The bytes, as many as before, with a preview and ``*`` in place of each secret."""
+        # rfind, since it is three times as fast as find for a text like this one.
+        if data.rfind(_MARK) < 0:
+            return data
+        for secret in self._secrets:
+            data = secret.hide(data)
+        return data
+
+    def redact(self, text: str) -> str:
+        """As `hide`, for text."""
+        if PREFIX not in text:
+            return text
+        return self.hide(text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
+
+    def redact_lines(self, lines: list[bytes]) -> list[bytes]:
+        """Lines of a head with each secret hidden. A line with one in its name, in any case, is dropped."""
+        if b"\n".join(lines).lower().rfind(_MARK) < 0:
+            return lines
+        return [self.hide(line) for line in lines if not self._is_in_name(line.partition(b":")[0].lower())]
+
+    def _is_in_name(self, name: bytes) -> bool:
+        return _MARK in name and any(secret.is_in_name(name) for secret in self._secrets)
+
+    def occur_in(self, value: object) -> bool:
+        """Whether a secret is anywhere in a value that was read from JSON, names of fields included."""
+        if isinstance(value, str):
+            return PREFIX in value and self.redact(value) != value
+        if isinstance(value, Mapping):
+            return any(self.occur_in(name) or self.occur_in(one) for name, one in value.items())
+        return isinstance(value, list) and any(map(self.occur_in, value))
+
+    def starts_at_the_end_of(self, data: bytes) -> int:
+        """How many bytes at the end may be the start of a secret."""
+        at = data.find(_MARK, max(0, len(data) - self._longest + 1))
+        while at >= 0:
+            end = data[at:]
+            if any(secret.starts_with(end) for secret in self._secrets):
+                return len(end)
+            at = data.find(_MARK, at + 1)
+        return next((size for size in range(len(_MARK) - 1, 0, -1) if data.endswith(_MARK[:size])), 0)
+
+    def mask(self) -> "Mask":
+        """What takes these secrets out of a body that comes in pieces."""
+        return Mask(self)
+
+
+class Mask:
+    """Takes secrets out of bytes that come in pieces, wherever they are cut, as `HeldSecrets.hide` does.
+
+    The length stays the same, so that a stated one stays true.
+    """
+
+    __slots__ = ("_kept", "_secrets")
+
+    def __init__(self, secrets: HeldSecrets) -> None:
+        self._secrets = secrets
+        self._kept = b""
 
     def feed(self, piece: bytes) -> bytes:
-        """What can be sent on of all that has come: all but an end that may be the beginning of the secret."""
-        data = self._held + piece if self._held else piece
-        if data.rfind(self._secret) >= 0:
-            data = data.replace(self._secret, self._instead)
-        begun = self._begun(data)
-        self._held = data[len(data) - begun :]
+        """The bytes that are safe to send; keeps an end that may be the start of a secret."""
+        data = self._secrets.hide(self._kept + piece if self._kept else piece)
+        begun = self._secrets.starts_at_the_end_of(data)
+        self._kept = data[len(data) - begun :] if begun else b""
         return data[: len(data) - begun] if begun else data
 
     def rest(self) -> bytes:
         """What was kept back; nothing follows it."""
-        held, self._held = self._held, b""
-        return held
-
-    def _begun(self, data: bytes) -> int:
-        tail = data[1 - len(self._secret) :]
-        at = tail.find(self._secret[:1])
-        while at >= 0 and not self._secret.startswith(tail[at:]):
-            at = tail.find(self._secret[:1], at + 1)
-        return len(tail) - at if at >= 0 else 0
+        kept, self._kept = self._kept, b""
+        return kept

@@ -1,4 +1,4 @@
-"""What Productlane says of each secret, remembered: decoded in this process, and behind it in a storage."""
+"""What Productlane says of each secret, remembered in this process, and beyond it in a store if there is one."""
 
 import asyncio
 import time
@@ -9,12 +9,15 @@ from typing import Final, Literal
 
 from aiohttp.abc import AbstractResolver
 
+from gateway.aio.single_flight import SingleFlight
+from gateway.aio.waiting import finished
 from gateway.config.schema.gateway import Identity as IdentitySettings
 from gateway.core.identity import Identity
 from gateway.core.key_faults import KeyFault
-from gateway.core.secret import Secret
+from gateway.core.secret import HeldSecrets, Secret
 from gateway.keys.me import Fault, Good, Me, Refusal
-from gateway.keys.storage import ENTRIES, Clock, MemoryStorage, Recent, Storage
+from gateway.keys.recent import ENTRIES, Recent
+from gateway.keys.store import BestEffortStore, Clock
 
 Result = Literal["hit", "miss", "stale", "refused", "error"]
 
@@ -36,31 +39,25 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """What is remembered of a secret. Moments are readings of the clock."""
+    """What is remembered of a secret, asked for at ``asked_at`` of the monotonic clock and at Unix time ``stamp``.
+
+    Nothing that a store has from ``stamp`` or before is news.
+    """
 
     identity: Identity | None
     refused: KeyFault | None
     asked_at: float
+    stamp: float
     quiet_until: float = float("-inf")
     fault: str = ""
 
 
-_NOTHING: Final = _Entry(None, None, float("-inf"))
+_NEVER: Final = float("-inf")
+_NOTHING: Final = _Entry(None, None, _NEVER, _NEVER)
 
-# How old a question may be that is still waited for where the one before it taught nothing, in seconds: enough for a
-# `/me` that answers again, and little where it hangs.
+# How long a request waits for a question if the one before it failed, in seconds since the question began: enough for
+# a `/me` that answers again, and little where it hangs.
 _HOPE: Final = 0.3
-
-
-class _Flight:
-    """A question on its way since ``began``. ``fresh`` where it does not take the storage's word."""
-
-    __slots__ = ("began", "fresh", "task")
-
-    def __init__(self, fresh: bool, began: float) -> None:
-        self.fresh = fresh
-        self.began = began
-        self.task: asyncio.Task[Known]
 
 
 def ignore(key: str, result: Result) -> None:
@@ -71,10 +68,11 @@ class Identities:
     """The identity of each secret, asked for once however many want it, and served stale while it cannot be asked for.
 
     ``url`` is the upstream's base without a trailing slash, ``timeout`` the seconds that one question may take,
-    ``clock`` a monotonic one. ``storage`` outlives this object where it is handed in; memory otherwise. Where others
-    share it, ``stamp`` is the clock that they agree on: Unix time. ``resolver`` is as for `Me`.
+    ``clock`` a monotonic one, ``wall`` Unix time. ``store`` outlives this object; without one, this process's memory is
+    all there is. ``resolver`` is as for `Me`. ``after`` is what asked before: if it asked the same server, what it
+    remembers goes on. ``secrets`` are those that no identity may repeat; whoever holds secrets keeps it up to date.
     ``on_lookup`` is told the key's name and the result of each look-up. Nothing is opened before the first question.
-    ``changes`` counts how often what is remembered in this process has changed.
+    ``changes`` counts how often what is remembered here has changed.
     """
 
     def __init__(
@@ -85,19 +83,25 @@ class Identities:
         timeout: float,
         ssl: SSLContext | None,
         clock: Clock = time.monotonic,
+        wall: Clock = time.time,
         on_lookup: Callable[[str, Result], None] = ignore,
-        storage: Storage | None = None,
-        stamp: Clock | None = None,
+        store: BestEffortStore | None = None,
         resolver: AbstractResolver | None = None,
         entries: int = ENTRIES,
+        after: "Identities | None" = None,
     ) -> None:
+        self.url: Final = url
+        self.secrets: Final[HeldSecrets] = HeldSecrets() if after is None else after.secrets
         self.on_lookup: Final = on_lookup
         self.changes = 0
         self._settings: Final = settings
         self.clock: Final = clock
-        self._entries: Final[Recent[_Entry]] = Recent(entries)
-        self._flights: Final[dict[str, _Flight]] = {}
-        self._tasks: Final[set[asyncio.Task[Known]]] = set()
+        self._wall: Final = wall
+        going_on = after is not None and after.url == url
+        self.entries: Final[Recent[_Entry]] = after.entries if after and going_on else Recent(entries)
+        self._flights: Final[SingleFlight[str, Known]] = SingleFlight()
+        # For each flight: whether it asks whatever the store has, and when it began, on the loop's clock.
+        self._begun: Final[Recent[tuple[bool, float]]] = Recent(entries)
         self._me: Final = Me(
             url,
             ttl=settings.ttl,
@@ -105,8 +109,9 @@ class Identities:
             timeout=timeout,
             ssl=ssl,
             clock=clock,
-            storage=MemoryStorage(entries) if storage is None else storage,
-            stamp=stamp,
+            wall=wall,
+            store=store,
+            secrets=self.secrets,
             resolver=resolver,
         )
 
@@ -120,7 +125,7 @@ class Identities:
 
         Not counted as a look-up: whoever relies on it tells `on_lookup`.
         """
-        entry = self._entries.get(secret.fingerprint)
+        entry = self.entries.get(secret.fingerprint)
         if entry is None:
             return None
         age = self.clock() - entry.asked_at
@@ -130,7 +135,7 @@ class Identities:
 
     def recall(self, secret: Secret) -> Known | None:
         """The last that was learnt of a secret in this process, however long ago, without asking. For display only."""
-        entry = self._entries.get(secret.fingerprint)
+        entry = self.entries.get(secret.fingerprint)
         if entry is None:
             return None
         if entry.refused is not None:
@@ -151,30 +156,26 @@ class Identities:
         return known
 
     def forget(self, secret: Secret) -> None:
-        """Forget what is known of a secret, here and in the storage. Called on the event loop.
+        """Forget what is known of a secret, here and in the store. Called on the event loop.
 
         The answer to a question on its way still reaches those who wait for it, and is not remembered.
         """
         self.changes += 1
-        entry = self._entries.get(secret.fingerprint)
-        if entry is not None and entry.fault:
-            # That Productlane does not answer is true all the same.
-            self._entries.put(secret.fingerprint, replace(_NOTHING, quiet_until=entry.quiet_until, fault=entry.fault))
-        else:
-            self._entries.drop(secret.fingerprint)
-        self._flights.pop(secret.fingerprint, None)
+        last = self.entries.get(secret.fingerprint) or _NOTHING
+        # That Productlane does not answer is true all the same.
+        quiet_until = last.quiet_until if last.fault else _NEVER
+        forgotten = replace(_NOTHING, stamp=self._wall(), quiet_until=quiet_until, fault=last.fault)
+        self.entries.put(secret.fingerprint, forgotten)
+        self._flights.forget(secret.fingerprint)
         self._me.drop(secret)
 
     async def close(self) -> None:
-        """Give up what is on its way (its callers get an unknown identity) and close the session."""
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        """Give up what is on its way (its callers get an unknown identity), and end what the store still does."""
+        await self._flights.close()
         await self._me.close()
 
     def _while_quiet(self, secret: Secret) -> Known | None:
-        entry = self._entries.get(secret.fingerprint)
+        entry = self.entries.get(secret.fingerprint)
         if entry is None or self.clock() >= entry.quiet_until:
             return None
         return self._known(entry, "stale")
@@ -187,36 +188,30 @@ class Identities:
         return Known(entry.identity, None, age, result, entry.fault)
 
     async def _share(self, secret: Secret, fresh: bool) -> Known:
-        """Wait for the question about this secret, which is asked now unless one on its way will do.
+        """Wait for the question about this secret, which is asked now unless one on its way will do."""
+        now, at = asyncio.get_running_loop().time(), secret.fingerprint
+        entry = self.entries.get(at)
+        flight = self._flights.running(at)
+        asked_fresh, began = self._begun.get(at) or (False, now)
+        if flight is None or (fresh and not asked_fresh):
+            began = now
+            self._begun.put(at, (fresh, began))
+            flight = self._flights.begin(at, lambda: self._fly(secret, fresh))
+        failed = entry is not None and entry.fault and not fresh
+        await finished(flight, max(0.0, began + _HOPE - now) if failed else None)
+        if entry is not None and not flight.done():
+            return self._known(self.entries.get(at) or entry, "stale")
+        return Known(None, None, 0.0, "error", "closed") if flight.cancelled() else flight.result()
 
-        `asyncio.wait` and not the task itself: cancelling a caller must not cancel the question.
-        """
-        now = asyncio.get_running_loop().time()
-        entry = self._entries.get(secret.fingerprint)
-        flight = self._flights.get(secret.fingerprint)
-        if flight is None or (fresh and not flight.fresh):
-            flight = self._flights[secret.fingerprint] = _Flight(fresh, now)
-            flight.task = asyncio.create_task(self._fly(flight, secret))
-            self._tasks.add(flight.task)
-            flight.task.add_done_callback(self._ended)
-        patience = max(0.0, flight.began + _HOPE - now) if entry is not None and entry.fault and not fresh else None
-        await asyncio.wait({flight.task}, timeout=patience)
-        if entry is not None and not flight.task.done():
-            return self._known(self._entries.get(secret.fingerprint) or entry, "stale")
-        return Known(None, None, 0.0, "error", "closed") if flight.task.cancelled() else flight.task.result()
-
-    async def _fly(self, flight: _Flight, secret: Secret) -> Known:
-        try:
-            began = self.clock()
-            outcome = await self._me.ask(secret, fresh=flight.fresh)
-            entry = await self._entry(secret, outcome, began)
-            # Forgotten or overtaken meanwhile: this answer is older than what is known of the secret now.
-            if self._flights.get(secret.fingerprint) is flight:
-                self.changes += 1
-                self._entries.put(secret.fingerprint, entry)
-        finally:
-            if self._flights.get(secret.fingerprint) is flight:
-                del self._flights[secret.fingerprint]
+    async def _fly(self, secret: Secret, fresh: bool) -> Known:
+        at, began = secret.fingerprint, self.clock()
+        last = self.entries.get(at) or _NOTHING
+        outcome = await self._me.ask(secret, newer_than=float("inf") if fresh else last.stamp)
+        entry = await self._entry(secret, outcome, began)
+        # Forgotten or overtaken meanwhile: this answer is older than what is known of the secret now.
+        if self._flights.running(at) is asyncio.current_task():
+            self.changes += 1
+            self.entries.put(at, entry)
         match outcome:
             case Good():
                 return Known(outcome.identity, None, outcome.age, "hit" if outcome.kept else "miss")
@@ -226,18 +221,15 @@ class Identities:
                 return self._known(entry, "stale")
 
     async def _entry(self, secret: Secret, outcome: Good | Refusal | Fault, began: float) -> _Entry:
+        last = self.entries.get(secret.fingerprint) or _NOTHING
         match outcome:
             case Good():
-                return _Entry(outcome.identity, None, self.clock() - outcome.age)
+                return _Entry(outcome.identity, None, self.clock() - outcome.age, outcome.asked_at)
             case Refusal():
-                return _Entry(None, outcome.fault, began)
+                return _Entry(None, outcome.fault, began, self._wall())
             case Fault():
-                last = self._entries.get(secret.fingerprint) or _NOTHING
-                if last.identity is None and (kept := await self._me.stale(secret)) is not None:
-                    last = _Entry(kept.identity, None, self.clock() - kept.age)
+                if last.identity is None and last.refused is None:
+                    kept = await self._me.stale(secret, newer_than=last.stamp)
+                    if kept is not None:
+                        last = _Entry(kept.identity, None, self.clock() - kept.age, kept.asked_at)
                 return replace(last, quiet_until=self.clock() + outcome.pause, fault=outcome.why)
-
-    def _ended(self, task: asyncio.Task[Known]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # seen here, or asyncio would report it where every caller has left before

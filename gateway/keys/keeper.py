@@ -14,7 +14,7 @@ from gateway.core.rotation import REPLACED, Finding
 from gateway.core.secret import Secret
 from gateway.keys.held import Change, Held, OnChange
 from gateway.keys.identity import Identities, Known
-from gateway.keys.storage import Clock
+from gateway.keys.store import Clock
 
 # For each granted endpoint, the keys of its route and its scopes; `admin.drift.needs` makes them.
 Needs: TypeAlias = frozenset[tuple[tuple[str, ...], frozenset[str]]]
@@ -114,6 +114,7 @@ class Keeper:
                 cell.become(arrange(cell.rotation, reads, now, pin=pin, needed=needed))
             held[name] = cell
         self._held = held
+        self._tell_secrets()
         self._in_the_dark &= {(name, secret) for name, cell in held.items() for secret in cell.rotation.known}
         self._wake.set()
         return held
@@ -124,7 +125,11 @@ class Keeper:
         if cell is not None:
             rotation = cell.rotation
             cell.become(arrange(rotation, reads, self._clock(), pin=rotation.pin, needed=rotation.needed))
+            self._tell_secrets()
             self._wake.set()
+
+    def _tell_secrets(self) -> None:
+        self.identities.secrets.hold(secret for cell in self._held.values() for secret in cell.rotation.known)
 
     async def lookup(self, held: Held, secret: Secret, *, fresh: bool = False) -> Known:
         """What is known of a value, as `Identities.lookup`; the key learns of it."""

@@ -11,11 +11,11 @@ from gateway.core.policy import Permit
 from gateway.core.refusal import Code, Refused
 from gateway.core.rotation import Rotation, candidates
 from gateway.core.routing import Route, Standing, choose_key, narrowest_key
-from gateway.core.secret import Secret
+from gateway.core.secret import HeldSecrets, Secret
 from gateway.keys.held import Chosen, Held, OnChange
 from gateway.keys.identity import Identities, Known
 from gateway.keys.keeper import QUESTIONS, Keeper, Needs, Outage, ignore, ignore_outage
-from gateway.keys.storage import Clock
+from gateway.keys.store import Clock
 
 __all__ = ["Chosen", "Keyring"]
 
@@ -162,6 +162,11 @@ class Keyring:
         await asyncio.gather(
             *(look(held, secret) for held in self._held.values() for secret in tuple(held.rotation.known))
         )
+
+    @property
+    def secrets(self) -> HeldSecrets:
+        """Every secret that is held, to be kept out of answers."""
+        return self.identities.secrets
 
     @property
     def cells(self) -> tuple[Held, ...]:

@@ -1,26 +1,27 @@
-"""Asks Productlane ``GET /me``: one request, and what its answer means. Sent on a session that does nothing else."""
+"""Asks ``GET /me``: one request on a session of its own, and what its answer means."""
 
-import asyncio
-from collections.abc import Coroutine, Mapping
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from ssl import SSLContext
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
 from multidict import CIMultiDict
 from yarl import URL
 
+from gateway.aio.background import Background
 from gateway.core.headers import upstream_fields
 from gateway.core.identity import Identity, NotAnIdentity
 from gateway.core.key_faults import KeyFault, fault_of_status
 from gateway.core.retry_after import read_retry_after
-from gateway.core.secret import Secret
-from gateway.keys.answers import Answer, Answers
-from gateway.keys.library import AnyResponse, CachedSession
-from gateway.keys.storage import Clock, Storage
-from gateway.keys.store import MeCache, identity_in, key_of
+from gateway.core.secret import HeldSecrets, Secret
+from gateway.keys.store import BestEffortStore, Clock
 from gateway.net.faults import PEER_ERRORS, why
+
+if TYPE_CHECKING:
+    from gateway.keys.cached import MeAnswers
 
 MAX_BODY: Final = 262_144
 
@@ -29,13 +30,22 @@ MAX_BODY: Final = 262_144
 PAUSE: Final = 1.0
 MAX_PAUSE: Final = 60.0
 
+# All fields of the request beside the key and `Via`, by which a gateway notices that it asks itself. They stand here
+# so that aiohttp adds none of its own.
+_FIELDS: Final = (
+    ("Accept", "application/json"),
+    ("Accept-Encoding", "identity"),
+    ("User-Agent", "productlane-gateway"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Good:
-    """An identity that was asked for ``age`` seconds ago; ``kept`` where it came from the storage."""
+    """An identity that was asked for ``age`` seconds ago, at Unix time ``asked_at``; ``kept``: the store had it."""
 
     identity: Identity
     age: float
+    asked_at: float
     kept: bool
 
 
@@ -55,32 +65,29 @@ class Fault:
 
 
 class _Bounded(aiohttp.ClientResponse):
-    """A response whose body is never read beyond `MAX_BODY` bytes, not even by the library that keeps it."""
+    """A response whose body is never read beyond `MAX_BODY` bytes, not even by a cache that stores it."""
 
     async def read(self) -> bytes:
         if self._body is None:
+            pieces = b""
             try:
-                self._body = await self._read()
+                async for piece in self.content.iter_any():
+                    pieces += piece
+                    if len(pieces) > MAX_BODY:
+                        raise aiohttp.ClientPayloadError("too large")
             except BaseException:
-                self.close()  # the library has not given it to anybody yet who could
+                self.close()  # the cache has not yet given it to anybody who could
                 raise
+            self._body = pieces
         return self._body
-
-    async def _read(self) -> bytes:
-        pieces, size = [], 0
-        async for piece in self.content.iter_any():
-            size += len(piece)
-            if size > MAX_BODY:
-                raise aiohttp.ClientPayloadError("too large")
-            pieces.append(piece)
-        return b"".join(pieces)
 
 
 class Me:
     """``GET /me`` below ``url``, the upstream's base without a trailing slash, in ``timeout`` seconds at most.
 
-    ``stamp`` is as for `Answers`; without it, the storage is this process's own. ``resolver`` is aiohttp's own where it
-    is None, which asks anew each time.
+    Answers are kept in ``store`` for ``ttl`` and, to be served stale, for ``stale_if_error`` seconds more; without a
+    store, nowhere. ``clock`` is monotonic, ``wall`` Unix time. ``secrets`` are those that no identity may repeat.
+    ``resolver`` is aiohttp's own where it is None.
     """
 
     def __init__(
@@ -92,127 +99,104 @@ class Me:
         timeout: float,
         ssl: SSLContext | None,
         clock: Clock,
-        storage: Storage,
-        stamp: Clock | None = None,
+        wall: Clock = time.time,
+        store: BestEffortStore | None = None,
+        secrets: HeldSecrets | None = None,
         resolver: AbstractResolver | None = None,
     ) -> None:
         self._url: Final = URL(f"{url}/me", encoded=True)
+        self._ttl: Final = ttl
+        self._keep: Final = ttl + stale_if_error
         self._timeout: Final = timeout
         self._ssl: Final = ssl
         self._resolver: Final = resolver
         self._clock: Final = clock
-        self._answers: Final = Answers(storage, ttl=ttl, stale_if_error=stale_if_error, clock=clock, stamp=stamp)
-        self._cache: Final = MeCache(self._url, self._answers)
-        self._session: CachedSession | None = None
+        self._wall: Final = wall
+        self._store: Final = store
+        self._secrets: Final = secrets or HeldSecrets()
+        self._aside: Final = Background()
         self._closed = False
-        self._aside: Final[set[asyncio.Task[None]]] = set()
 
-    async def ask(self, secret: Secret, *, fresh: bool) -> Good | Refusal | Fault:
-        """What the storage or else Productlane says of a secret; Productlane alone where ``fresh``. Never raises."""
+    async def ask(self, secret: Secret, *, newer_than: float) -> Good | Refusal | Fault:
+        """What the store or else Productlane says of a secret. Never raises.
+
+        What was asked for at ``newer_than`` (Unix seconds) or before does not count; infinity is Productlane alone.
+        """
         if self._closed:
             return Fault("closed")
+        answers = self._answers(secret, newer_than)
         try:
-            return await self._question(secret) if fresh else await self._shared(secret)
+            return await self._question(secret, answers)
         except NotAnIdentity:
             return Fault("the answer is not an identity")
         except PEER_ERRORS as error:
             return Fault(why(error))
-
-    async def _shared(self, secret: Secret) -> Good | Refusal | Fault:
-        """What is kept, else what another process is asking for just now, else what Productlane says.
-
-        Of those that share a storage one asks, and the others wait for its answer instead of repeating its question.
-        """
-        key = key_of(secret, self._url)
-        if kept := await self._good(await self._cache.get_response(key)):
-            return kept
-        if not self._answers.is_shared:
-            return await self._question(secret)
-        if not await self._answers.claim(key):
-            return await self._good(await self._cache.anothers(key)) or await self._question(secret)
-        try:
-            # The answer may have come between the look and the claim.
-            return await self._good(await self._cache.get_response(key)) or await self._question(secret)
         finally:
-            self._do_aside(self._answers.release(key))
+            if answers is not None:
+                self._aside.start(answers.release())
 
-    async def _good(self, kept: AnyResponse | None) -> Good | None:
-        if not isinstance(kept, Answer):
-            return None
-        return Good(identity_in(kept, await kept.read()), self._answers.age(kept), kept=True)
-
-    async def stale(self, secret: Secret) -> Good | None:
-        """The last good answer in the storage, where it may still be used while Productlane cannot be asked."""
-        try:
-            return await self._good(await self._answers.stale(key_of(secret, self._url)))
-        except NotAnIdentity:
-            return None
+    async def stale(self, secret: Secret, *, newer_than: float) -> Good | None:
+        """The last good answer in the store, where it may still be used while Productlane cannot be asked."""
+        answers = self._answers(secret, newer_than)
+        found = None if answers is None else await answers.stale()
+        return None if found is None else Good(*found, kept=True)
 
     def drop(self, secret: Secret) -> None:
-        """Forget what was asked for up to now, at once; the storage follows. Called on the event loop."""
-        key = key_of(secret, self._url)
-        self._answers.drop(key)
-        self._do_aside(self._answers.delete(key))
-
-    def _do_aside(self, work: Coroutine[Any, Any, None]) -> None:
-        """Have the storage do something that nobody waits for."""
-        task = asyncio.get_running_loop().create_task(work)
-        self._aside.add(task)
-        task.add_done_callback(self._aside.discard)
+        """Delete what the store has of a secret; nobody waits for it. Called on the event loop."""
+        answers = self._answers(secret, float("inf"))
+        if answers is not None:
+            self._aside.start(answers.delete())
 
     async def close(self) -> None:
+        """Ask nothing from now on, and wait for what the store is still to do."""
         self._closed = True
-        if self._aside:
-            await asyncio.wait(self._aside)
-        if self._session is not None:
-            await self._session.close()  # type: ignore[no-untyped-call]
+        await self._aside.join()
 
-    async def _question(self, secret: Secret) -> Good | Refusal | Fault:
-        """Ask Productlane. What is kept has been read before, and `refresh` says so.
-
-        Otherwise the session would read it under its lock, and a question after `drop` wait for one from before.
-        """
-        began = self._clock()
-        headers = CIMultiDict([*_OWN, *upstream_fields(secret)])
-        asking = self._open().get(self._url, headers=headers, allow_redirects=False, refresh=True)
-        async with asking as response:
+    async def _question(self, secret: Secret, answers: "MeAnswers | None") -> Good | Refusal | Fault:
+        began, asked_at = self._clock(), self._wall()
+        fields = CIMultiDict([*_FIELDS, *upstream_fields(secret)])
+        async with (
+            self._session(answers) as session,
+            session.get(self._url, headers=fields, allow_redirects=False) as response,
+        ):
+            if answers is not None and answers.found is not None:
+                return Good(*answers.found, kept=True)
+            if (fault := fault_of_status(response.status)) is not None:
+                self.drop(secret)
+                return Refusal(fault)
             if response.status != 200:
-                return self._refused(secret, response)
-            return Good(identity_in(response, await response.read()), self._clock() - began, kept=False)
+                return Fault(f"status {response.status}", _pause(response.headers))
+            identity = Identity.read(await response.read(), self._secrets.including(secret))
+            return Good(identity, self._clock() - began, asked_at, kept=False)
 
-    def _refused(self, secret: Secret, response: aiohttp.ClientResponse) -> Refusal | Fault:
-        fault = fault_of_status(response.status)
-        if fault is not None:
-            self.drop(secret)
-            return Refusal(fault)
-        return Fault(f"status {response.status}", _pause(response.headers))
+    def _answers(self, secret: Secret, newer_than: float) -> "MeAnswers | None":
+        if self._store is None:
+            return None
+        from gateway.keys.cached import MeAnswers
 
-    def _open(self) -> CachedSession:
-        """The session, made at first use since it needs the running loop.
+        return MeAnswers(
+            self._store,
+            secret,
+            self._url,
+            ttl=self._ttl,
+            keep=self._keep,
+            newer_than=newer_than,
+            stamp=self._wall,
+            secrets=self._secrets.including(secret),
+        )
 
-        One question a minute and secret gains nothing from kept connections, and a new one cannot have died unseen.
-        """
-        if self._session is None:
-            ssl: Any = True if self._ssl is None else self._ssl
-            self._session = CachedSession(
-                cache=self._cache,
-                connector=aiohttp.TCPConnector(ssl=ssl, force_close=True, resolver=self._resolver, use_dns_cache=False),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                response_class=_Bounded,
-                timeout=aiohttp.ClientTimeout(total=self._timeout),
-                auto_decompress=False,
-                trust_env=False,
-            )
-        return self._session
-
-
-# All that /me is asked with, beside the key and `Via`, which keeps a gateway from asking itself. They stand here so
-# that aiohttp adds none of its own.
-_OWN: Final = (
-    ("Accept", "application/json"),
-    ("Accept-Encoding", "identity"),
-    ("User-Agent", "productlane-gateway"),
-)
+    def _session(self, answers: "MeAnswers | None") -> aiohttp.ClientSession:
+        """A session for one question. One a minute and secret gains nothing from kept connections."""
+        ssl: Any = True if self._ssl is None else self._ssl
+        settings: dict[str, Any] = {
+            "connector": aiohttp.TCPConnector(ssl=ssl, force_close=True, resolver=self._resolver, use_dns_cache=False),
+            "cookie_jar": aiohttp.DummyCookieJar(),
+            "response_class": _Bounded,
+            "timeout": aiohttp.ClientTimeout(total=self._timeout),
+            "auto_decompress": False,
+            "trust_env": False,
+        }
+        return aiohttp.ClientSession(**settings) if answers is None else answers.session(**settings)
 
 
 def _pause(headers: Mapping[str, str]) -> float:

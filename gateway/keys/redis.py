@@ -1,7 +1,6 @@
-"""Answers in a Redis or Valkey that replicas share. To be imported where one is configured: 115 ms and 19 MB.
+"""Answers in a Redis or Valkey that replicas share; imported only where one is configured: 115 ms and 19 MB.
 
-`aiohttp_client_cache.backends.redis` is not used: it pickles whole responses, their request's ``Authorization``
-included, into one hash whose fields never expire, and has no bound on how long it waits.
+The library's own backend pickles into one hash whose fields never expire, and waits without bound.
 """
 
 import asyncio
@@ -13,14 +12,16 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as Lost
 from redis.exceptions import ResponseError
 
+from gateway.aio.single_flight import SingleFlight
+from gateway.aio.waiting import finished
 from gateway.config.store import Redis
 
 
-class RedisStorage:
+class RedisStore:
     """One connection, on which one command follows another. Every key has a time to live.
 
-    Being made, the connection is nobody's own: whoever gives up waiting for it leaves it to the next. So a Redis that
-    takes longer to reach than anybody is patient is used from the second question on.
+    Whoever gives up waiting for the connection leaves it to the next: a Redis that takes longer to reach than anybody
+    waits is used from the second question on.
     """
 
     def __init__(self, redis: Redis) -> None:
@@ -28,7 +29,7 @@ class RedisStorage:
         self._connection: Final = kind(**redis.connection_options(), retry=Retry(NoBackoff(), 0))
         self._prefix: Final = redis.prefix
         self._turn: Final = asyncio.Lock()
-        self._connecting: asyncio.Task[None] | None = None
+        self._connecting: Final[SingleFlight[None, None]] = SingleFlight()
 
     async def get(self, key: str) -> bytes | None:
         try:
@@ -51,16 +52,15 @@ class RedisStorage:
 
     async def open(self) -> None:
         """Wait until the connection stands. Raises as `redis` does, and OSError."""
-        if self._connecting is None or (self._connecting.done() and not self._connection.is_connected):
-            self._connecting = asyncio.create_task(self._connection.connect())  # type: ignore[no-untyped-call]
-            self._connecting.add_done_callback(_seen)
-        await asyncio.wait({self._connecting})
-        self._connecting.result()
+        connecting = self._connecting.running(None)
+        if connecting is None and not self._connection.is_connected:
+            connecting = self._connecting.begin(None, self._connection.connect)
+        if connecting is not None:  # it says that it is connected before it has logged in
+            await finished(connecting)
+            connecting.result()
 
     async def close(self) -> None:
-        if self._connecting is not None:
-            self._connecting.cancel()
-            await asyncio.wait({self._connecting})
+        await self._connecting.close()
         await self._connection.disconnect(nowait=True)
 
     def _name(self, key: str) -> str:
@@ -82,12 +82,6 @@ class RedisStorage:
         # Both end the connection where they are cancelled or fail half-way: a reply that still comes is nobody else's.
         await self._connection.send_command(*words)
         return await self._connection.read_response()
-
-
-def _seen(connecting: "asyncio.Task[None]") -> None:
-    """Look at the error of a connection that nobody waits for any more; asyncio would report it otherwise."""
-    if not connecting.cancelled():
-        connecting.exception()
 
 
 def _milliseconds(seconds: float) -> int:

@@ -1,114 +1,135 @@
-"""Where answers to ``GET /me`` are kept, behind aiohttp-client-cache; a fault of the storage is never one of a request.
+"""Where answers to ``GET /me`` are kept beyond this process: what a store can do, and which one a setting asks for."""
 
-What that library does by itself and must not do here (version 0.15): it keys by the URL alone, pickles whole responses
-with the request's ``Authorization``, aliases redirects, expires by the wall clock, and lets errors of its storage out.
-What is stored is JSON text behind a seal (HMAC-SHA-256) that only whoever holds the secret can make: whatever else is
-found there, put by whomever or under whatever name, is a miss.
-"""
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final, Literal, Protocol, TypeVar
 
-import asyncio
-import hashlib
-from collections.abc import Mapping
-from contextvars import ContextVar
-from datetime import datetime
-from typing import Any, Final
+from gateway.aio.best_effort import BestEffort, CallFailed, Resting
+from gateway.config.store import Redis
+from gateway.config.store import Store as StoreSetting
 
-from aiohttp import ClientResponse
-from aiohttp.typedefs import StrOrURL
-from yarl import URL
+# How long a request waits for a store, and how long one that failed is left alone, in seconds.
+TIMEOUT: Final = 0.05
+REST: Final = 10.0
 
-from gateway.core.identity import Identity, NotAnIdentity
-from gateway.core.secret import Secret
-from gateway.keys.answers import LEASE, Answer, Answers, Entry
-from gateway.keys.library import AnyResponse, CacheActions, CacheBackend
-
-# How often it is looked for the answer of another process.
-_POLL: Final = 0.03
+Clock = Callable[[], float]
+Use = Literal["read", "write"]
+OnFault = Callable[[Use, str, bool], None]
+OnBack = Callable[[Use], None]
+_T = TypeVar("_T")
 
 
-class MeCache(CacheBackend):
-    """The library's cache for ``GET`` of one URL, keyed by the fingerprint of the secret that asks and nothing else.
+class Store(Protocol):
+    """Keeps bytes under a key. ``seconds`` is how long they can be of use; a store may forget them at any time."""
 
-    Only a 200 that is an identity is kept. ``refresh=True`` on a request means: ask, whatever is kept, and keep the
-    answer. ``Cache-Control`` in either direction has no say.
+    async def get(self, key: str) -> bytes | None: ...
+    async def set(self, key: str, value: bytes, seconds: float) -> None: ...
+    async def delete(self, key: str) -> None: ...
+
+    async def claim(self, key: str, seconds: float) -> bool:
+        """Put something under a key that holds nothing; whether it did. `delete` takes it away before its time."""
+
+    async def open(self) -> None:
+        """Connect, so that the first question is quick. A question may come without it."""
+
+    async def close(self) -> None: ...
+
+
+def make_store(setting: StoreSetting, *, wall: Clock, on_aside: Callable[[Path], None]) -> Store | None:
+    """The store that a configuration asks for; None for memory. It opens nothing yet, and only its client is imported.
+
+    ``wall`` and ``on_aside`` are as for `SqliteStore`.
+    """
+    if isinstance(setting, Redis):
+        from gateway.keys.redis import RedisStore
+
+        return RedisStore(setting)
+    if setting is not None:
+        from gateway.keys.sqlite import SqliteStore
+
+        return SqliteStore(setting, wall=wall, on_aside=on_aside)
+    return None
+
+
+def kind_of(setting: StoreSetting) -> str:
+    """``memory``, ``sqlite`` or ``redis``."""
+    return "redis" if isinstance(setting, Redis) else "memory" if setting is None else "sqlite"
+
+
+class BestEffortStore:
+    """A store that never fails and never keeps a request waiting: a fault, or ``timeout`` of silence, is a miss.
+
+    After either, only deletions reach the store for ``rest`` seconds. A store that takes no writes, because it is full
+    or a replica, is still read. ``on_fault`` gets each fault, with the reason and whether the store worked before;
+    ``on_back`` is called when it works again. ``faults`` has the present ones, by use.
     """
 
-    def __init__(self, url: URL, answers: Answers) -> None:
-        super().__init__(allowed_codes=(200,), allowed_methods=("GET",), filter_fn=_says_who)
-        self._url: Final = url
-        self._asked_at: Final[ContextVar[tuple[float, float]]] = ContextVar("asked_at")
-        self.responses: Answers = answers
-
-    def create_key(self, method: str, url: StrOrURL, headers: Mapping[str, str] | None = None, **_: Any) -> Entry:
-        """The key of our own request. Raises ValueError for any request but ``GET /me`` with a secret."""
-        scheme, text = bearer(headers or {})
-        if method != "GET" or URL(url) != self._url or scheme != "Bearer":
-            raise ValueError("this cache is for `GET /me` with a key, and for nothing else")
-        return key_of(Secret(text), self._url)
-
-    async def anothers(self, key: Entry) -> AnyResponse | None:
-        """The answer that another process, which has claimed the question, is about to bring; None where it does not.
-
-        Given up after `LEASE` seconds, or at once where the claim is gone and nothing has come: it was refused.
-        """
-        loop = asyncio.get_running_loop()
-        latest = loop.time() + LEASE
-        while loop.time() < latest:
-            await asyncio.sleep(_POLL)
-            waiting = await self.responses.is_claimed(key)
-            answer = await self.get_response(key)
-            if answer is not None or not waiting:
-                return answer
-        return None
-
-    def create_cache_actions(self, key: str, *_: Any, refresh: bool = False, **__: Any) -> CacheActions:
-        # Age counts from the question, as in RFC 9111 section 4.2.3: an edit made while the answer was on its way
-        # cannot hide behind it.
-        self._asked_at.set(self.responses.now())
-        return CacheActions(key=key, skip_read=refresh)
-
-    async def save_response(
+    def __init__(
         self,
-        response: ClientResponse,
-        cache_key: str | None = None,
-        expires: datetime | None = None,  # noqa: ARG002 - the wall clock's; ages are ours
+        store: Store,
+        *,
+        timeout: float = TIMEOUT,
+        rest: float = REST,
+        clock: Clock = time.monotonic,
+        on_fault: OnFault = lambda *_: None,
+        on_back: OnBack = lambda _: None,
     ) -> None:
-        """Keep the body and nothing of the request. A redirect is never aliased: none is followed."""
-        if cache_key is not None:
-            fetched_at, asked_at = self._asked_at.get()
-            answer = Answer.of(response.headers.get("Content-Type", ""), await response.read(), fetched_at)
-            answer.asked_at = asked_at
-            await self.responses.write(cache_key, answer)
+        self._store: Final = store
+        self._calls: Final[dict[Use, BestEffort]] = {
+            "read": BestEffort(timeout=timeout, rest=rest, clock=clock),
+            "write": BestEffort(timeout=timeout, rest=rest, clock=clock),
+        }
+        self._on_fault: Final = on_fault
+        self._on_back: Final = on_back
+        self.faults: Final[dict[str, str]] = {}
 
+    async def get(self, key: str) -> bytes | None:
+        value = await self._call("read", lambda: self._store.get(key))
+        return value if isinstance(value, bytes) else None
 
-def key_of(secret: Secret, url: URL) -> Entry:
-    """The name under which the answer to a secret's ``GET`` of a URL is kept: another server's is another answer."""
-    return Entry(f"me:{hashlib.sha256(str(url).encode()).hexdigest()[:16]}:{secret.fingerprint}", secret)
+    async def set(self, key: str, value: bytes, seconds: float) -> None:
+        await self._call("write", lambda: self._store.set(key, value, seconds))
 
+    async def delete(self, key: str) -> None:
+        await self._call("write", lambda: self._store.delete(key), always=True)
 
-def bearer(headers: Mapping[str, str]) -> tuple[str, str]:
-    """The scheme and the credential of ``Authorization``, each empty where there is none."""
-    scheme, _, credential = headers.get("Authorization", "").partition(" ")
-    return scheme, credential
+    async def claim(self, key: str, seconds: float) -> bool:
+        """As `Store.claim`; also true where the store cannot say, so that its fault delays nobody."""
+        return await self._call("write", lambda: self._store.claim(key, seconds)) is not False
 
+    async def open(self, timeout: float = TIMEOUT) -> None:
+        """Make the store ready, in so many seconds at most."""
+        await self._call("read", self._store.open, timeout=timeout)
 
-def identity_in(response: AnyResponse, body: bytes) -> Identity:
-    """The identity in the body of a 200. Raises `NotAnIdentity`, also where it repeats the key that asked for it."""
-    try:
-        text = body.decode()
-    except UnicodeDecodeError as error:
-        raise NotAnIdentity("not UTF-8") from error
-    _, credential = bearer(response.request_info.headers)
-    if credential and credential in text:
-        raise NotAnIdentity("it repeats the key, which must be neither kept nor shown to a caller")
-    return Identity.read(text)
+    async def close(self) -> None:
+        """Give up what is being asked, and close the store."""
+        for calls in self._calls.values():
+            await calls.close()
+        await self._store.close()
 
+    def failed(self, use: Use, why: str) -> None:
+        """Count a fault, and leave the store alone for a while: it failed, or what it said cannot be true."""
+        self._calls[use].rest()
+        first = use not in self.faults
+        self.faults[use] = why
+        self._on_fault(use, why, first)
 
-async def _says_who(response: AnyResponse) -> bool:
-    if response.status != 200:
-        return False
-    try:
-        identity_in(response, await response.read())
-    except NotAnIdentity:
-        return False
-    return True
+    async def _call(
+        self, use: Use, work: Callable[[], Awaitable[_T]], *, always: bool = False, timeout: float | None = None
+    ) -> _T | None:
+        try:
+            value = await self._calls[use].call(work, always=always, timeout=timeout)
+        except Resting:
+            return None
+        except CallFailed as failure:
+            if failure.timed_out:
+                # A store that does not answer one question would not answer another one either.
+                for calls in self._calls.values():
+                    calls.rest()
+            self.failed(use, failure.reason)
+            return None
+        # That a full store deletes does not mean that it takes a value.
+        if not always and self.faults.pop(use, None) is not None:
+            self._on_back(use)
+        return value

@@ -175,20 +175,21 @@ class Forwarder:
         return True
 
     async def _relay(self, exchange: Exchange, incoming: Incoming, error: bytes) -> None:
-        record, reply, secret, head = exchange.record, exchange.reply, exchange.chosen.secret, incoming.head
+        record, reply, head = exchange.record, exchange.reply, incoming.head
+        secrets = exchange.serving.keyring.secrets.including(exchange.chosen.secret)
         lines = head.lines
         if fault_of_status(incoming.status):
             lines = lines + field_lines(self._judge_error(exchange, incoming))
-        lines, reason = secret.redact_lines(lines), secret.redact_lines([head.reason])[0]
+        lines, reason = secrets.redact_lines(lines), secrets.hide(head.reason)
         record.source, record.status = "upstream", incoming.status
         reply.closes = self._current.draining
         if incoming.whole and not incoming.bodiless:
-            body = secret.hide(error + incoming.rest())
+            body = secrets.hide(error + incoming.rest())
             incoming.close()
             await reply.whole(incoming.status, lines, body, reason=reason)
             return
         reply.begin(incoming.status, lines, head.length, reason=reason)
-        mask = secret.mask()
+        mask = secrets.mask()
         try:
             await relay(incoming, reply, mask.feed(error), mask)
         except Lost as lost:

@@ -18,8 +18,7 @@ from gateway.keys.held import Change
 from gateway.keys.identity import Identities
 from gateway.keys.keeper import Needs, Outage
 from gateway.keys.keyring import Keyring
-from gateway.keys.opening import kind_of, storage_of
-from gateway.keys.storage import Patient
+from gateway.keys.store import BestEffortStore, kind_of, make_store
 from gateway.net.resolver import Lookup, Names, Resolver
 from gateway.proxy.serving import Serving
 from gateway.proxy.upstream import Upstream
@@ -66,11 +65,14 @@ class ServingFactory:
         self._clock: Final = clock
         self._store: Final = store
         kind = kind_of(store)
-        self._storage: Final = Patient(
-            storage_of(store, wall=clock, on_aside=lambda path: emit(StoreDamaged(kind, str(path)))),
-            on_fault=lambda use, why, first: emit(StoreFault(kind, use, why, first)),
-            on_back=lambda use: emit(StoreBack(kind, use)),
-        )
+        made = make_store(store, wall=clock, on_aside=lambda path: emit(StoreDamaged(kind, str(path))))
+        self._kept: BestEffortStore | None = None
+        if made is not None:
+            self._kept = BestEffortStore(
+                made,
+                on_fault=lambda use, why, first: emit(StoreFault(kind, use, why, first)),
+                on_back=lambda use: emit(StoreBack(kind, use)),
+            )
         self._upstream_names: Final = Names("upstream", emit, lookup=lookup)
         self._issuer_names: Final = Names("issuer", emit, lookup=lookup)
         self._serving: Serving | None = None
@@ -108,7 +110,7 @@ class ServingFactory:
             upstream = self._upstream(snapshot, tls)
         if other_identities:
             self._leaving.start(_later(identities.close, before.snapshot.settings.upstream.connect_timeout + _GRACE))
-            identities = self._identities(snapshot, tls)
+            identities = self._identities(snapshot, tls, identities)
         if snapshot.callers.issuer != before.snapshot.callers.issuer:
             if accounts is not None:
                 from gateway.callers.issuer import TIMEOUT
@@ -135,17 +137,19 @@ class ServingFactory:
             if self._serving.accounts is not None:
                 await self._serving.accounts.close()
             await self._serving.keyring.keeper.identities.close()
-        await self._storage.close()
+        if self._kept is not None:
+            await self._kept.close()
 
     async def open_store(self) -> None:
         """Make the store ready, so that the first questions after a start find what is in it."""
-        await self._storage.open(_OPENING)
+        if self._kept is not None:
+            await self._kept.open(_OPENING)
 
     @property
     def store(self) -> StoreStatus:
         """What there is to tell of the store."""
         place = None if self._store is None else str(self._store)
-        return StoreStatus(kind_of(self._store), place, dict(self._storage.faults))
+        return StoreStatus(kind_of(self._store), place, {} if self._kept is None else dict(self._kept.faults))
 
     def _report_change(self, change: Change) -> None:
         self._emit(
@@ -169,15 +173,18 @@ class ServingFactory:
         else:
             self._emit(IdentityStale(*about, outage.fault, round(outage.age, 1)))
 
-    def _identities(self, snapshot: Snapshot, tls: ssl.SSLContext | None) -> Identities:
+    def _identities(
+        self, snapshot: Snapshot, tls: ssl.SSLContext | None, after: Identities | None = None
+    ) -> Identities:
         return Identities(
             url=snapshot.settings.upstream.url,
             settings=snapshot.settings.identity,
             timeout=snapshot.settings.upstream.connect_timeout,
             ssl=tls,
             on_lookup=lambda key, result: self._emit(IdentityLookup(key, result)),
-            storage=self._storage,
-            stamp=None if self._store is None else self._clock,
+            store=self._kept,
+            wall=self._clock,
+            after=after,
             resolver=Resolver(self._upstream_names, snapshot.settings.upstream.connect_timeout / 2),
         )
 

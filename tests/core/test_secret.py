@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.secret import BadSecret, Secret
+from gateway.core.secret import BadSecret, HeldSecrets, Secret
 
 TEXT = "pl_v2_abcdSECRETpart"
 # printf 'productlane-gateway fingerprint v1' | openssl dgst -sha256 -hmac pl_v2_abcdSECRETpart
@@ -149,7 +149,7 @@ def test_one_foreign_character_anywhere_spoils_a_key(body: str, foreign: str) ->
 @given(pieces=st.lists(st.sampled_from([TEXT, TEXT[:7], TEXT[7:], TEXT[:-1], "p", "pl_v2_", "x", ""]), max_size=12))
 def test_a_mask_hides_a_secret_however_it_is_cut(pieces: list[str]) -> None:
     """A body in pieces comes out as it went in, as long as it was, with its preview in place of the secret."""
-    mask = Secret(TEXT).mask()
+    mask = HeldSecrets((Secret(TEXT), OTHER)).mask()
     whole = "".join(pieces).encode()
     masked = b"".join([mask.feed(piece.encode()) for piece in pieces] + [mask.rest()])
 
@@ -159,9 +159,56 @@ def test_a_mask_hides_a_secret_however_it_is_cut(pieces: list[str]) -> None:
 
 def test_a_mask_keeps_back_no_more_than_it_must() -> None:
     """Only an end that may be the beginning of the secret waits for what follows it."""
-    mask = Secret(TEXT).mask()
+    mask = HeldSecrets((Secret(TEXT), OTHER)).mask()
 
     assert b"a whole line\n" == mask.feed(b"a whole line\n")
     assert b"to the " == mask.feed(b"to the pl_v2")
     assert b"pl_v2 end" == mask.feed(b" end")
     assert b"" == mask.rest()
+
+
+OTHER = Secret("pl_v2_zyxwOTHERpart")
+HELD = HeldSecrets((Secret(TEXT), OTHER, Secret(TEXT + "-and-more")))
+
+
+@given(pieces=st.lists(st.sampled_from([TEXT, "pl_v2_zyxwOTHERpart", "pl_v2_zyxw", "OTHERpart", "-and-more", "x"])))
+def test_every_held_secret_is_hidden(pieces: list[str]) -> None:
+    """However the pieces come, no secret of this process is in what goes out, and the length is what it was."""
+    mask, whole = HELD.mask(), "".join(pieces).encode()
+    masked = b"".join([mask.feed(piece.encode()) for piece in pieces] + [mask.rest()])
+
+    assert len(whole) == len(masked)
+    assert b"SECRET" not in masked
+    assert b"OTHERpart" not in masked.replace(b"pl_v2_abcd", b"") or b"pl_v2_zyxwOTHERpart" not in whole
+    assert HELD.hide(whole).count(b"pl_v2_zyxwOTHERpart") == 0
+
+
+def test_a_field_whose_name_is_a_secret_is_dropped() -> None:
+    """A secret in a value is hidden, and a field with one in its name goes, in whatever case the name arrives."""
+    lines = [b"a: b", f"x-{TEXT.lower()}: 1".encode(), f"x: y{TEXT}".encode(), f"{TEXT}-z: 1".encode()]
+
+    assert [b"a: b", b"x: ypl_v2_abcd" + b"*" * (len(TEXT) - 10)] == HELD.redact_lines(lines)
+    assert lines[:1] == HELD.redact_lines(lines[:1])
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ({"a": [1, None, {"b": f"x{TEXT}y"}]}, True),
+        ({"a": {f"x-{TEXT}": 1}}, True),
+        (["pl_v2_abcd", {"pl_v2_": "pl_v2_zyxw"}], False),
+        (7, False),
+    ],
+)
+def test_decoded_values_are_looked_through(value: object, found: bool) -> None:
+    """A secret is found in any name or value of a JSON document; a preview is none."""
+    assert found is HELD.occur_in(value)
+
+
+def test_a_secret_that_is_held_no_more_is_hidden_where_it_is_named() -> None:
+    """A request that goes on with a secret that was taken away does not show it."""
+    held = HeldSecrets((OTHER,))
+
+    assert TEXT.encode() == held.hide(TEXT.encode())
+    assert TEXT.encode() not in held.including(Secret(TEXT)).hide(TEXT.encode())
+    assert held is held.including(OTHER)

@@ -63,5 +63,5 @@ def test_a_check_is_not_held_up_either(seen: dict[str, Any]) -> None:
     checked = seen["checked"]
 
     assert 1 == checked["exit"]
-    assert "the name does not resolve" in checked["said"]
+    assert "its name does not resolve" in checked["said"]
     assert checked["seconds"] < 2 * TOLD

@@ -99,11 +99,15 @@ async def test_a_start_in_an_outage_enforces_what_was_known(tmp_path: Path, upst
 
     (slot,) = status["keys"][0]["slots"]
     assert (403, "scope_required", 502) == (refused.status, refused.code, unreachable.status)
-    assert ("main", "1", "no connection") == (event["key"], event["slot"], event["reason"])
+    assert ("main", "1", "the connection was refused") == (event["key"], event["slot"], event["reason"])
     assert 600 <= event["seconds"] < 630
-    assert ("active", "no connection", ["threads:read"]) == (slot["state"], slot["identity_fault"], slot["scopes"])
+    assert ("active", "the connection was refused", ["threads:read"]) == (
+        slot["state"],
+        slot["identity_fault"],
+        slot["scopes"],
+    )
     assert 600 <= slot["identity_age"] < 630
-    assert "/me cannot be asked (no connection); enforced is what it said 60" in page
+    assert "the gateway cannot ask /me (the connection was refused); still using the answer from 60" in page
     assert looked_up >= 1
 
 

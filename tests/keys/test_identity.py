@@ -6,19 +6,17 @@ import gc
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
-import aiohttp_client_cache.cache_control as library
 import pytest
 from aiohttp.test_utils import unused_port
 from yarl import URL
 
 from gateway.core.key_faults import KeyFault
+from gateway.keys.cached import name_of
 from gateway.keys.identity import Identities, Known
-from gateway.keys.storage import MemoryStorage
-from gateway.keys.store import key_of
 from tests.support.me_upstream import SETTINGS, A, B, C, Clock, Productlane, asking, productlane_serving, ready_have_run
+from tests.support.stores import MemoryStore
 
 
 @pytest.fixture
@@ -39,9 +37,9 @@ def scopes(known: Known) -> set[str] | None:
 async def test_the_answer_of_one_is_never_given_to_another(productlane: Productlane, clock: Clock) -> None:
     """Each secret gets its own identity, asked for together or after one another, from memory or from the storage."""
     productlane.scopes = {A.reveal(): ["docs:read"], B.reveal(): ["admin"]}
-    storage = MemoryStorage()
+    storage = MemoryStore()
     for _ in range(2):
-        async with asking(productlane.url, clock, storage=storage) as identities:
+        async with asking(productlane.url, clock, store=storage) as identities:
             for _ in range(2):
                 both = await asyncio.gather(identities.lookup("a", A), identities.lookup("b", B))
 
@@ -175,7 +173,7 @@ async def test_nobody_left_to_wait(productlane: Productlane, clock: Clock) -> No
             caller.cancel()
             productlane.gate.set()
             async with asyncio.timeout(5):
-                await asyncio.gather(*identities._tasks)
+                await identities._flights._tasks.join()
         gc.collect()
 
         assert identities.peek(A) is not None
@@ -223,7 +221,7 @@ async def test_without_an_old_answer_nothing_is_known(clock: Clock) -> None:
     async with asking(f"http://127.0.0.1:{unused_port()}/api/v2", clock) as identities:
         known = await identities.lookup("k", A)
 
-    assert Known(None, None, 0.0, "error", "no connection") == known
+    assert Known(None, None, 0.0, "error", "the connection was refused") == known
 
 
 async def test_an_outage_costs_one_question_a_second(productlane: Productlane, clock: Clock) -> None:
@@ -242,15 +240,15 @@ async def test_an_outage_costs_one_question_a_second(productlane: Productlane, c
 
 async def test_a_shared_storage_serves_stale_to_a_new_process(productlane: Productlane, clock: Clock) -> None:
     """A process that starts in an outage uses the last good answer that others have stored, unless it is too old."""
-    storage = MemoryStorage()
-    async with asking(productlane.url, clock, storage=storage) as identities:
+    storage = MemoryStore()
+    async with asking(productlane.url, clock, store=storage) as identities:
         good = await identities.lookup("k", A)
     productlane.status = 500
     clock.now += 3659
-    async with asking(productlane.url, clock, storage=storage) as identities:
+    async with asking(productlane.url, clock, store=storage) as identities:
         stale = await identities.lookup("k", A)
     clock.now += 1
-    async with asking(productlane.url, clock, storage=storage) as identities:
+    async with asking(productlane.url, clock, store=storage) as identities:
         too_old = await identities.lookup("k", A)
 
     assert replace(good, age=3659.0, result="stale", fault="status 500") == stale
@@ -302,15 +300,15 @@ async def test_who_wants_it_fresh_does_not_join_who_does_not(productlane: Produc
 
 async def test_what_is_forgotten_is_asked_for_again(productlane: Productlane, clock: Clock) -> None:
     """After `forget` neither this process nor the storage has the answer, even if the clock stands still."""
-    storage = MemoryStorage()
-    async with asking(productlane.url, clock, storage=storage) as identities:
+    storage = MemoryStore()
+    async with asking(productlane.url, clock, store=storage) as identities:
         await identities.lookup("k", A)
         identities.forget(A)
         peeked = identities.peek(A)
         again = await identities.lookup("k", A)
         identities.forget(A)
     gone = len(storage.entries)
-    async with asking(productlane.url, clock, storage=storage) as identities:
+    async with asking(productlane.url, clock, store=storage) as identities:
         anew = await identities.lookup("k", A)
 
     assert (None, "miss", 0, "miss") == (peeked, again.result, gone, anew.result)
@@ -328,10 +326,10 @@ async def test_what_is_forgotten_is_not_served_stale(productlane: Productlane, c
 
 async def test_a_question_begun_before_forgetting_reinstates_nothing(productlane: Productlane, clock: Clock) -> None:
     """An answer that was on its way when its secret was forgotten reaches its caller and is not remembered."""
-    storage = MemoryStorage()
+    storage = MemoryStore()
     productlane.scopes[A.reveal()] = ["docs:read"]
     productlane.gate.clear()
-    async with asking(productlane.url, clock, storage=storage) as identities:
+    async with asking(productlane.url, clock, store=storage) as identities:
         before = asyncio.create_task(identities.lookup("k", A))
         await productlane.reached(1)
         identities.forget(A)
@@ -361,38 +359,52 @@ async def test_a_question_after_forgetting_does_not_join_the_old_one(productlane
     assert 2 == len(productlane.asked)
 
 
-async def test_the_wall_clock_does_not_matter(
-    productlane: Productlane, clock: Clock, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("step", [-86_400.0, -3_600.0, -30.0, 0.5, 30.0, 3_600.0, 86_400.0])
+async def test_a_step_of_the_clock_does_not_change_how_long_an_answer_lasts(
+    step: float, productlane: Productlane, clock: Clock
 ) -> None:
-    """However the machine's time is set, an identity is kept for as long as the monotonic clock says."""
-    async with asking(productlane.url, clock) as identities:
-        await identities.lookup("k", A)
-        for hours in (-24, 24):
-            stepped = library.utcnow() + timedelta(hours=hours)
-            monkeypatch.setattr("time.time", stepped.timestamp)
-            monkeypatch.setattr(library, "utcnow", lambda stepped=stepped: stepped)
-            monkeypatch.setattr("aiohttp_client_cache.response.utcnow", lambda stepped=stepped: stepped)
-            clock.now += 29
-            identities._entries.drop(A.fingerprint)
-            from_storage = await identities.lookup("k", A)
+    """However the machine's time is set, an answer is kept for as long as the monotonic clock says, in a store too."""
+    storage, wall = MemoryStore(), Clock()
+    async with contextlib.AsyncExitStack() as stack:
+        replicas = [
+            await stack.enter_async_context(asking(productlane.url, clock, store=storage, wall=wall)) for _ in range(2)
+        ]
+        first = [(await one.lookup("k", A)).result for one in replicas]
+        wall.now += step + 59
+        clock.now += 59
+        young = [await one.lookup("k", A) for one in replicas]
+        wall.now += 1
+        clock.now += 1
+        asked = len(productlane.asked)
+        old = [(await one.lookup("k", A)).result for one in replicas]
 
-            assert "hit" == from_storage.result
-        clock.now += 2
-        expired = await identities.lookup("k", A)
-
-    assert ("miss", 2) == (expired.result, len(productlane.asked))
+    assert ["miss", "hit"] == first
+    assert [("hit", 59.0)] * 2 == [(one.result, one.age) for one in young]
+    assert (1, "miss") == (asked, old[0])
+    assert 1 < len(productlane.asked)
 
 
 async def test_no_more_is_remembered_than_the_bound(productlane: Productlane, clock: Clock) -> None:
     """Of more secrets than there is room for, the one used longest ago is asked for again."""
-    storage = MemoryStorage(2)
-    async with asking(productlane.url, clock, entries=2, storage=storage) as identities:
+    async with asking(productlane.url, clock, entries=2) as identities:
         for secret in (A, B, A, C):
             await identities.lookup("k", secret)
         peeked = [identities.peek(secret) is not None for secret in (A, B, C)]
-        sizes = len(identities._entries), len(storage.entries)
+        size = len(identities.entries)
 
-    assert ([True, False, True], (2, 2)) == (peeked, sizes)
+    assert ([True, False, True], 2) == (peeked, size)
+
+
+async def test_what_is_remembered_goes_on_with_other_settings(productlane: Productlane, clock: Clock) -> None:
+    """A change of settings asks about no secret anew; a change of the server asks about each."""
+    async with asking(productlane.url, clock) as before:
+        await before.lookup("k", A)
+        async with asking(productlane.url, clock, after=before, timeout=1.0) as same:
+            known = await same.lookup("k", A)
+        async with asking(f"{productlane.url}/other", clock, after=before) as other:
+            anew = await other.lookup("k", A)
+
+    assert ("hit", "miss") == (known.result, anew.result)
 
 
 async def test_every_look_up_is_told(productlane: Productlane, clock: Clock) -> None:
@@ -450,15 +462,9 @@ async def test_closing_leaves_nobody_waiting(productlane: Productlane, clock: Cl
     assert [Known(None, None, 0.0, "error", "closed")] * 3 == [*answers, late]
 
 
-async def test_nothing_is_opened_before_the_first_question(clock: Clock) -> None:
-    """Making and closing it needs no connection; so an offline command can build the same objects."""
-    identities = Identities(
-        url="https://productlane.test/api/v2", settings=SETTINGS, timeout=1.0, ssl=None, clock=clock
-    )
-    opened = identities._me._session
-    await identities.close()
-
-    assert opened is None
+def test_nothing_is_opened_before_the_first_question(clock: Clock) -> None:
+    """Making it needs no connection and no event loop; so an offline command can build the same objects."""
+    Identities(url="https://productlane.test/api/v2", settings=SETTINGS, timeout=1.0, ssl=None, clock=clock)
 
 
 async def test_a_text_of_a_fault_holds_no_secret(productlane: Productlane, clock: Clock) -> None:
@@ -471,28 +477,18 @@ async def test_a_text_of_a_fault_holds_no_secret(productlane: Productlane, clock
     assert A.reveal() not in repr(known)
 
 
-class Shared(MemoryStorage):
-    """A storage that several processes share: a claim of one holds for all."""
-
-    async def claim(self, key: str, seconds: float) -> bool:
-        if self.entries.get(key) is not None:
-            return False
-        self.entries.put(key, b"1")
-        return True
-
-
 @contextlib.asynccontextmanager
-async def replicas(url: str, count: int, storage: Shared, clock: Clock) -> AsyncIterator[list[Identities]]:
+async def replicas(url: str, count: int, storage: MemoryStore, clock: Clock) -> AsyncIterator[list[Identities]]:
     """Processes that share a storage and agree on the time."""
     async with contextlib.AsyncExitStack() as stack:
-        one = {"storage": storage, "stamp": lambda: clock() + 1e9}
-        yield [await stack.enter_async_context(asking(url, clock, **one)) for _ in range(count)]
+        each = (asking(url, clock, store=storage, wall=lambda: clock() + 1e9) for _ in range(count))
+        yield [await stack.enter_async_context(one) for one in each]
 
 
 async def test_of_those_that_share_a_storage_one_asks(productlane: Productlane, clock: Clock) -> None:
     """However many replicas want the same identity at the same time, Productlane is asked once, and all have it."""
     productlane.gate.clear()
-    async with asyncio.timeout(5), replicas(productlane.url, 4, Shared(), clock) as identities:
+    async with asyncio.timeout(5), replicas(productlane.url, 4, MemoryStore(), clock) as identities:
         waiting = [asyncio.create_task(one.lookup("k", A)) for one in identities]
         await productlane.reached(1)
         await asyncio.sleep(0.1)  # as long as others look a few times
@@ -512,7 +508,7 @@ async def test_a_refusal_is_waited_for_by_all_and_shared_by_none(productlane: Pr
     """Where the one that asks is refused, the others ask for themselves, all at once."""
     productlane.status = 401
     productlane.gate.clear()
-    storage = Shared()
+    storage = MemoryStore()
     async with asyncio.timeout(5), replicas(productlane.url, 4, storage, clock) as identities:
         waiting = [asyncio.create_task(one.lookup("k", A)) for one in identities]
         await productlane.reached(1)
@@ -523,22 +519,29 @@ async def test_a_refusal_is_waited_for_by_all_and_shared_by_none(productlane: Pr
     assert 0 == len(storage.entries)
 
 
-async def test_one_that_died_while_it_asked_holds_the_others_up_for_a_second(
-    productlane: Productlane, clock: Clock
-) -> None:
-    """A claim that nobody gives up ends the waiting, not the request."""
-    storage = Shared()
-    storage.entries.put(f"{key_of(A, URL(f'{productlane.url}/me'))}:asked", b"1")
-    async with asyncio.timeout(5), replicas(productlane.url, 1, storage, clock) as (identities,):
-        known = await identities.lookup("k", A)
+async def test_a_claim_that_does_not_end_holds_nobody_up_twice(productlane: Productlane, clock: Clock) -> None:
+    """A claim that stays beyond its time is waited for once; it is a fault of the store, and told as one."""
+    storage, told = MemoryStore(), list[tuple[str, str, bool]]()
+    for secret in (A, B):
+        storage.entries[f"{name_of(secret, URL(f'{productlane.url}/me'))}:asked"] = b"1"
+    loop = asyncio.get_running_loop()
+    async with asking(productlane.url, clock, store=storage, on_fault=lambda *why: told.append(why)) as identities:
+        began = loop.time()
+        first = await identities.lookup("k", A)
+        between = loop.time()
+        second = await identities.lookup("k", B)
+        ended = loop.time()
 
-    assert ("miss", 1) == (known.result, len(productlane.asked))
+    assert ("miss", "miss", 2) == (first.result, second.result, len(productlane.asked))
+    assert 1.0 <= between - began
+    assert ended - between < 1.0
+    assert [("write", "a claim that does not end", True)] == told
 
 
 async def test_who_insists_does_not_wait_for_another(productlane: Productlane, clock: Clock) -> None:
     """A forced look-up asks Productlane itself, whoever else is asking."""
-    storage = Shared()
-    storage.entries.put(f"{key_of(A, URL(f'{productlane.url}/me'))}:asked", b"1")
+    storage = MemoryStore()
+    storage.entries[f"{name_of(A, URL(f'{productlane.url}/me'))}:asked"] = b"1"
     async with replicas(productlane.url, 1, storage, clock) as (identities,):
         known = await identities.lookup("k", A, fresh=True)
 

@@ -301,7 +301,7 @@ async def test_prefetching_is_bounded(productlane: Productlane, identities: Iden
     productlane.gate.clear()
     prefetching = asyncio.create_task(ring(identities, key("many", *secrets)).prefetch())
     await productlane.reached(8)
-    flying = len(identities._flights)
+    flying = len(identities._flights._tasks)
     productlane.gate.set()
     await prefetching
 

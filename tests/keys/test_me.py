@@ -15,8 +15,9 @@ from aiohttp.test_utils import RawTestServer, unused_port
 
 from gateway.core.key_faults import KeyFault
 from gateway.keys.me import MAX_BODY, Fault, Good, Me, Refusal
-from gateway.keys.storage import MemoryStorage
+from gateway.keys.store import BestEffortStore
 from tests.support.me_upstream import A, Clock, Productlane, productlane_serving
+from tests.support.stores import MemoryStore
 
 
 @pytest.fixture
@@ -25,19 +26,38 @@ async def productlane() -> AsyncIterator[Productlane]:
         yield productlane
 
 
+NEVER, ALWAYS = float("-inf"), float("inf")
+
+
+@pytest.fixture(params=["memory", "store"], autouse=True)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Each promise holds with a plain session and with the library's, which is used where there is a store."""
+    KIND.append(request.param)
+    return str(request.param)
+
+
+KIND: list[str] = []
+
+
 @asynccontextmanager
-async def me(url: str, **more: Any) -> AsyncIterator[Me]:
-    arguments: dict[str, Any] = {"ttl": 60.0, "stale_if_error": 60.0, "timeout": 5.0, "ssl": None}
-    asker = Me(url, **(arguments | {"clock": Clock(), "storage": MemoryStorage()} | more))
+async def me(url: str, storage: MemoryStore | None = None, **more: Any) -> AsyncIterator[Me]:
+    store = None if KIND[-1] == "memory" and storage is None else BestEffortStore(storage or MemoryStore())
+    arguments: dict[str, Any] = {"ttl": 60.0, "stale_if_error": 60.0, "timeout": 5.0, "ssl": None, "store": store}
+    asker = Me(url, **(arguments | {"clock": Clock(), "wall": Clock()} | more))
     try:
         yield asker
     finally:
         await asker.close()
 
 
+def answers(storage: MemoryStore) -> int:
+    """How many answers are stored; beside them are the claims of those who ask."""
+    return sum(not name.endswith(":asked") for name in storage.entries)
+
+
 async def ask(url: str, **more: Any) -> Good | Refusal | Fault:
     async with me(url, **more) as asker:
-        return await asker.ask(A, fresh=False)
+        return await asker.ask(A, newer_than=NEVER)
 
 
 @asynccontextmanager
@@ -124,10 +144,10 @@ async def test_redirects_are_not_followed(status: int, productlane: Productlane)
 async def test_a_body_that_is_no_identity_teaches_nothing(body: bytes, productlane: Productlane) -> None:
     """A 200 from a maintenance page or a stranger is not an identity and is not kept."""
     productlane.body = body
-    storage = MemoryStorage()
+    storage = MemoryStore()
 
     assert Fault("the answer is not an identity") == await ask(productlane.url, storage=storage)
-    assert 0 == len(storage.entries)
+    assert 0 == answers(storage)
 
 
 async def test_a_compressed_body_is_not_unpacked(productlane: Productlane) -> None:
@@ -255,18 +275,18 @@ async def test_after_closing_nothing_is_asked(productlane: Productlane) -> None:
     async with me(productlane.url) as asker:
         pass
 
-    assert Fault("closed") == await asker.ask(A, fresh=True)
+    assert Fault("closed") == await asker.ask(A, newer_than=ALWAYS)
     assert [] == productlane.asked
 
 
 async def test_what_is_refused_is_not_kept(productlane: Productlane) -> None:
     """Once Productlane refuses a secret, its old answer is gone from the storage and never served stale."""
-    storage = MemoryStorage()
+    storage = MemoryStore()
     async with me(productlane.url, storage=storage) as asker:
-        await asker.ask(A, fresh=False)
-        kept = len(storage.entries)
+        await asker.ask(A, newer_than=NEVER)
+        kept = answers(storage)
         productlane.status = 401
-        await asker.ask(A, fresh=True)
-        stale = await asker.stale(A)
+        await asker.ask(A, newer_than=ALWAYS)
+        stale = await asker.stale(A, newer_than=NEVER)
 
-    assert (1, None, 0) == (kept, stale, len(storage.entries))
+    assert (1, None, 0) == (kept, stale, answers(storage))

@@ -12,9 +12,10 @@ import pytest
 import redis.exceptions
 import trustme
 
+from gateway.aio.waiting import finished
 from gateway.config.store import Password, Redis
-from gateway.keys.redis import RedisStorage
-from gateway.keys.storage import Patient
+from gateway.keys.redis import RedisStore
+from gateway.keys.store import BestEffortStore
 from tests.support.kit import DEADLINE
 from tests.support.me_upstream import Clock
 from tests.support.redis_server import NEEDS_REDIS, RedisServer, documented_acl, free_port, redis_serving
@@ -29,8 +30,8 @@ async def server(tmp_path: Path) -> AsyncIterator[RedisServer]:
 
 
 @asynccontextmanager
-async def storing(at: Redis) -> AsyncIterator[RedisStorage]:
-    storage = RedisStorage(at)
+async def storing(at: Redis) -> AsyncIterator[RedisStore]:
+    storage = RedisStore(at)
     try:
         yield storage
     finally:
@@ -38,8 +39,8 @@ async def storing(at: Redis) -> AsyncIterator[RedisStorage]:
 
 
 @asynccontextmanager
-async def patient(at: Redis, **more: Any) -> AsyncIterator[Patient]:
-    guarded = Patient(RedisStorage(at), **more)
+async def patient(at: Redis, **more: Any) -> AsyncIterator[BestEffortStore]:
+    guarded = BestEffortStore(RedisStore(at), **more)
     try:
         yield guarded
     finally:
@@ -222,8 +223,8 @@ async def test_one_that_is_slow_to_reach_is_used_from_the_second_question_on(ser
     at = replace(server.at, port=far.sockets[0].getsockname()[1], database=1)
     async with far, patient(at, clock=clock) as guard:
         first = await guard.claim("a", 60), {**guard.faults}
-        storage: Any = guard._storage
-        await asyncio.wait({storage._connecting})
+        storage: Any = guard._store
+        await finished(storage._connecting.running(None))
         clock.now += 10
         await guard.set("b", b"2", 60)
         second = await guard.get("b")
@@ -285,7 +286,7 @@ async def test_a_certificate_of_a_stranger_gets_no_password(
 async def test_a_wrong_password_is_told_by_its_kind(tmp_path: Path) -> None:
     """The fault says that it is the password, without the password."""
     async with redis_serving(tmp_path, acl=ACL) as server:
-        guard = Patient(RedisStorage(replace(server.at, password=Password("", "wrong"))))
+        guard = BestEffortStore(RedisStore(replace(server.at, password=Password("", "wrong"))))
         missed = await guard.get("a")
         await guard.close()
 
@@ -318,7 +319,7 @@ async def test_closing_gives_up_a_connection_that_does_not_come() -> None:
     deaf = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
     at = Redis("127.0.0.1", deaf.sockets[0].getsockname()[1], database=1)
     async with deaf, asyncio.timeout(DEADLINE):
-        guard = Patient(RedisStorage(at))
+        guard = BestEffortStore(RedisStore(at))
         await guard.get("a")
         await guard.close()
 

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from gateway.keys.sqlite import SqliteStorage
-from gateway.keys.storage import Patient
+from gateway.keys.sqlite import SqliteStore
+from gateway.keys.store import BestEffortStore
 from tests.support.kit import DEADLINE
 from tests.support.me_upstream import Clock
 
@@ -28,8 +28,8 @@ def file(tmp_path: Path) -> Path:
 
 
 @asynccontextmanager
-async def storing(file: Path, **more: Any) -> AsyncIterator[SqliteStorage]:
-    storage = SqliteStorage(file, **more)
+async def storing(file: Path, **more: Any) -> AsyncIterator[SqliteStore]:
+    storage = SqliteStore(file, **more)
     try:
         yield storage
     finally:
@@ -153,7 +153,7 @@ async def test_another_programs_database_is_left_alone(file: Path) -> None:
     db.execute("INSERT INTO entries VALUES (1, 'data')")
     db.commit()
     db.close()
-    guard = Patient(SqliteStorage(file), patience=DEADLINE, clock=Clock())
+    guard = BestEffortStore(SqliteStore(file), timeout=DEADLINE, clock=Clock())
     await guard.get("a")
     await guard.set("a", b"1", 60)
     await guard.close()
@@ -170,7 +170,7 @@ async def test_a_link_is_not_followed(file: Path, tmp_path: Path) -> None:
     other.write_text("of somebody else")
     other.chmod(0o644)
     file.symlink_to(other)
-    guard = Patient(SqliteStorage(file), patience=DEADLINE, clock=Clock())
+    guard = BestEffortStore(SqliteStore(file), timeout=DEADLINE, clock=Clock())
     await guard.set("a", b"1", 60)
     await guard.close()
 
@@ -181,7 +181,7 @@ async def test_a_link_is_not_followed(file: Path, tmp_path: Path) -> None:
 async def test_a_folder_that_is_not_there_is_a_fault_and_no_more(tmp_path: Path) -> None:
     """A volume that was not mounted costs no request; once it is there, it is used."""
     clock = Clock()
-    guard = Patient(SqliteStorage(tmp_path / "later" / "identity.db"), patience=DEADLINE, clock=clock)
+    guard = BestEffortStore(SqliteStore(tmp_path / "later" / "identity.db"), timeout=DEADLINE, clock=clock)
     missed = await guard.get("a"), {**guard.faults}
     (tmp_path / "later").mkdir()
     clock.now += 10
@@ -194,7 +194,7 @@ async def test_a_folder_that_is_not_there_is_a_fault_and_no_more(tmp_path: Path)
 
 async def test_a_locked_file_is_a_fault_within_the_patience(file: Path) -> None:
     """A process that holds the lock makes a write fail at once, and reading goes on."""
-    guard = Patient(SqliteStorage(file), patience=DEADLINE, clock=Clock())
+    guard = BestEffortStore(SqliteStore(file), timeout=DEADLINE, clock=Clock())
     await guard.set("a", b"1", 60)
     holder = sqlite3.connect(file, isolation_level=None)
     try:
@@ -231,7 +231,7 @@ def fill(disk: Path) -> None:
 async def test_a_full_disk_is_read(tmp_path: Path) -> None:
     """On a full disk nothing new is kept, and what is there is read."""
     with small_disk(tmp_path / "disk") as disk:
-        guard = Patient(SqliteStorage(disk / "identity.db"), patience=DEADLINE, clock=Clock())
+        guard = BestEffortStore(SqliteStore(disk / "identity.db"), timeout=DEADLINE, clock=Clock())
         await guard.set("a", b"1", 1e9)
         fill(disk)
         await guard.set("b", bytes(20_000), 1e9)
@@ -247,13 +247,17 @@ async def test_a_disk_that_hangs_holds_nobody_up(file: Path) -> None:
     """What was given up while the disk hung is not done afterwards, and an end does not wait for the disk."""
     release, hanging = threading.Event(), threading.Event()
 
-    def hang() -> float:
-        hanging.set()
-        release.wait(DEADLINE)
-        return 0.0
+    class Hanging(SqliteStore):
+        def _mending(self, statements: Any) -> Any:
+            if statements:
+                hanging.set()
+                release.wait(DEADLINE)
+            return super()._mending(statements)
 
-    storage = SqliteStorage(file, wall=hang)
-    guard = Patient(storage, patience=0.1, clock=Clock())
+    async with storing(file) as before:
+        await before.set("b", b"1", 1e6)
+    storage = Hanging(file)
+    guard = BestEffortStore(storage, timeout=0.1, clock=Clock())
     async with asyncio.timeout(DEADLINE):
         await guard.open(DEADLINE)
         await guard.get("a")
@@ -267,7 +271,7 @@ async def test_a_disk_that_hangs_holds_nobody_up(file: Path) -> None:
 
     assert {"read": "no answer in 100 ms", "write": "no answer in 100 ms"} == guard.faults
     assert [True] == [one.daemon for one in thread]
-    assert [] == rows(file)
+    assert ["b"] == [key for key, _, _ in rows(file)]
 
 
 async def test_nothing_is_opened_before_the_first_question(file: Path) -> None:

@@ -12,6 +12,7 @@ from aiohttp.test_utils import RawTestServer
 from gateway.config.schema.gateway import Identity as IdentitySettings
 from gateway.core.secret import Secret
 from gateway.keys.identity import Identities
+from gateway.keys.store import BestEffortStore, OnFault, Store
 
 A = Secret("pl_v2_aaaa-the-first-secret")
 B = Secret("pl_v2_bbbb-another-secret")
@@ -90,10 +91,13 @@ async def productlane_serving() -> AsyncIterator[Productlane]:
 
 
 @asynccontextmanager
-async def asking(url: str, clock: Clock, **more: Any) -> AsyncIterator[Identities]:
-    """`Identities` that ask at this URL, closed at the end."""
-    arguments: dict[str, Any] = {"settings": SETTINGS, "timeout": 5.0, "ssl": None, **more}
-    identities = Identities(url=url, clock=clock, **arguments)
+async def asking(
+    url: str, clock: Clock, store: Store | None = None, on_fault: OnFault = lambda *_: None, **more: Any
+) -> AsyncIterator[Identities]:
+    """`Identities` that ask at this URL, closed at the end. The wall clock is the other one, if none is given."""
+    kept = None if store is None else BestEffortStore(store, clock=clock, on_fault=on_fault)
+    arguments: dict[str, Any] = {"settings": SETTINGS, "timeout": 5.0, "ssl": None, "wall": clock, **more}
+    identities = Identities(url=url, clock=clock, store=kept, **arguments)
     try:
         yield identities
     finally:
