@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.keys.recent import ENTRIES
-from gateway.keys.store import Clock
 
 # Less than anybody waits for a store, so that a file that another process has locked is a fault and not a silence.
 _BUSY: Final = 0.03
@@ -45,7 +44,7 @@ class SqliteStore:
         self,
         path: Path,
         *,
-        wall: Clock = time.time,
+        wall: Callable[[], float] = time.time,
         entries: int = ENTRIES,
         on_aside: Callable[[Path], None] = lambda _path: None,
     ) -> None:

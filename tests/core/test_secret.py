@@ -178,9 +178,9 @@ def test_every_held_secret_is_hidden(pieces: list[str]) -> None:
     masked = b"".join([mask.feed(piece.encode()) for piece in pieces] + [mask.rest()])
 
     assert len(whole) == len(masked)
-    assert b"SECRET" not in masked
-    assert b"OTHERpart" not in masked.replace(b"pl_v2_abcd", b"") or b"pl_v2_zyxwOTHERpart" not in whole
-    assert HELD.hide(whole).count(b"pl_v2_zyxwOTHERpart") == 0
+    assert [] == [
+        text for text in (TEXT.encode(), b"pl_v2_zyxwOTHERpart") if text in masked or text in HELD.hide(whole)
+    ]
 
 
 def test_a_field_whose_name_is_a_secret_is_dropped() -> None:
