@@ -38,6 +38,7 @@ PURE = {
     "contextlib",
     "dataclasses",
     "datetime",
+    "difflib",
     "enum",
     "functools",
     "hashlib",
@@ -222,9 +223,9 @@ def test_keys_are_revealed_in_a_counted_set_of_files() -> None:
 
 def test_only_the_decision_makes_a_permit() -> None:
     """There is no way to forward a request that did not pass `decide`."""
-    makers = [node for node in ast.walk(tree(SOURCE / "core" / "policy.py")) if isinstance(node, ast.FunctionDef)]
+    makers = [node for node in ast.walk(tree(SOURCE / "core" / "decision.py")) if isinstance(node, ast.FunctionDef)]
 
-    assert {"core/policy.py"} == {name for name, path in modules(SOURCE).items() if "Permit" in calls(tree(path))}
+    assert {"core/decision.py"} == {name for name, path in modules(SOURCE).items() if "Permit" in calls(tree(path))}
     assert ["decide"] == [maker.name for maker in makers if "Permit" in calls(maker)]
 
 

@@ -3,12 +3,13 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Final, Generic, TypeVar
 
-from gateway.core.refusal import Code, Reason, Refused
-from gateway.core.target import Target
+from gateway.core.target import BASE, Target
 
+_HEAD: Final = tuple(BASE[1:].split("/"))
 _PLACEHOLDER: Final = re.compile(r"\{[^{}]*\}")
 _Leaf = TypeVar("_Leaf")
 
@@ -43,6 +44,10 @@ class Endpoint:
     @property
     def segments(self) -> tuple[str, ...]:
         return tuple(self.template[1:].split("/"))
+
+
+# What `Catalog.find` gives where there is no endpoint. No policy can name it.
+NOWHERE: Final = Endpoint("", "", frozenset(), Lane.READ)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,23 @@ class _Node(Generic[_Leaf]):
             node = node.any if found is None and segment.lower() not in node.folded else found
         return node
 
+    def near(self, segments: Iterable[str], *, exact: bool = False) -> str:
+        """The path of the node that is meant, each unknown segment replaced by the nearest literal; empty for none.
+
+        Where ``exact``, no segment is replaced.
+        """
+        node, path = self, BASE
+        for segment in segments:
+            name = segment
+            if segment not in node.literal:
+                close = [] if exact else get_close_matches(segment.lower(), node.literal, n=1, cutoff=0.75)
+                name = close[0] if close else ""
+            below = node.literal.get(name) or (node.any if segment.lower() not in node.folded else None)
+            if below is None:
+                return ""
+            node, path = below, f"{path}/{name or segment}"
+        return path if node.methods else ""
+
 
 class Catalog:
     """Every endpoint there is. A look-up costs one step per path segment, however many endpoints there are.
@@ -119,47 +141,49 @@ class Catalog:
         return self._named.get(plain(name))
 
     def find(self, target: Target) -> Endpoint:
-        """The endpoint that serves a target.
+        """The endpoint that serves a target; `NOWHERE` where there is none."""
+        node = self._node(target)
+        return NOWHERE if node is None else node.methods.get(target.judged_method, NOWHERE)
 
-        Raises `Refused`: ``not_found``, ``method_not_allowed`` with ``Allow``, ``unsupported_api_version`` for v1.
+    def methods(self, target: Target) -> tuple[str, ...]:
+        """The methods that the path of a target has; none where the path is unknown."""
+        node = self._node(target)
+        if node is None:
+            return ()
+        return tuple(sorted({*node.methods, "HEAD"} if "GET" in node.methods else node.methods))
+
+    def replacement(self, target: Target) -> str:
+        """What serves a v1 target in v2: as the vendor's migration guide says, else the same method and path of v2.
+
+        Empty where nothing does.
         """
-        head, rest = target.segments[:2], target.segments[2:]
-        if head == ("api", "v1"):
-            raise self._gone(target.judged_method, rest)
-        node = self._tree.find(rest) if head == ("api", "v2") and rest else None
-        if node is None or not node.methods:
-            raise Refused(
-                Code.NOT_FOUND,
-                Reason.ENDPOINT_UNKNOWN,
-                "No endpoint of the Productlane v2 API has this path.",
-                note="the path is not in the catalog; the setting `catalog` adds endpoints newer than the gateway",
-            )
-        endpoint = node.methods.get(target.judged_method)
-        if endpoint is None:
-            allow = ", ".join(sorted({*node.methods, "HEAD"} if "GET" in node.methods else node.methods))
-            raise Refused(
-                Code.METHOD_NOT_ALLOWED,
-                Reason.METHOD,
-                f"This path takes {allow}.",
-                headers=(("Allow", allow),),
-            )
-        return endpoint
-
-    def _gone(self, method: str, segments: tuple[str, ...]) -> Refused:
+        segments, method = target.segments[2:], target.judged_method
         node = self._v1.find(segments)
-        replacement = node.methods.get(method) if node else None
-        message = "Version 1 of the Productlane API ended on 2026-11-20; only /api/v2 is served."
-        if replacement:
-            message += f" Use {replacement} instead."
-        return Refused(
-            Code.UNSUPPORTED_API_VERSION,
-            Reason.API_VERSION,
-            message,
-            note=message,
-            details={"replacement": replacement} if replacement else None,
-        )
+        if node is not None and method in node.methods:
+            return node.methods[method]
+        twin = self._tree.find(segments)
+        endpoint = twin.methods.get(method) if twin is not None else None
+        return "" if endpoint is None else f"{method} {BASE}{endpoint.template} (fields and paging differ)"
+
+    def near(self, target: Target) -> str:
+        """A path that somebody who sent this target may have meant, with the base; empty where none is near."""
+        segments = target.segments
+        head, rest = segments[:2], segments[2:]
+        if head != _HEAD:
+            # The base is missing or misspelt; what follows it may be right.
+            tails = (segments, segments[1:], rest)
+            return next((found for tail in tails if tail and (found := self._tree.near(tail, exact=True))), "")
+        return self._tree.near(rest)
+
+    def _node(self, target: Target) -> _Node[Endpoint] | None:
+        rest = target.segments[2:]
+        node = self._tree.find(rest) if rest and target.segments[:2] == _HEAD else None
+        return node if node is not None and node.methods else None
 
 
 def plain(name: str) -> str:
     """An endpoint's name with its placeholders made alike."""
     return _PLACEHOLDER.sub("{}", name)
+
+
+EMPTY: Final = Catalog((), {})

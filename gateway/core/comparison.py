@@ -6,8 +6,8 @@ from datetime import date
 from typing import Final
 
 from gateway.core.catalog import Endpoint
-from gateway.core.policy import Policy, decide
-from gateway.core.refusal import Refused
+from gateway.core.decision import granted
+from gateway.core.policy import Policy
 
 ALLOW: Final = "allow"
 WOULD_DENY: Final = "would_deny"
@@ -85,10 +85,8 @@ def verdict(policy: Policy | None, endpoint: Endpoint, today: date) -> str:
     """What a policy makes of an endpoint on a day (UTC), as `Turn` says it."""
     if policy is None:
         return NO_POLICY
-    try:
-        return WOULD_DENY if decide(policy, endpoint, today).would_deny else ALLOW
-    except Refused as refused:
-        return refused.code.value
+    rule = granted(policy, endpoint, today)
+    return rule.code.value if rule.code is not None else WOULD_DENY if rule.would_deny else ALLOW
 
 
 def set_difference(name: str, before: Iterable[str], after: Iterable[str]) -> Setting | None:

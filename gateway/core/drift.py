@@ -1,14 +1,13 @@
 """Where keys and policies have drifted apart: what a key lacks, what it carries for nobody, and what would mend it."""
 
-import contextlib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import TypeAlias
 
 from gateway.core.catalog import Endpoint
-from gateway.core.policy import Policy, decide
-from gateway.core.refusal import Refused
+from gateway.core.decision import granted
+from gateway.core.policy import Policy
 from gateway.core.routing import Routes
 
 # The keys of a route, and the scopes that an endpoint asks of one of them.
@@ -124,17 +123,12 @@ def _needs_of(caller: str, routes: Routes, endpoints: Iterable[Endpoint]) -> dic
     """What each endpoint asks of the keys of its route for this caller; endpoints that ask alike stand together."""
     found: dict[Need, list[Endpoint]] = {}
     for endpoint in endpoints:
-        with contextlib.suppress(Refused):
-            found.setdefault((routes.find(caller, endpoint).keys, endpoint.scopes), []).append(endpoint)
+        if (route := routes.find(caller, endpoint)) is not None:
+            found.setdefault((route.keys, endpoint.scopes), []).append(endpoint)
     return found
 
 
 def _grants(policy: Policy, endpoint: Endpoint, today: date) -> bool:
     """Whether it is permitted, and not by audit alone."""
-    if not endpoint.scopes <= policy.scopes and endpoint not in policy.endpoints:
-        return False
-    try:
-        decide(policy, endpoint, today)
-    except Refused:
-        return False
-    return True
+    rule = granted(policy, endpoint, today)
+    return rule.allows and not rule.would_deny

@@ -137,9 +137,10 @@ class Refused(Exception):
     """The gateway answers this request itself.
 
     ``message`` is the sentence for the caller. ``details`` is the envelope's, where the code has one. ``note`` says
-    which policy, key or setting decided and what would change it; it goes into ``Proxy-Status`` and the log.
-    ``headers`` are further response headers, such as ``Allow``. ``proxy_error`` is the error type of RFC 9209 where it
-    is finer than the code's own. None of them may hold a secret or a query.
+    which policy, key or setting decided, and ``fix``, an imperative clause, what would change it; together they go into
+    ``Proxy-Status`` and the log. ``decided_by`` names the setting. ``headers`` are further response headers, such as
+    ``Allow``. ``proxy_error`` is the error type of RFC 9209 where it is finer than the code's own. None of them may
+    hold a secret or a query.
     """
 
     def __init__(
@@ -149,6 +150,8 @@ class Refused(Exception):
         message: str,
         *,
         note: str = "",
+        fix: str = "",
+        decided_by: str = "",
         details: Mapping[str, Any] | None = None,
         headers: tuple[tuple[str, str], ...] = (),
         proxy_error: str = "",
@@ -157,7 +160,9 @@ class Refused(Exception):
         self.code: Final = code
         self.reason: Final = reason
         self.message: Final = message
-        self.note: Final = note or message
+        self.note: Final = "; ".join(filter(None, (note or message, fix)))
+        self.fix: Final = fix
+        self.decided_by: Final = decided_by
         self.details: Final = details
         self.headers: Final = headers
         self.proxy_error: Final = proxy_error or ANSWERS[code].proxy_error

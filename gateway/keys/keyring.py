@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from gateway.config.assembly.snapshot import Key
+from gateway.core.decision import Permit, choose_key
 from gateway.core.key_faults import KeyFault, fault_of_status
-from gateway.core.policy import Permit
 from gateway.core.refusal import Code, Refused
 from gateway.core.rotation import Rotation, candidates
-from gateway.core.routing import Route, Standing, choose_key, narrowest_key
+from gateway.core.routing import Route, Standing
 from gateway.core.secret import HeldSecrets, Secret
 from gateway.keys.held import Chosen, Held, OnChange
 from gateway.keys.identity import Identities, Known
@@ -92,35 +92,36 @@ class Keyring:
         self._held: Final = self.keeper.hold(keys, needs, number, elsewhere=elsewhere)
         self._choices: Final[dict[tuple[tuple[str, ...], frozenset[str]], _Choice]] = {}
 
-    async def choose(self, route: Route, permit: Permit) -> Chosen:
+    async def choose(self, permit: Permit) -> Chosen:
         """The secret that serves a permitted request.
 
         Before ``scope_required`` is let out, identities older than `FRESH_ENOUGH` seconds are asked for once more.
         Raises `Refused` as `choose_key` does.
         """
-        if (chosen := self._choose_again(route, permit)) is not None:
+        route = permit.route
+        if (chosen := self._choose_again(permit)) is not None:
             return chosen
         glance = self._glance(route)
         hand = glance or await self._look(route)
         try:
-            chosen = hand.secrets[choose_key(route, permit, hand.standings)][0]
+            chosen = hand.secrets[choose_key(permit, hand.standings)][0]
         except Refused as refused:
             if refused.code is not Code.SCOPE_REQUIRED or not await self._refresh(hand):
                 raise
         else:
             if glance is not None:
-                self._remember(route, permit, glance, chosen)
+                self._remember(permit, glance, chosen)
             return chosen
         hand = self._glance(route) or await self._look(route)
-        return hand.secrets[choose_key(route, permit, hand.standings)][0]
+        return hand.secrets[choose_key(permit, hand.standings)][0]
 
-    async def me(self, route: Route) -> tuple[Chosen, Known]:
-        """The secret that a caller's ``GET /me`` is about, and what is known of it; its identity may be unknown.
+    async def me(self, permit: Permit) -> tuple[Chosen, Known]:
+        """The secret that a permitted ``GET /me`` is about, and what is known of it; its identity may be unknown.
 
         Raises `Refused` where no key of the route can be used.
         """
-        hand = self._glance(route) or await self._look(route)
-        return hand.secrets[narrowest_key(route, hand.standings)]
+        hand = self._glance(permit.route) or await self._look(permit.route)
+        return hand.secrets[choose_key(permit, hand.standings)]
 
     def answered(self, chosen: Chosen, status: int, code: str | None) -> None:
         """Take note of an answer from upstream: 401, 410 and 403 ``scope_required`` drop the secret's identity.
@@ -173,9 +174,9 @@ class Keyring:
         """The cell of every key, in the order of the configuration."""
         return tuple(self._held.values())
 
-    def _choose_again(self, route: Route, permit: Permit) -> Chosen | None:
+    def _choose_again(self, permit: Permit) -> Chosen | None:
         """The last choice among the same keys for the same scopes, where nothing that it came from has changed."""
-        choice = self._choices.get((route.keys, permit.endpoint.scopes))
+        choice = self._choices.get((permit.route.keys, permit.endpoint.scopes))
         if choice is None or choice.changes != self.identities.changes or self.identities.clock() >= choice.until:
             return None
         for held, rotation in choice.stood:
@@ -185,12 +186,12 @@ class Keyring:
             self.identities.on_lookup(key, "hit")
         return choice.chosen
 
-    def _remember(self, route: Route, permit: Permit, hand: _Hand, chosen: Chosen) -> None:
+    def _remember(self, permit: Permit, hand: _Hand, chosen: Chosen) -> None:
         """Keep a choice that came of a glance."""
         left = self.identities.ttl - max(known.age for _, known in hand.secrets.values())
-        self._choices[route.keys, permit.endpoint.scopes] = _Choice(
+        self._choices[permit.route.keys, permit.endpoint.scopes] = _Choice(
             chosen,
-            stood=tuple((held, held.rotation) for held in (self._held[name] for name in route.keys)),
+            stood=tuple((held, held.rotation) for held in (self._held[name] for name in permit.route.keys)),
             looked_up=tuple(hand.secrets),
             changes=self.identities.changes,
             until=self.identities.clock() + left,

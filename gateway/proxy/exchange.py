@@ -1,7 +1,6 @@
 """One permitted request on its way to the upstream."""
 
-from gateway.core.policy import Permit, Policy
-from gateway.core.target import Target
+from gateway.core.decision import Permit
 from gateway.keys.keyring import Chosen
 from gateway.proxy.reply import Reply
 from gateway.proxy.request import Request
@@ -15,7 +14,7 @@ class Exchange:
     ``chosen`` is the secret that it is sent with; where Productlane refuses that one, another may take its place.
     """
 
-    __slots__ = ("chosen", "permit", "policy", "record", "reply", "request", "serving", "target")
+    __slots__ = ("chosen", "permit", "record", "reply", "request", "serving")
 
     def __init__(
         self,
@@ -26,8 +25,6 @@ class Exchange:
         reply: Reply,
         record: Record,
         serving: Serving,
-        target: Target,
-        policy: Policy,
     ) -> None:
         self.permit = permit
         self.chosen = chosen
@@ -35,5 +32,3 @@ class Exchange:
         self.reply = reply
         self.record = record
         self.serving = serving
-        self.target = target
-        self.policy = policy

@@ -76,7 +76,7 @@ class Forwarder:
 
     def _upload(self, exchange: Exchange, body: Body) -> Upload:
         """The caller's body, unread. Raises `Refused` where it is stated to be too large."""
-        snapshot, lane = exchange.serving.snapshot, exchange.permit.endpoint.lane
+        snapshot, lane = exchange.serving.snapshot, exchange.permit.lane
         request = exchange.request
         return Upload(
             body,
@@ -88,13 +88,13 @@ class Forwarder:
         )
 
     def _take(self, exchange: Exchange) -> Lease | None:
-        return self._pacer.take(exchange.chosen, exchange.permit.endpoint.lane, exchange.policy)
+        return self._pacer.take(exchange.chosen, exchange.permit.lane, exchange.permit.policy)
 
     async def _wait(self, exchange: Exchange) -> Lease:
         """Rate budget of the secret, of which there is none now. Raises `Refused`."""
         began, pacing = time.perf_counter(), exchange.serving.snapshot.settings.pacing
         try:
-            return await self._pacer.wait(exchange.chosen, exchange.permit.endpoint.lane, exchange.policy, pacing)
+            return await self._pacer.wait(exchange.chosen, exchange.permit.lane, exchange.permit.policy, pacing)
         finally:
             exchange.record.wait_ms += (time.perf_counter() - began) * 1000
 
@@ -110,7 +110,7 @@ class Forwarder:
             incoming = await serving.upstream.send(
                 Outgoing(
                     request.method,
-                    exchange.target.below_base.encode("utf-8", "surrogateescape"),
+                    exchange.permit.target.below_base.encode("utf-8", "surrogateescape"),
                     request.lines,
                     upstream_lines(chosen.secret),
                     body,

@@ -15,12 +15,11 @@ from gateway.budgets.caps import Caps
 from gateway.budgets.pacing import Pacer
 from gateway.callers.credentials import identify, supplied_key
 from gateway.config.assembly.snapshot import Snapshot
-from gateway.core.catalog import Endpoint, Lane
-from gateway.core.policy import Permit, Policy, not_granted
+from gateway.core.catalog import NOWHERE, Lane
+from gateway.core.decision import Permit, ask, audit_note, decide
+from gateway.core.policy import Policy
 from gateway.core.refusal import Refused
-from gateway.core.routing import Route
 from gateway.core.target import Target, read_target
-from gateway.core.verdict import judge
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.refusing import ENDS_CONNECTION, cut_by_drain, field_lines, own_fault, refusal_answer
@@ -141,42 +140,26 @@ class Handler:
         reply.patience = snapshot.settings.upstream.idle_timeout
         target = read_target(request.method, request.target)
         policy = await self._identify(request, reply, serving, record)
-        endpoint, permit, route = self._judge(target, policy, snapshot, record)
-        if endpoint.name == _ME and await self._me(reply, serving, route, policy, record):
+        permit = self._decide(target, policy, snapshot, record)
+        if permit.endpoint.name == _ME and await self._me(reply, serving, permit, record):
             return
-        chosen = await serving.keyring.choose(route, permit)
+        chosen = await serving.keyring.choose(permit)
         record.key, record.slot = chosen.key, chosen.slot
-        if policy.cap(endpoint.lane) is not None:
-            await self._caps.spend(policy, endpoint.lane)
-        exchange = Exchange(
-            permit,
-            chosen,
-            request=request,
-            reply=reply,
-            record=record,
-            serving=serving,
-            target=target,
-            policy=policy,
-        )
+        if policy.cap(permit.lane) is not None:
+            await self._caps.spend(policy, permit.lane)
+        exchange = Exchange(permit, chosen, request=request, reply=reply, record=record, serving=serving)
         await self._forwarder.forward(exchange)
 
-    def _judge(
-        self, target: Target, policy: Policy, snapshot: Snapshot, record: Record
-    ) -> tuple[Endpoint, Permit, Route]:
-        """What `judge` comes to, told to the record as far as it got. Raises `Refused`."""
-        verdict = judge(target, policy, snapshot.catalog, snapshot.routes, self._date())
-        endpoint, permit, route = verdict.endpoint, verdict.permit, verdict.route
-        if endpoint is not None:
-            record.endpoint, record.lane = endpoint.name, endpoint.lane.value
-        if permit is not None:
-            record.decision = "would_deny" if permit.would_deny else "allow"
-            record.reason = permit.reason
-            if permit.would_deny:
-                record.note = not_granted(policy, permit.endpoint)
-        if endpoint is None or permit is None or route is None:
-            assert verdict.refused is not None  # noqa: S101 - what is missing was refused
-            raise verdict.refused
-        return endpoint, permit, route
+    def _decide(self, target: Target, policy: Policy, snapshot: Snapshot, record: Record) -> Permit:
+        """The decision, with what was known by then in the record. Raises `Refused`."""
+        asked = ask(target, policy, snapshot.catalog, snapshot.routes, self._date())
+        if asked.endpoint is not NOWHERE:
+            record.endpoint, record.lane = asked.endpoint.name, asked.endpoint.lane.value
+        permit = decide(asked)
+        record.decision = "would_deny" if permit.would_deny else "allow"
+        record.reason = permit.reason
+        record.note = audit_note(permit)
+        return permit
 
     async def _identify(self, request: Request, reply: Reply, serving: Serving, record: Record) -> Policy:
         authorization, peer, callers = request.authorization, reply.connection.peer, serving.snapshot.callers
@@ -187,14 +170,14 @@ class Handler:
                 self._reporter.emit(CallerSuppliedKey(record.caller, version))
         return serving.snapshot.policies[record.caller]
 
-    async def _me(self, reply: Reply, serving: Serving, route: Route, policy: Policy, record: Record) -> bool:
+    async def _me(self, reply: Reply, serving: Serving, permit: Permit, record: Record) -> bool:
         """Answer ``GET /me`` from the identity cache; false where the identity is unknown, so that the upstream is
         asked.
         """
-        chosen, known = await serving.keyring.me(route)
+        chosen, known = await serving.keyring.me(permit)
         if known.identity is None:
             return False
-        await self._caps.spend(policy, Lane.READ)
+        await self._caps.spend(permit.policy, Lane.READ)
         record.key, record.slot, record.status = chosen.key, chosen.slot, 200
         left = f"ttl={int(serving.snapshot.settings.identity.ttl - known.age)}"
         # RFC 9211 section 2: a stale answer is a hit whose ttl is negative.
@@ -205,7 +188,7 @@ class Handler:
             ("Cache-Status", f"productlane-gateway; {outcome}"),
             ("X-Request-Id", record.request_id),
         ]
-        body = json.dumps(known.identity.as_seen_by(policy), separators=(",", ":")).encode()
+        body = json.dumps(known.identity.as_seen_by(permit.policy), separators=(",", ":")).encode()
         reply.closes = self._current.draining
         await reply.whole(200, field_lines(fields), body)
         return True

@@ -12,8 +12,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from gateway.core.budget import Budget
-from gateway.core.catalog import Catalog, Endpoint, Lane
-from gateway.core.refusal import Code, Refused
+from gateway.core.catalog import NOWHERE, Catalog, Endpoint, Lane
 from gateway.core.target import BASE, Target
 from gateway.simulator.actions import answer
 from gateway.simulator.arrivals import Arrival, Arrivals, Body
@@ -109,12 +108,13 @@ class Service:
         path = request.raw_path.partition("?")[0]
         segments = tuple(path[1:].split("/"))
         if path.startswith(f"{BASE}/") and all(segments):
-            try:
-                return self._catalog.find(Target(request.method, request.raw_path, segments))
-            except Refused as refused:
-                if refused.code is Code.METHOD_NOT_ALLOWED:
-                    # None of the ten codes is about methods; `not_found` under 405 is the nearest.
-                    return Failed(ErrorCode.NOT_FOUND, refused.message, status=405, headers=dict(refused.headers))
+            target = Target(request.method, request.raw_path, segments)
+            if (endpoint := self._catalog.find(target)) is not NOWHERE:
+                return endpoint
+            if methods := self._catalog.methods(target):
+                # None of the ten codes is about methods; `not_found` under 405 is the nearest.
+                allow = ", ".join(methods)
+                return Failed(ErrorCode.NOT_FOUND, f"This path takes {allow}.", status=405, headers={"Allow": allow})
         # That v1 paths are answered in the same way is a guess as well: the documented 410 is for v1 keys on v2.
         return absent("Endpoint")
 

@@ -2,14 +2,21 @@
 
 import re
 from dataclasses import replace
+from datetime import date
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.catalog import Catalog, Endpoint, Lane, Successor, plain
+from gateway.core.catalog import NOWHERE, Catalog, Endpoint, Lane, Successor, plain
+from gateway.core.decision import ask, decide
+from gateway.core.policy import Policy
 from gateway.core.refusal import Code, Reason, Refused
+from gateway.core.routing import Route, Routes
+from gateway.core.rule import Ask
 from gateway.core.target import read_target
+
+TODAY = date(2026, 11, 24)
 
 METHODS = ["GET", "HEAD", "POST", "PATCH", "DELETE", "PUT", "OPTIONS", "TRACE", "get"]
 
@@ -38,11 +45,24 @@ def segments(catalog: Catalog) -> st.SearchStrategy[str]:
 
 
 def find(catalog: Catalog, method: str, path: str) -> Endpoint | tuple[Code, str]:
-    """What `Catalog.find` makes of a path below ``/api/v2``: an endpoint, or the code and ``Allow`` of its refusal."""
+    """What comes of a path below ``/api/v2``: an endpoint, or the code and ``Allow`` of its refusal."""
     try:
-        return catalog.find(read_target(method, "/api/v2" + path))
+        return decide(asking(catalog, method, "/api/v2" + path)).endpoint
     except Refused as refused:
         return refused.code, dict(refused.headers).get("Allow", "")
+
+
+def asking(catalog: Catalog, method: str, raw: str) -> Ask:
+    """What the rules look at for a caller that may do anything, with one route for all."""
+    policy = Policy("app", endpoints=frozenset(catalog.endpoints))
+    return ask(read_target(method, raw), policy, catalog, Routes([Route("/**", ("k",))], catalog.endpoints), TODAY)
+
+
+def refused(catalog: Catalog, method: str, raw: str) -> Refused:
+    """The refusal that a target meets."""
+    with pytest.raises(Refused) as caught:
+        decide(asking(catalog, method, raw))
+    return caught.value
 
 
 def find_slowly(catalog: Catalog, method: str, path: str) -> Endpoint | tuple[Code, str]:
@@ -157,10 +177,9 @@ def test_a_path_leads_to_one_endpoint_or_none(
 )
 def test_only_the_api_itself_is_served(catalog: Catalog, raw: str) -> None:
     """Nothing beside ``/api/v2``, whole and in its own letter case, is ever forwarded."""
-    with pytest.raises(Refused) as caught:
-        catalog.find(read_target("GET", raw))
+    found = refused(catalog, "GET", raw)
 
-    assert (Code.NOT_FOUND, Reason.ENDPOINT_UNKNOWN) == (caught.value.code, caught.value.reason)
+    assert (Code.NOT_FOUND, Reason.ENDPOINT_UNKNOWN) == (found.code, found.reason)
 
 
 @pytest.mark.parametrize(
@@ -170,8 +189,12 @@ def test_only_the_api_itself_is_served(catalog: Catalog, raw: str) -> None:
         ("HEAD", "/threads/t_1", "GET /api/v2/threads/{id}?expand=messages,comments"),
         ("POST", "/threads", "POST /api/v2/threads"),
         ("GET", "/companies/by-external-id/w_1/e_1", "GET /api/v2/companies?external_id="),
-        ("DELETE", "/threads/t_1", None),
-        ("GET", "/threads", None),
+        ("GET", "/companies/by-external-id/w_1/cus:42", "GET /api/v2/companies?external_id="),
+        ("GET", "/contacts/ada@example.com", "GET /api/v2/contacts/{id} or GET /api/v2/contacts/by-email?email="),
+        ("GET", "/threads", "GET /api/v2/threads (fields and paging differ)"),
+        ("PATCH", "/companies/c_1", "PATCH /api/v2/companies/{id} (fields and paging differ)"),
+        ("DELETE", "/threads/t_1", "DELETE /api/v2/threads/{id} (fields and paging differ)"),
+        ("DELETE", "/threads", None),
         ("GET", "/nothing/of/the/kind", None),
         ("GET", "", None),
     ],
@@ -179,13 +202,39 @@ def test_only_the_api_itself_is_served(catalog: Catalog, raw: str) -> None:
 def test_version_1_is_gone_and_its_successor_named(
     catalog: Catalog, method: str, path: str, replacement: str | None
 ) -> None:
-    """A client that still calls v1 gets 410 with the v2 endpoint in its place, where the migration guide names one."""
-    with pytest.raises(Refused) as caught:
-        catalog.find(read_target(method, "/api/v1" + path))
+    """A client that still calls v1 gets 410 with the endpoint in its place: of the migration guide, or its twin."""
+    found = refused(catalog, method, "/api/v1" + path)
 
-    assert (Code.UNSUPPORTED_API_VERSION, Reason.API_VERSION) == (caught.value.code, caught.value.reason)
-    assert ({"replacement": replacement} if replacement else None) == caught.value.details
-    assert (replacement is not None) == caught.value.message.endswith(f" Use {replacement} instead.")
+    assert (Code.UNSUPPORTED_API_VERSION, Reason.API_VERSION) == (found.code, found.reason)
+    assert ({"replacement": replacement} if replacement else None) == found.details
+    assert (replacement is not None) == found.note.endswith(f"use {replacement} instead")
+
+
+@pytest.mark.parametrize(
+    ("raw", "meant"),
+    [
+        ("/threads", "/api/v2/threads"),
+        ("/v2/threads/t_1", "/api/v2/threads/t_1"),
+        ("/api/v3/companies", "/api/v2/companies"),
+        ("/api/v2/thread", "/api/v2/threads"),
+        ("/api/v2/Threads", "/api/v2/threads"),
+        ("/api/v2/threads/t_1/mesages", "/api/v2/threads/t_1/messages"),
+        ("/metrics", None),
+        ("/api/v2/nothing/of/the/kind", None),
+        ("/", None),
+    ],
+)
+def test_a_path_near_a_known_one_is_told_which(catalog: Catalog, raw: str, meant: str | None) -> None:
+    """Whoever forgets the base or misspells a segment reads the path that was meant."""
+    note = refused(catalog, "GET", raw).note
+
+    assert (meant is not None) == note.endswith(f"did you mean {meant}")
+
+
+def test_a_method_in_small_letters_is_told_so(catalog: Catalog) -> None:
+    """Methods are case-sensitive (RFC 9110 section 9.1), and the answer says so in place of "not allowed"."""
+    assert refused(catalog, "get", "/api/v2/threads").note.endswith("write the method in capitals: GET")
+    assert refused(catalog, "PUT", "/api/v2/threads").note.endswith("use GET, HEAD, POST")
 
 
 def test_of_two_endpoints_with_one_name_the_later_stands() -> None:
@@ -198,6 +247,7 @@ def test_of_two_endpoints_with_one_name_the_later_stands() -> None:
     assert (new,) == catalog.endpoints
     assert new == catalog.named("GET /a/{id}")
     assert new == catalog.find(read_target("GET", "/api/v2/a/1"))
+    assert NOWHERE == catalog.find(read_target("POST", "/api/v2/a/1"))
 
 
 def test_v1_successors_are_kept_apart_by_method_and_path() -> None:
@@ -208,14 +258,9 @@ def test_v1_successors_are_kept_apart_by_method_and_path() -> None:
         [Successor("GET", "/a/{id}", "one"), Successor("POST", "/a/{id}", "two"), Successor("GET", "/b/{id}", "three")],
     )
 
-    def replacement(method: str, path: str) -> object:
-        with pytest.raises(Refused) as caught:
-            catalog.find(read_target(method, path))
-        return (caught.value.details or {}).get("replacement")
-
-    assert "one" == replacement("GET", "/api/v1/a/1")
-    assert "two" == replacement("POST", "/api/v1/a/1")
-    assert "three" == replacement("GET", "/api/v1/b/1")
+    assert "one" == catalog.replacement(read_target("GET", "/api/v1/a/1"))
+    assert "two" == catalog.replacement(read_target("POST", "/api/v1/a/1"))
+    assert "three" == catalog.replacement(read_target("GET", "/api/v1/b/1"))
 
 
 def test_an_endpoint_is_equal_only_with_all_its_facts() -> None:

@@ -6,10 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.catalog import Endpoint, Lane
+from gateway.core.decision import Permit, decide
 from gateway.core.drift import Drift, drift, needs
-from gateway.core.policy import Policy, decide
+from gateway.core.policy import Policy
 from gateway.core.refusal import Refused
 from gateway.core.routing import Route, Routes
+from gateway.core.rule import Ask
 
 TODAY = date(2026, 11, 24)
 ME = Endpoint("GET", "/me", frozenset(), Lane.READ)
@@ -171,10 +173,10 @@ def test_needs_are_those_of_every_permit(world: tuple[list[Policy], Routes]) -> 
     """What policies ask of keys is what every single permit, but those by audit, asks of the keys of its route."""
     policies, routes = world
     asked = [
-        (policy.caller, routes.find(policy.caller, endpoint).keys, endpoint.scopes)
+        (policy.caller, permit.route.keys, endpoint.scopes)
         for policy in policies
         for endpoint in MORE
-        if endpoint.scopes and _leads(policy, routes, endpoint)
+        if endpoint.scopes and (permit := _permit(policy, routes, endpoint)) and not permit.would_deny
     ]
     by_caller = {
         (caller, key): scopes().union(*(s for c, keys, s in asked if c == caller and key in keys))
@@ -188,10 +190,8 @@ def test_needs_are_those_of_every_permit(world: tuple[list[Policy], Routes]) -> 
     assert {key: {s for (_, k), s in by_caller.items() if k == key} for _, key in by_caller} == found.callers
 
 
-def _leads(policy: Policy, routes: Routes, endpoint: Endpoint) -> bool:
+def _permit(policy: Policy, routes: Routes, endpoint: Endpoint) -> Permit | None:
     try:
-        permit = decide(policy, endpoint, TODAY)
-        routes.find(policy.caller, endpoint)
+        return decide(Ask(policy, endpoint, TODAY, route=routes.find(policy.caller, endpoint)))
     except Refused:
-        return False
-    return permit.would_deny is None
+        return None

@@ -6,8 +6,10 @@ from typing import Final
 
 from gateway.config.assembly.catalog import load_catalog
 from gateway.core.catalog import Catalog
-from gateway.core.policy import Policy, decide
+from gateway.core.decision import ask, decide
+from gateway.core.policy import Policy
 from gateway.core.refusal import Refused
+from gateway.core.routing import Route, Routes
 from gateway.core.target import read_target
 from tests.fuzz.harness import run
 from tests.support.oracle import escapes
@@ -28,6 +30,11 @@ def _catalog() -> Catalog:
 
 
 @cache
+def _routes() -> Routes:
+    return Routes([Route("/**", ("k",))], _catalog().endpoints)
+
+
+@cache
 def _policy() -> Policy:
     named = _catalog().named("GET /contacts/by-email")
     assert named is not None
@@ -40,8 +47,7 @@ def check(data: bytes) -> None:
     text = raw.decode("utf-8", "surrogateescape")
     try:
         target = read_target(method, text)
-        endpoint = _catalog().find(target)
-        decide(_policy(), endpoint, TODAY)
+        decide(ask(target, _policy(), _catalog(), _routes(), TODAY))
     except Refused:
         return
     sent = b"/api/v2" + target.below_base.encode("utf-8", "surrogateescape")

@@ -102,13 +102,13 @@ async def test_a_new_secret_is_verified_and_promoted_in_the_background(
         productlane.gate.clear()
         write(keyring, B)
         await productlane.reached(2)
-        meanwhile = await keyring.choose(ROUTE, permit())
+        meanwhile = await keyring.choose(permit(by=ROUTE))
         productlane.gate.set()
         await told.until(lambda: ("1", "unverified", "active") in told.states[1:])
 
     assert (Chosen("support", "replaced", A), Chosen("support", "1", B)) == (
         meanwhile,
-        await keyring.choose(ROUTE, permit()),
+        await keyring.choose(permit(by=ROUTE)),
     )
     assert [
         ("1", "unverified", "active"),
@@ -154,7 +154,7 @@ async def test_a_bad_new_secret_is_an_alarm_and_changes_nothing(
     last = told.changes[-1]
     assert ("1", state, True) == (last.slot, last.state, last.alarming)
     assert last.reason.startswith(reason)
-    assert Chosen("support", "replaced", A) == await keyring.choose(ROUTE, permit())
+    assert Chosen("support", "replaced", A) == await keyring.choose(permit(by=ROUTE))
     assert {"1": state, "replaced": "active"} == states(keyring)
 
 
@@ -165,13 +165,13 @@ async def test_a_refused_secret_comes_back(
     productlane.statuses[A.reveal()] = 401
     await keyring.keeper.verify()
     with pytest.raises(Refused):
-        await keyring.choose(ROUTE, permit())
+        await keyring.choose(permit(by=ROUTE))
     productlane.statuses.clear()
     clock.now += 12
     async with running(keyring):
         await told.until(lambda: told.states[-1] == ("1", "rejected", "active"))
 
-    assert Chosen("support", "1", A) == await keyring.choose(ROUTE, permit())
+    assert Chosen("support", "1", A) == await keyring.choose(permit(by=ROUTE))
 
 
 async def test_a_key_whose_every_secret_is_refused_answers_at_once(
@@ -182,7 +182,7 @@ async def test_a_key_whose_every_secret_is_refused_answers_at_once(
     keyring = Keyring({"support": key("support", A, B)}, identities, clock=clock)
     for _ in range(50):
         with pytest.raises(Refused) as caught:
-            await keyring.choose(ROUTE, permit())
+            await keyring.choose(permit(by=ROUTE))
         clock.now += 60
 
     assert (Code.UPSTREAM_KEY_REJECTED, 2) == (caught.value.code, len(productlane.asked))
@@ -269,7 +269,7 @@ async def test_use_of_what_is_gone_is_forgotten(keyring: Keyring) -> None:
     for secret in (A, B, C, A, B, C):
         write(keyring, secret)
         await keyring.keeper.verify()
-        keyring.used(await keyring.choose(ROUTE, permit()))
+        keyring.used(await keyring.choose(permit(by=ROUTE)))
     (held,) = keyring.keeper.held
 
     assert (2, 2) == (len(held._uses), len(held.rotation.known))
@@ -311,12 +311,12 @@ async def test_the_next_good_secret_is_given_after_a_401(productlane: Productlan
     """A request that Productlane refused can be sent with another secret, which `/me` is asked about first."""
     productlane.statuses[B.reveal()] = 401
     keyring = Keyring({"support": key("support", A, B, C)}, identities)
-    first = await keyring.choose(ROUTE, permit())
+    first = await keyring.choose(permit(by=ROUTE))
     keyring.answered(first, 401, "unauthenticated")
     second = await keyring.another(first)
 
     assert (Chosen("support", "1", A), Chosen("support", "3", C)) == (first, second)
-    assert second == await keyring.choose(ROUTE, permit())
+    assert second == await keyring.choose(permit(by=ROUTE))
     assert [A.reveal(), B.reveal(), C.reveal()] == productlane.bearers
 
 
@@ -342,7 +342,7 @@ async def test_a_reload_carries_what_is_known(
     assert ("1", "active", "replaced", "standby") == (one.slot, one.state, replaced.slot, replaced.state)
     assert (moment(1000), 1) == (replaced.last_used, replaced.requests_last_hour)
     assert [A.reveal(), B.reveal()] == productlane.bearers
-    assert Chosen("support", "1", B) == await keyring.choose(ROUTE, permit())
+    assert Chosen("support", "1", B) == await keyring.choose(permit(by=ROUTE))
 
 
 async def test_a_request_of_the_configuration_before_still_has_its_key(
@@ -352,7 +352,7 @@ async def test_a_request_of_the_configuration_before_still_has_its_key(
     await keyring.prefetch()
     later = Keyring({"other": key("other", B)}, identities, after=keyring)
 
-    assert Chosen("support", "1", A) == await keyring.choose(ROUTE, permit())
+    assert Chosen("support", "1", A) == await keyring.choose(permit(by=ROUTE))
     assert ["other"] == [cell.name for cell in later.cells]
 
 

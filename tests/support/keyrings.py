@@ -4,8 +4,10 @@ from datetime import date
 
 from gateway.config.assembly.snapshot import Key, Slot
 from gateway.core.catalog import Endpoint, Lane
-from gateway.core.policy import Permit, Policy, decide
+from gateway.core.decision import Permit, decide
+from gateway.core.policy import Policy
 from gateway.core.routing import Route
+from gateway.core.rule import Ask
 from gateway.core.secret import Secret
 from gateway.keys.identity import Identities
 from gateway.keys.keyring import Keyring
@@ -27,9 +29,10 @@ def route(*keys: str) -> Route:
     return Route("/**", keys)
 
 
-def permit(*scopes: str) -> Permit:
+def permit(*scopes: str, by: Route) -> Permit:
+    """A permit, made the only way there is, for an endpoint that needs these scopes and goes by this route."""
     endpoint = Endpoint("GET", "/things", frozenset(scopes), Lane.READ)
-    return decide(Policy("billing", frozenset(scopes)), endpoint, date(2026, 1, 1))
+    return decide(Ask(Policy("billing", frozenset(scopes)), endpoint, date(2026, 1, 1), route=by))
 
 
 def slots(keyring: Keyring) -> list[SlotStatus]:

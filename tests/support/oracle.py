@@ -8,8 +8,8 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from gateway.core.catalog import Endpoint
-from gateway.core.policy import Policy, decide
-from gateway.core.refusal import Refused
+from gateway.core.decision import granted
+from gateway.core.policy import Policy
 
 # How often a chain of servers may decode, and how often anything else is applied to what came of it.
 _ROUNDS: Final = 3
@@ -104,11 +104,6 @@ def escapes(method: str, target: bytes, policy: Policy, endpoints: Iterable[Endp
     found = []
     for path in readings(target):
         endpoint = named(method, path, endpoints)
-        try:
-            if endpoint is None:
-                found.append(path)
-            else:
-                decide(policy, endpoint, today)
-        except Refused:
+        if endpoint is None or not granted(policy, endpoint, today).allows:
             found.append(path)
     return found

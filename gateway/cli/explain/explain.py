@@ -1,10 +1,11 @@
 """The command that says what the gateway would answer to a request, and why, without sending it."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
 
@@ -13,12 +14,16 @@ from gateway.cli.table import listed, table
 
 if TYPE_CHECKING:
     from gateway.config.assembly.snapshot import Snapshot
+    from gateway.core.catalog import Endpoint
     from gateway.core.policy import Policy
     from gateway.core.refusal import Refused
-    from gateway.core.verdict import Verdict
+    from gateway.core.rule import Ask, Rule
     from gateway.telemetry.status import KeyStatus
 
 Facts: TypeAlias = dict[str, Any]
+
+# What is known about a request whose target cannot be read.
+_NOTHING: Final[Facts] = {"endpoint": None, "route": None, "key": None, "key_choice": None, "routes": [], "keys": []}
 
 
 @click.command()
@@ -81,67 +86,79 @@ def explained(
     today: date,
     reports: "Iterable[KeyStatus] | None" = None,
 ) -> Facts:
-    """Everything that can be said of a request before it is sent. ``today`` is in UTC.
+    """Everything that can be said about a request before it is sent. ``today`` is in UTC.
 
-    ``reports`` are what Productlane says of the keys; without them their scopes are not known.
+    ``reports`` are what Productlane says about the keys; without them their scopes are not known.
     """
-    from gateway.cli.explain.key_choice import Choice, choose
-    from gateway.cli.explain.rules import candidates, rules
+    from gateway.cli.explain.candidates import key_candidates, route_candidates, standings
+    from gateway.core.decision import ask, final_rule, trace, trace_unread
     from gateway.core.refusal import Refused
-    from gateway.core.target import BASE, read_target
-    from gateway.core.verdict import Verdict, judge
+    from gateway.core.target import read_target
 
-    raw = path if path.startswith("/api/") or not path.startswith("/") else BASE + path
+    raw = _raw(path)
+    about = {"caller": policy.caller, "request": f"{method} {raw}"}
     try:
-        verdict = judge(read_target(method, raw), policy, snapshot.catalog, snapshot.routes, today)
-    except Refused as unreadable:
-        verdict = Verdict(refused=unreadable)
-    choice = Choice()
-    if verdict.route is not None and verdict.permit is not None:
-        choice = choose(verdict.route, verdict.permit, reports)
-    refused = verdict.refused or choice.refused
+        target = read_target(method, raw)
+    except Refused as unread:
+        return _refusal(unread) | about | _NOTHING | {"rules": [step._asdict() for step in trace_unread(unread)]}
+    asked = ask(target, policy, snapshot.catalog, snapshot.routes, today)
+    allowing = final_rule(asked)
+    if allowing.allows and asked.route is not None:
+        asked = asked._replace(standings=standings(asked.route, reports))
+    final = final_rule(asked)
+    route = asked.route if allowing.allows else None
+    keys = key_candidates(asked)
+    key = next((one for one in keys if one.chosen), None)
+    outcome = _refusal(final.refusal(asked)) if not final.allows else _allowed(final, asked)
     return {
-        "verdict": "refuse" if refused else "allow",
-        **_outcome(verdict, refused),
-        "caller": policy.caller,
-        "request": f"{method} {raw}",
-        "endpoint": _endpoint(verdict),
-        "route": _route(verdict),
-        "decided_by": _decided_by(verdict, refused, policy),
-        "key": choice.key,
-        "key_choice": choice.why or None,
-        "rules": [asdict(rule) for rule in rules(verdict, refused, policy, choice.why)],
-        "routes": [
-            asdict(route) for route in candidates(snapshot.routes, verdict.route, verdict.endpoint, policy.caller)
-        ],
-        "keys": [asdict(key) for key in choice.candidates],
+        **outcome,
+        **about,
+        "endpoint": _endpoint(asked.endpoint),
+        "route": route and {"path": route.path, "callers": sorted(route.callers), "keys": list(route.keys)},
+        "key": key and key.key,
+        "key_choice": key and key.why,
+        "rules": [step._asdict() for step in trace(asked, key.why if key else "")],
+        "routes": [asdict(one) for one in route_candidates(snapshot.routes, asked)] if route else [],
+        "keys": [asdict(one) for one in keys],
     }
 
 
-def _outcome(verdict: "Verdict", refused: "Refused | None") -> Facts:
-    if refused is not None:
-        return {
-            "status": refused.status,
-            "code": refused.code.value,
-            "reason": refused.reason.value,
-            "message": refused.message,
-            "fix": refused.note if refused.note != refused.message else None,
-            "would_deny": None,
-        }
-    permit = verdict.permit
+def _raw(path: str) -> str:
+    """The target that a path of the command line means: a template stands for any id, and the base may be left out."""
+    from gateway.core.target import BASE
+
+    path = re.sub(r"\{[^{}/?]*\}", "id", path)
+    return path if path.startswith("/api/") or not path.startswith("/") else BASE + path
+
+
+def _refusal(refused: "Refused") -> Facts:
     return {
+        "verdict": "refuse",
+        "status": refused.status,
+        "code": refused.code.value,
+        "reason": refused.reason.value,
+        "message": refused.message,
+        "fix": refused.note if refused.note != refused.message else None,
+        "would_deny": None,
+        "decided_by": refused.decided_by,
+    }
+
+
+def _allowed(rule: "Rule", asked: "Ask") -> Facts:
+    return {
+        "verdict": "allow",
         "status": None,
         "code": None,
-        "reason": permit.reason.value if permit else None,
+        "reason": rule.reason.value,
         "message": None,
         "fix": None,
-        "would_deny": permit.would_deny.value if permit and permit.would_deny else None,
+        "would_deny": rule.reason.value if rule.would_deny else None,
+        "decided_by": rule.says(asked).decided_by,
     }
 
 
-def _endpoint(verdict: "Verdict") -> Facts | None:
-    endpoint = verdict.endpoint
-    if endpoint is None:
+def _endpoint(endpoint: "Endpoint") -> Facts | None:
+    if not endpoint.name.strip():
         return None
     return {
         "name": endpoint.name,
@@ -149,34 +166,6 @@ def _endpoint(verdict: "Verdict") -> Facts | None:
         "lane": endpoint.lane.value,
         "guarded": endpoint.guarded,
     }
-
-
-def _route(verdict: "Verdict") -> Facts | None:
-    route = verdict.route
-    return {"path": route.path, "callers": sorted(route.callers), "keys": list(route.keys)} if route else None
-
-
-def _decided_by(verdict: "Verdict", refused: "Refused | None", policy: "Policy") -> str:
-    """What in the configuration decided, by its setting."""
-    from gateway.core.refusal import Reason
-
-    endpoint = verdict.endpoint
-    reason = refused.reason if refused else verdict.permit.reason if verdict.permit else None
-    if endpoint is None:
-        return "the request itself" if reason is Reason.TARGET else "the catalog"
-    words = {
-        Reason.EXPIRED: f"policy {policy.caller}, expires: {policy.expires}",
-        Reason.DENIED: f"policy {policy.caller}, deny: {endpoint.name}",
-        Reason.ENDPOINT_NAMED: f"policy {policy.caller}, endpoints: {endpoint.name}",
-        Reason.GUARDED: f"the catalog, guarded: {endpoint.name}",
-        Reason.SCOPE_HELD: f"policy {policy.caller}, scopes: {listed(endpoint.scopes)}",
-        Reason.ANY_KEY: "the catalog: this endpoint needs no scope",
-        Reason.NO_ROUTE: "routes",
-    }
-    if refused is None and reason is Reason.SCOPE_NOT_GRANTED:
-        return f"policy {policy.caller}, mode: audit"
-    lacking = f"policy {policy.caller}, scopes: without {listed(endpoint.scopes - policy.scopes)}"
-    return words.get(reason, lacking) if reason else lacking
 
 
 def _in_words(facts: Facts) -> str:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from gateway.config.reading.problem import Problem
     from gateway.core.catalog import Catalog
     from gateway.core.policy import Policy
-    from gateway.core.verdict import Verdict
 
 
 @click.command()
@@ -86,31 +85,28 @@ def failures(cases: "Iterable[Case]", policy: "Policy", catalog: "Catalog", toda
     """The rows that the policy does not meet on this day (UTC). Routes and keys are not looked at."""
     from dataclasses import replace
 
-    from gateway.config.assembly.cases import ALLOW
-    from gateway.core.refusal import Refused
-    from gateway.core.target import read_target
-    from gateway.core.verdict import Verdict, judge
-
     enforced = replace(policy, audit=False)
     for case in cases:
-        try:
-            verdict = judge(read_target(case.method, case.target), enforced, catalog, None, today)
-        except Refused as refused:
-            verdict = Verdict(refused=refused)
-        found = verdict.refused.code.value if verdict.refused else ALLOW
+        found, why = _outcome(case, enforced, catalog, today)
         if found != case.verdict:
-            yield Failure(case, found, verdict.refused.note if verdict.refused else _allowed_by(verdict))
+            yield Failure(case, found, why)
 
 
-def _allowed_by(verdict: "Verdict") -> str:
-    from gateway.core.refusal import Reason
+def _outcome(case: "Case", policy: "Policy", catalog: "Catalog", today: date) -> tuple[str, str]:
+    """What a request comes to, as a row says it, and why."""
+    from gateway.config.assembly.cases import ALLOW
+    from gateway.core.decision import ask, ruling
+    from gateway.core.refusal import Refused
+    from gateway.core.target import read_target
 
-    words = {
-        Reason.SCOPE_HELD: "`scopes` holds all that the endpoint needs",
-        Reason.ENDPOINT_NAMED: "`endpoints` names it",
-        Reason.ANY_KEY: "the endpoint needs no scope",
-    }
-    return words.get(verdict.permit.reason, "") if verdict.permit else ""
+    try:
+        asked = ask(read_target(case.method, case.target), policy, catalog, None, today)
+    except Refused as refused:
+        return refused.code.value, refused.note
+    rule = ruling(asked)
+    if rule.code is not None:
+        return rule.code.value, rule.refusal(asked).note
+    return ALLOW, rule.summary
 
 
 def _tables(

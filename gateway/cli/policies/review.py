@@ -7,9 +7,10 @@ from datetime import date
 from gateway.config.assembly.policies import PolicyFile
 from gateway.core.catalog import Catalog, Endpoint
 from gateway.core.comparison import ALLOW, WOULD_DENY
+from gateway.core.decision import ruling
 from gateway.core.narrowing import narrowed, opened_beyond
-from gateway.core.policy import Policy, decide
-from gateway.core.refusal import Refused
+from gateway.core.policy import Policy
+from gateway.core.rule import Ask
 from gateway.telemetry.access_log import Seen
 
 
@@ -88,7 +89,11 @@ def review(
     let_through = _seen(asked, (ALLOW, WOULD_DENY), catalog)
     # Not by its date: what has expired was used, and whoever renews the grant wants to know.
     enforced = replace(policy, audit=False, expires=None)
-    losses = {endpoint: refused for endpoint in let_through if (refused := _refusal(enforced, endpoint, today))}
+    losses = {
+        endpoint: rule.refusal(asked_now)
+        for endpoint in let_through
+        if not (rule := ruling(asked_now := Ask(enforced, endpoint, today))).allows
+    }
     used = [endpoint for endpoint in let_through if endpoint not in losses]
     audited = [*_seen(asked, (WOULD_DENY,), catalog)] if grant_audited else []
     suggestion = narrowed(policy, used, audited=audited, exact=exact) if let_through else None
@@ -116,14 +121,6 @@ def _seen(asked: Mapping[str, Mapping[str, Seen]], decisions: Iterable[str], cat
             if endpoint is not None and (seen := by_decision.get(decision)) is not None:
                 found.setdefault(endpoint, Seen()).add(seen.count, seen.first, seen.last)
     return found
-
-
-def _refusal(policy: Policy, endpoint: Endpoint, today: date) -> Refused | None:
-    try:
-        decide(policy, endpoint, today)
-    except Refused as refused:
-        return refused
-    return None
 
 
 def _grants(policy: Policy, used: Mapping[Endpoint, Seen]) -> Iterable[Grant]:

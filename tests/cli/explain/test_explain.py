@@ -43,7 +43,7 @@ async def test_a_refusal_says_what_would_change_it(tmp_path: Path) -> None:
 
     assert (1, "") == (done.status, done.err)
     assert "refused with 403 scope_required" in done.out
-    assert "policy app: does not grant companies:read; add it under `scopes`" in done.out
+    assert "policy app: does not grant companies:read; add `companies:read` under `scopes`" in done.out
 
 
 async def test_as_json(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ async def test_every_rule_is_told_up_to_the_one_that_decided(tmp_path: Path) -> 
         words = ("--caller", "app", method, target, "--config", path, "--json")
         return dict((await run("explain", *words, environ=SECRETS)).json)
 
-    before = {"target": "passes", "catalog": "passes", "expires": "passes"}
+    before = dict.fromkeys(("target", "caller", "version", "endpoint", "method", "expires"), "passes")
     unasked = dict.fromkeys(("endpoints", "guarded", "scopes", "mode", "routes", "keys"), "not asked")
     assert before | {"deny": "refuses"} | unasked == outcomes(await asked("DELETE", "/threads/t_1"))
     allowed = await asked("POST", "/webhooks")
@@ -160,13 +160,14 @@ async def test_every_rule_is_told_up_to_the_one_that_decided(tmp_path: Path) -> 
 
 
 async def test_the_trial_decides_last(tmp_path: Path) -> None:
-    """Under audit the scopes refuse and the mode lets through; what that is called in logs and metrics is told."""
+    """Under audit the scopes lack one and the mode lets through; the answer names it as logs and metrics do."""
     path = write(tmp_path, NOWHERE, policy(scopes=["threads:read"], mode="audit"))
     words = ("--caller", "app", "GET", "/companies", "--config", path)
     done = await run("explain", *words, "--json", environ=SECRETS)
 
     assert ("allow", "scope_not_granted") == (done.json["verdict"], done.json["would_deny"])
-    assert {"scopes": "refuses", "mode": "allows", "keys": "passes"}.items() <= outcomes(done.json).items()
+    assert {"scopes": "passes", "mode": "allows", "keys": "passes"}.items() <= outcomes(done.json).items()
+    assert {"rule": "scopes", "outcome": "passes", "why": "without companies:read"} in done.json["rules"]
 
 
 async def test_routes_and_why_not_the_others(tmp_path: Path) -> None:
@@ -268,7 +269,7 @@ async def test_productlane_that_cannot_be_asked(tmp_path: Path) -> None:
 
     assert (0, "main") == (done.status, done.json["key"])
     assert [None, None] == [key["scopes"] for key in done.json["keys"]]
-    assert "nothing is known of its scopes" == done.json["keys"][1]["why"]
+    assert "its scopes are not known" == done.json["keys"][1]["why"]
 
 
 REQUESTS = [

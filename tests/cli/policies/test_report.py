@@ -122,7 +122,7 @@ async def test_what_enforcing_would_refuse(tmp_path: Path) -> None:
         "Enforcing this policy would refuse:\n  - GET /companies, asked for 2 times, last at 2026-11-24T06:05:00Z"
         in (done.out)
     )
-    assert "scope_required: policy app: does not grant companies:read; add it under `scopes`" in done.out
+    assert "scope_required: policy app: does not grant companies:read; add `companies:read` under `scopes`" in done.out
     (facts,) = granted.json["callers"]
     assert [("GET /companies", 2)] == [(one["endpoint"], one["requests"]) for one in facts["would_refuse"]]
     assert ["companies:read", "tags:read"] == facts["suggestion"]["scopes"]
@@ -248,9 +248,11 @@ async def test_audit_from_end_to_end(tmp_path: Path, upstream: Upstream) -> None
         logged = await run("report", "--access-log", gateway.log_file, "--json", cwd=tmp_path)
         counted = await gateway.metric("policy_decisions_total", decision="would_deny", reason="scope_not_granted")
 
-    assert ("would_deny", "scope_not_granted", "policy app: does not grant companies:read; add it under `scopes`") == (
-        tuple(lines["GET /companies"][name] for name in ("decision", "reason", "note"))
-    )
+    assert (
+        "would_deny",
+        "scope_not_granted",
+        "policy app: does not grant companies:read; add `companies:read` under `scopes` in policy `app`",
+    ) == (tuple(lines["GET /companies"][name] for name in ("decision", "reason", "note")))
     assert ["GET /api/v2/tags", "GET /api/v2/companies"] == [
         f"{one.method} {one.target.decode()}" for one in upstream.arrivals
     ]

@@ -1,4 +1,4 @@
-"""`gateway.core.policy`: the truth table of `decide`. Every field of a policy has a row that fails without it."""
+"""`gateway.core.decision`: its truth table, its permit and its trace. Every field of a policy has a row of its own."""
 
 from dataclasses import fields
 from datetime import date, timedelta
@@ -7,10 +7,29 @@ from itertools import product
 import pytest
 
 from gateway.core.catalog import Catalog, Endpoint, Lane
-from gateway.core.policy import Permit, Policy, decide, required_scopes
-from gateway.core.refusal import Reason, Refused
+from gateway.core.decision import (
+    Permit,
+    ask,
+    audit_note,
+    decide,
+    final_rule,
+    granted,
+    ruling,
+    trace,
+    trace_unread,
+)
+from gateway.core.policy import Policy
+from gateway.core.refusal import Code, Reason, Refused
+from gateway.core.routing import Route, Routes, Standing
+from gateway.core.rule import Ask, Rule, Stage
+from gateway.core.rules import RULES
+from gateway.core.target import read_target
+from gateway.core.words import required_scopes
 
 TODAY = date(2026, 11, 24)
+ROUTE = Route("/**", ("k",))
+READER = Policy("billing", frozenset({"companies:read", "threads:read"}))
+COMPANIES = Route("/companies/**", ("k",))
 
 OPEN = Endpoint("GET", "/me", frozenset(), Lane.READ)
 READ = Endpoint("GET", "/threads", frozenset({"threads:read"}), Lane.READ)
@@ -34,11 +53,14 @@ def grant(
 
 def outcome(policy: Policy, endpoint: Endpoint) -> tuple[str, Reason]:
     """``allow``, ``would_deny`` or the code of the refusal, and the reason."""
-    try:
-        permit = decide(policy, endpoint, TODAY)
-    except Refused as refused:
-        return refused.code.value, refused.reason
-    return "allow" if permit.would_deny is None else "would_deny", permit.would_deny or permit.reason
+    rule = granted(policy, endpoint, TODAY)
+    verdict = rule.code.value if rule.code is not None else "would_deny" if rule.would_deny else "allow"
+    return verdict, rule.reason
+
+
+def decided(policy: Policy, endpoint: Endpoint, route: Route | None = ROUTE) -> Permit:
+    """The decision about an endpoint. Raises `Refused`."""
+    return decide(Ask(policy, endpoint, TODAY, route=route))
 
 
 TABLE = [
@@ -143,23 +165,30 @@ def test_the_whole_api_follows_one_formula(
 
 def test_a_permit_says_who_may_do_what_and_why() -> None:
     """What is counted and logged for an allowed request is what was judged."""
-    assert Permit("billing", READ, Reason.SCOPE_HELD) == decide(grant("threads:read"), READ, TODAY)
-    assert Permit("billing", READ, Reason.SCOPE_NOT_GRANTED, Reason.SCOPE_NOT_GRANTED) == decide(
-        grant(audit=True), READ, TODAY
-    )
+    held, audited = decided(grant("threads:read"), READ), decided(grant(audit=True), READ)
+
+    assert ("billing", READ, ROUTE, Lane.READ) == (held.caller, held.endpoint, held.route, held.lane)
+    assert [(Reason.SCOPE_HELD, False), (Reason.SCOPE_NOT_GRANTED, True)] == [
+        (permit.reason, permit.would_deny) for permit in (held, audited)
+    ]
+    assert "" == audit_note(held)
+    assert "policy billing: does not grant threads:read; add `threads:read`" in audit_note(audited)
 
 
 def test_a_missing_scope_is_told_as_productlane_tells_it() -> None:
     """A client that reads ``details`` of `scope_required` finds what is needed and what its policy grants."""
     with pytest.raises(Refused) as caught:
-        decide(grant("threads:read", "contacts:read"), BOTH, TODAY)
+        decided(grant("threads:read", "contacts:read"), BOTH)
 
     assert "This endpoint requires the `contacts:read` and `issues:read` scopes." == caught.value.message
     assert {
         "required": ["contacts:read", "issues:read"],
         "granted": ["contacts:read", "threads:read"],
     } == caught.value.details
-    assert "policy billing: does not grant issues:read; add it under `scopes`" == caught.value.note
+    assert (
+        "policy billing: does not grant issues:read; add `issues:read` under `scopes` in policy `billing`"
+        == caught.value.note
+    )
 
 
 def test_one_missing_scope_is_told_in_the_singular() -> None:
@@ -179,7 +208,7 @@ def test_one_missing_scope_is_told_in_the_singular() -> None:
 def test_the_note_names_the_rule_and_the_fix(policy: Policy, endpoint: Endpoint, words: list[str]) -> None:
     """Whoever reads `Proxy-Status` or the log knows which line of which policy to change."""
     with pytest.raises(Refused) as caught:
-        decide(policy, endpoint, TODAY)
+        decided(policy, endpoint)
 
     assert [] == [word for word in words if word not in caught.value.note]
 
@@ -188,3 +217,108 @@ def test_the_note_names_the_rule_and_the_fix(policy: Policy, endpoint: Endpoint,
 def test_a_cap_is_of_a_lane(lane: Lane, cap: int) -> None:
     """An upload counts as a write, and what a policy does not limit has no cap."""
     assert (cap, None) == (Policy("app", reads=300, writes=10).cap(lane), Policy("app").cap(lane))
+
+
+def asked(catalog: Catalog, words: str, policy: Policy = READER) -> Ask:
+    """What the rules look at for ``METHOD /path``, with one route that covers companies."""
+    method, path = words.split(" ")
+    target = read_target(method, path if path.startswith("/api/") else "/api/v2" + path)
+    return ask(target, policy, catalog, Routes([COMPANIES], catalog.endpoints), TODAY)
+
+
+@pytest.mark.parametrize(
+    ("words", "endpoint", "route", "refused"),
+    [
+        ("GET /companies/c_1", "GET /companies/{id}", COMPANIES, None),
+        ("HEAD /companies", "GET /companies", COMPANIES, None),
+        ("GET /nothing", " ", None, Code.NOT_FOUND),
+        ("PUT /companies", " ", None, Code.METHOD_NOT_ALLOWED),
+        ("GET /api/v1/companies", " ", None, Code.UNSUPPORTED_API_VERSION),
+        ("POST /companies", "POST /companies", COMPANIES, Code.SCOPE_REQUIRED),
+        ("POST /companies/c_1/merge", "POST /companies/{id}/merge", COMPANIES, Code.FORBIDDEN),
+        ("GET /threads", "GET /threads", None, Code.FORBIDDEN),
+    ],
+)
+def test_a_request_is_decided_from_what_is_known(
+    catalog: Catalog, words: str, endpoint: str, route: Route | None, refused: Code | None
+) -> None:
+    """Whoever logs or counts a refusal knows the endpoint and the route, and the fast way and the trace agree."""
+    one = asked(catalog, words)
+    try:
+        found = decide(one).rule.code
+    except Refused as caught:
+        found = caught.code
+
+    assert (endpoint.strip(), route) == (one.endpoint.name.strip(), one.route)
+    assert refused == found == final_rule(one).code
+
+
+def test_a_policy_can_be_asked_without_keys(catalog: Catalog) -> None:
+    """A cases file holds for the policy alone, whatever keys and routes an installation has."""
+    rule = ruling(ask(read_target("GET", "/api/v2/threads"), READER, catalog, None, TODAY))
+
+    assert rule.allows
+    assert Reason.SCOPE_HELD is rule.reason
+
+
+NAMES = ("target", "caller", "version", "endpoint", "method", "expires", "deny", "endpoints", "guarded", "scopes")
+WALK = (*NAMES, "mode", "routes", "keys")
+
+
+@pytest.mark.parametrize(
+    ("words", "policy", "outcomes"),
+    [
+        ("GET /companies", READER, {"scopes": "allows", "mode": "not asked"}),
+        ("GET /companies", Policy("billing", audit=True), {"mode": "allows"}),
+        ("GET /companies", Policy("billing"), {"scopes": "refuses", "mode": "not asked"}),
+        ("POST /companies/c_1/merge", READER, {"guarded": "refuses", "scopes": "not asked"}),
+        ("GET /nothing", READER, {"endpoint": "refuses", "method": "not asked"}),
+        ("PUT /companies", READER, {"method": "refuses", "expires": "not asked"}),
+        ("GET /api/v1/companies", READER, {"version": "refuses", "endpoint": "not asked"}),
+        ("GET /threads", READER, {"scopes": "allows", "routes": "refuses", "keys": "not asked"}),
+    ],
+)
+def test_a_trace_says_what_each_rule_did(
+    catalog: Catalog, words: str, policy: Policy, outcomes: dict[str, str]
+) -> None:
+    """Every rule stands once in its order; after a refusal none is asked, and what was allowed is not asked again."""
+    steps = trace(asked(catalog, words, policy))
+    found = {step.rule: step.outcome for step in steps}
+    refusing = next((n for n, step in enumerate(steps) if step.outcome == "refuses"), len(steps))
+
+    assert WALK == tuple(step.rule for step in steps)
+    assert outcomes == {name: found[name] for name in outcomes}
+    assert {"not asked"} >= {step.outcome for step in steps[refusing + 1 :]}
+    assert all(bool(step.why) == (step.outcome != "not asked") for step in steps if step.rule != "keys")
+
+
+def test_a_trace_goes_on_to_the_keys(catalog: Catalog) -> None:
+    """With the keys known, the walk ends at the one that serves, or at why none does."""
+    one = asked(catalog, "GET /companies")
+    good = one._replace(standings={"k": Standing(frozenset({"companies:read"}))})
+    bare = one._replace(standings={"k": Standing(frozenset())})
+
+    assert ("keys", "passes", "the only one") == trace(good, "the only one")[-1]
+    assert ("keys", "refuses") == trace(bare)[-1][:2]
+    assert (Reason.SCOPE_HELD, Reason.SCOPE_ON_NO_KEY) == (final_rule(good).reason, final_rule(bare).reason)
+
+
+def test_a_target_that_cannot_be_read_ends_the_walk() -> None:
+    """No rule is asked about a target that servers could read differently."""
+    with pytest.raises(Refused) as caught:
+        read_target("GET", "/api/v2//threads")
+
+    steps = trace_unread(caught.value)
+    assert WALK == tuple(step.rule for step in steps)
+    assert ["refuses", *["not asked"] * (len(WALK) - 1)] == [step.outcome for step in steps]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.name}-{rule.reason}")
+def test_the_rules_are_one_closed_table(rule: Rule) -> None:
+    """Each rule has a stage, a summary for people, and a reason of its own kind."""
+    assert rule.summary
+    assert rule.stage in Stage
+    assert rule.allows == (rule.code is None)
+    assert list(Stage).index(rule.stage) >= max(
+        (list(Stage).index(one.stage) for one in RULES[: RULES.index(rule)]), default=0
+    )
