@@ -2,20 +2,29 @@
 
 from typing import Final, Literal, TypeAlias
 
-Fact: TypeAlias = Literal["config_loaded", "listener_open", "not_draining"]
+Fact: TypeAlias = Literal["config_loaded", "listener_open", "issuers_asked", "not_draining"]
 
 _OTHERWISE: Final[dict[Fact, str]] = {
     "config_loaded": "the config is not loaded",
     "listener_open": "the traffic listener is not open",
+    "issuers_asked": "the keys of an issuer of callers' tokens have not been fetched yet",
     "not_draining": "draining: the process is about to end",
 }
 
 
 class Health:
-    """The facts that readiness is made of. An outage of Productlane or Redis is none: it must not empty the Service."""
+    """The facts that readiness is made of. An outage of Productlane or Redis is none: it must not empty the Service.
+
+    Nor is that of an issuer, but at the start: see `runtime.server`.
+    """
 
     def __init__(self) -> None:
-        self._true: dict[Fact, bool] = {"config_loaded": False, "listener_open": False, "not_draining": True}
+        self._true: dict[Fact, bool] = {
+            "config_loaded": False,
+            "listener_open": False,
+            "issuers_asked": False,
+            "not_draining": True,
+        }
 
     def mark(self, name: Fact, ready: bool) -> None:
         """Say whether a fact holds now."""

@@ -9,6 +9,7 @@ from typing import Final
 
 from gateway.telemetry.status import (
     CallerStatus,
+    IssuerStatus,
     KeyStatus,
     ReloadStatus,
     SlotStatus,
@@ -56,6 +57,7 @@ def page(status: Status) -> str:
         ("upstream", _code(status.upstream)),
         ("last change of config", _reload(status.reload)),
         ("store", _store(status.store)),
+        *((f"issuer {issuer.name}", _issuer(issuer)) for issuer in status.issuers),
         *((f"{name} listener", _code(address)) for name, address in status.listeners.items()),
         ("started", _time(status.started)),
         ("shown as of", _time(status.now)),
@@ -85,6 +87,12 @@ def _store(store: StoreStatus) -> str:
     faults = "; ".join(f"{use}: {why}" for use, why in store.faults.items())
     place = f" {_code(store.place)}" if store.place else ""
     return escape(store.kind) + place + (f' <span class="bad">{escape(faults)}</span>' if faults else "")
+
+
+def _issuer(issuer: IssuerStatus) -> str:
+    age = "no keys" if issuer.age is None else f"{issuer.keys} keys, fetched {issuer.age:.0f} s ago"
+    state = _look("good", age) if issuer.up else _look("bad", f"{age}: {issuer.fault or 'not asked yet'}")
+    return f"{_code(issuer.issuer)} {state}"
 
 
 def _keys(keys: Iterable[KeyStatus]) -> str:

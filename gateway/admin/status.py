@@ -9,6 +9,7 @@ from gateway import __version__
 from gateway.core.policy import Policy
 from gateway.telemetry.status import (
     CallerStatus,
+    IssuerStatus,
     KeyStatus,
     ReloadStatus,
     Status,
@@ -32,6 +33,7 @@ def build(
     usage: Usage,
     reload: ReloadStatus,
     store: StoreStatus,
+    issuers: Iterable[IssuerStatus] = (),
 ) -> Status:
     """The whole status. ``config`` says where the config is from; ``started`` and ``now`` are Unix times."""
     unruled = sorted(caller for caller in usage.callers if caller not in policies)
@@ -48,6 +50,7 @@ def build(
         store=store,
         keys=tuple(keys),
         callers=(*ruled, *(CallerStatus(name, used=_used(name, usage)) for name in unruled)),
+        issuers=tuple(issuers),
     )
 
 

@@ -1,118 +1,84 @@
 """Tokens of Kubernetes service accounts, verified without asking the API server about each."""
 
 import re
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
-from aiohttp.abc import AbstractResolver
+from gateway.callers.issuer_settings import IssuerSection, IssuerSettings, check_issuer, host_of
+from gateway.callers.kind import Available, CredentialKind, Entries, KeySets, Reading, Rejected, SettingOf, Verify
+from gateway.config.reading.collections import Many
+from gateway.config.reading.kinds import Text
+from gateway.config.reading.section import Record, setting
 
-from gateway.callers import signatures
-from gateway.callers.issuer import source_of
-from gateway.callers.keyset import KeySet
-from gateway.callers.proof import Unproven
-from gateway.config.assembly.snapshot import Issuer
-from gateway.config.schema.kinds import ACCOUNT, NAMESPACE
+# Where Kubernetes mounts the CA of its API server and the pod's own token.
+MOUNTED: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
-# How far the clocks of the issuer and of this process may be apart.
-LEEWAY: Final = 30.0
-# Digests of tokens that were found good; at 200 bytes each it stays under a megabyte.
-_MOST_PROVEN: Final = 4096
-# The keys' ages at which they are asked for again: an issuer is another machine, a file is at hand.
-_AGE_DISCOVERED: Final = 300.0
-_AGE_FILE: Final = 10.0
-_SUBJECT: Final = re.compile(rf"system:serviceaccount:({NAMESPACE}):({ACCOUNT})")
+# Names of namespaces and service accounts (RFC 1123 label and subdomain), as Kubernetes has them.
+_NAMESPACE: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_ACCOUNT: Final = r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?"
+_SUBJECT: Final = re.compile(rf"system:serviceaccount:({_NAMESPACE}):({_ACCOUNT})")
+
+_SERVICE_ACCOUNT: Final = Text(
+    "namespace/serviceaccount such as billing/billing-api", f"^{_NAMESPACE}/{_ACCOUNT}$", parse=str
+)
+_DOMAIN: Final = Text("a DNS domain such as cluster.local", r"^[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$", parse=str)
 
 
-class ServiceAccounts:
-    """Which service account a token proves.
+class Kubernetes(IssuerSection):
+    """The cluster whose service accounts are callers."""
 
-    ``clock`` is Unix time in seconds, ``monotonic`` counts seconds. ``on_fault`` is told why the keys cannot be had;
-    ``resolver`` finds the issuer.
+    cluster_domain: str = setting(
+        _DOMAIN,
+        "The cluster's DNS domain. Only to an issuer at `kubernetes.default.svc`, with this domain or without, does "
+        "the gateway show its own service-account token.",
+        default="cluster.local",
+    )
+
+
+def _check(section: Kubernetes, reading: Reading) -> tuple[IssuerSettings, ...]:
+    issuer = check_issuer("kubernetes", section, ("callers", "kubernetes"), reading)
+    if issuer.jwks is None and is_api_server(host_of(section.issuer), section.cluster_domain):
+        issuer = replace(issuer, ca=issuer.ca or MOUNTED / "ca.crt", token=MOUNTED / "token")
+    return (issuer,)
+
+
+def is_api_server(host: str | None, cluster_domain: str) -> bool:
+    """Whether a host is the API server's own name in its cluster: only there may the gateway's own token go."""
+    return host in ("kubernetes.default.svc", f"kubernetes.default.svc.{cluster_domain}")
+
+
+def _missing(available: Available) -> str:
+    return "" if "kubernetes" in available.settings else "proves nobody while gateway.yaml has no `callers.kubernetes`"
+
+
+def _verifier(entries: Entries, issuers: tuple[IssuerSettings, ...] | None, keys: KeySets) -> Verify:
+    # PyJWT and cryptography: 50 ms and 9 MB that only signed tokens need.
+    from gateway.callers.signed_tokens import SignedTokens
+
+    def caller_of(_issuer: IssuerSettings, claims: Mapping[str, Any]) -> str | Rejected:
+        account = account_of(claims)
+        if isinstance(account, Rejected):
+            return account
+        return entries.get(account) or Rejected(f"is valid, but no policy lists its service account {account}")
+
+    return SignedTokens("the Kubernetes token", issuers or (), keys, caller_of).verify
+
+
+def account_of(claims: Mapping[str, Any]) -> str | Rejected:
+    """The account, ``namespace/name``, of claims whose signature, issuer, audience and times are verified.
+
+    The subject's form and the ``kubernetes.io`` claim are those of the TokenRequest API.
     """
-
-    def __init__(
-        self,
-        issuer: Issuer,
-        *,
-        fetch: Callable[[], Awaitable[bytes]] | None = None,
-        resolver: AbstractResolver | None = None,
-        clock: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
-        on_fault: Callable[[str], None] = lambda _why: None,
-    ) -> None:
-        self._issuer: Final = issuer
-        self._clock: Final = clock
-        self._proven: Final[dict[bytes, tuple[str, float]]] = {}
-        self._keys: Final = KeySet(
-            fetch or source_of(issuer, resolver),
-            max_age=_AGE_FILE if issuer.jwks is not None else _AGE_DISCOVERED,
-            clock=monotonic,
-            on_change=self._proven.clear,
-            on_fault=on_fault,
-        )
-
-    def prefetch(self) -> None:
-        """Ask for the keys before the first caller needs them. Needs the running loop."""
-        self._keys.refresh_in_time()
-
-    def known(self, digest: bytes) -> str | None:
-        """The account, ``namespace/name``, of a token that has been found good and still is; by its SHA-256."""
-        self._keys.refresh_in_time()
-        account, until = self._proven.get(digest, (None, 0.0))
-        if account is not None and self._clock() >= until:
-            del self._proven[digest]
-            return None
-        return account
-
-    async def prove(self, token: str, digest: bytes) -> str:
-        """The account that a token proves. Raises `Unproven`."""
-        kid = signatures.key_id(token)
-        key = await self._keys.get(kid)
-        if key is None:
-            raise Unproven(
-                "the issuer's keys cannot be had" if self._keys.empty else "its issuer has no such key as it names"
-            )
-        account, until = account_of(signatures.verified(token, key), self._issuer, self._clock())
-        if len(self._proven) >= _MOST_PROVEN:
-            del self._proven[next(iter(self._proven))]
-        self._proven[digest] = (account, until)
-        return account
-
-    async def close(self) -> None:
-        await self._keys.close()
-
-
-def account_of(claims: Mapping[str, Any], issuer: Issuer, now: float) -> tuple[str, float]:
-    """The account that verified claims are of, and the Unix time until which they prove it. Raises `Unproven`.
-
-    RFC 7519 section 4.1; the subject's form and the ``kubernetes.io`` claim are those of the TokenRequest API.
-    """
-    if claims.get("iss") != issuer.issuer:
-        raise Unproven("its issuer is not the one in `callers.kubernetes.issuer`")
-    audiences = claims.get("aud")
-    if issuer.audience not in (audiences if isinstance(audiences, list) else [audiences]):
-        raise Unproven(f"its audience is not `{issuer.audience}`")
-    until = _time(claims, "exp") + LEEWAY
-    if now >= until:
-        raise Unproven("it has expired", expired=True)
-    if "nbf" in claims and now < _time(claims, "nbf") - LEEWAY:
-        raise Unproven("it is not valid yet")
     subject = claims.get("sub")
     found = _SUBJECT.fullmatch(subject) if isinstance(subject, str) else None
     if found is None:
-        raise Unproven("its subject is not a service account")
+        return Rejected("is not accepted: its subject is not a service account")
     namespace, name = found.groups()
     if "kubernetes.io" in claims and not _agrees(claims["kubernetes.io"], namespace, name):
-        raise Unproven("its subject and its `kubernetes.io` claim differ")
-    return f"{namespace}/{name}", until
-
-
-def _time(claims: Mapping[str, Any], name: str) -> float:
-    value = claims.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53:
-        raise Unproven(f"it has no `{name}` that is a time")
-    return float(value)
+        return Rejected("is not accepted: its subject and its `kubernetes.io` claim differ")
+    return f"{namespace}/{name}"
 
 
 def _agrees(claim: object, namespace: str, name: str) -> bool:
@@ -120,3 +86,16 @@ def _agrees(claim: object, namespace: str, name: str) -> bool:
     if not isinstance(claim, dict) or not isinstance(account, dict):
         return False
     return bool(claim.get("namespace") == namespace and account.get("name") == name)
+
+
+KIND: Final = CredentialKind(
+    name="kubernetes",
+    value=Many(_SERVICE_ACCOUNT, "service accounts"),
+    description="Kubernetes service accounts, `namespace/name`; needs `callers.kubernetes` in gateway.yaml.",
+    noun="a service account",
+    advice="a token of its Kubernetes service account, as `Authorization: Bearer …`",
+    challenge="Bearer",
+    verifier=_verifier,
+    missing=_missing,
+    setting=SettingOf("kubernetes", Record(Kubernetes), "Tokens of Kubernetes service accounts.", _check),
+)

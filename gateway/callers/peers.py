@@ -7,25 +7,15 @@ import struct
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from gateway.callers.certificate import Certificate
+
 # struct ucred of unix(7): process, user and group id.
 _UCRED: Final = struct.Struct("iII")
 
 
 @dataclass(frozen=True, slots=True)
-class Certificate:
-    """A client certificate whose chain TLS has verified.
-
-    ``spiffe_id`` is None where it has none that counts; ``fault`` then says why. ``not_after`` is Unix time in seconds.
-    """
-
-    spiffe_id: str | None
-    fault: str
-    not_after: float
-
-
-@dataclass(frozen=True, slots=True)
 class Peer:
-    """What a connection shows of its other end: a certificate, and the user id of who opened a unix socket."""
+    """What a connection shows of its other end: a certificate, and on a unix socket the user id of the process."""
 
     certificate: Certificate | None = None
     uid: int | None = None
@@ -53,7 +43,7 @@ def _certificate_of(tls: ssl.SSLObject | ssl.SSLSocket) -> Certificate | None:
     if tls.context.verify_mode is ssl.CERT_NONE or not (der := tls.getpeercert(binary_form=True)):
         return None
     # 20 ms and 8 MB to import; only where callers have certificates.
-    from gateway.callers.certificates import read_certificate
+    from gateway.callers.x509_svid import read_certificate
 
     return read_certificate(der)
 

@@ -1,8 +1,9 @@
 """Signed tokens: whether a key of the issuer signed one. PyJWT does the cryptography; what may be asked of it is here.
 
-Imported where Kubernetes tokens are configured, and not otherwise: 30 to 50 ms and 9 MB.
+Imported where issuers are configured, and not otherwise: 30 to 50 ms and 9 MB.
 """
 
+import base64
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,10 +11,9 @@ from typing import Any, Final
 
 import jwt
 
-from gateway.callers.proof import Unproven
-
-# What Kubernetes signs with, by kind of key. A token's header never chooses: each key has its one algorithm. So neither
-# `none` nor an HMAC keyed with a public key can pass (RFC 8725 section 3.1).
+# What issuers sign with, by kind of key: Kubernetes with RS256 or ES256, GitHub and GitLab with RS256. A token's header
+# never chooses: each key has its one algorithm. So neither `none` nor an HMAC keyed with a public key can pass
+# (RFC 8725 section 3.1).
 ALGORITHMS: Final[Mapping[tuple[str, str], str]] = {
     ("RSA", ""): "RS256",
     ("EC", "P-256"): "ES256",
@@ -28,7 +28,11 @@ _JWS: Final = jwt.PyJWS(algorithms=[*ALGORITHMS.values()])
 
 
 class NoKeys(Exception):
-    """There are no keys to be had. The text says why."""
+    """The issuer's keys cannot be fetched. The text says why."""
+
+
+class BadToken(Exception):
+    """A token is not what a key of the issuer signed. The text says why, and repeats nothing of the token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ def read_keys(data: bytes) -> Mapping[str, VerifyingKey]:
             twice.add(kid)
     found = {kid: key for kid, key in keys.items() if kid not in twice}
     if not found:
-        raise NoKeys("the key set holds no key that Kubernetes would sign with")
+        raise NoKeys("the key set holds no usable key: RSA of 2,048 bits or more, or EC, for signatures")
     return found
 
 
@@ -89,29 +93,40 @@ def _verifying_key(entry: dict[str, Any]) -> VerifyingKey | None:
 
 def key_id(token: str) -> str:
     """The ``kid`` that a token names. No other member of its header is looked at: ``jku``, ``jwk``, ``x5u`` and ``x5c``
-    would let the token bring its own key along. Raises `Unproven`.
+    would let the token bring its own key along. Raises `BadToken`.
     """
     try:
         kid = _JWS.get_unverified_header(token).get("kid")
     except (jwt.PyJWTError, ValueError):
-        raise Unproven("it is not a signed token") from None
+        raise BadToken("it is not a signed token") from None
     if not isinstance(kid, str) or not kid:
-        raise Unproven("it does not name the key that signed it")
+        raise BadToken("it does not name the key that signed it")
     return kid
 
 
+def unverified_issuer(token: str) -> str | None:
+    """The ``iss`` that a token of three parts claims, to choose the keys that it is verified with; None without one."""
+    part = token.split(".")[1]
+    try:
+        claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except (ValueError, RecursionError):
+        return None
+    issuer = claims.get("iss") if isinstance(claims, dict) else None
+    return issuer if isinstance(issuer, str) else None
+
+
 def verified(token: str, key: VerifyingKey) -> Mapping[str, Any]:
-    """The claims of a token that the key has signed, not yet judged. Raises `Unproven`."""
+    """The claims of a token that the key has signed, not yet judged. Raises `BadToken`."""
     try:
         payload = _JWS.decode(token, key.jwk, algorithms=[key.algorithm])
     except jwt.InvalidAlgorithmError:
-        raise Unproven("its algorithm is not that of the issuer's key") from None
+        raise BadToken("its algorithm is not that of the issuer's key") from None
     except (jwt.PyJWTError, ValueError):
-        raise Unproven("its signature is wrong") from None
+        raise BadToken("its signature is wrong") from None
     try:
         claims = json.loads(payload)
     except (ValueError, RecursionError):
         claims = None
     if not isinstance(claims, dict):
-        raise Unproven("its claims cannot be read")
+        raise BadToken("its claims cannot be read")
     return claims

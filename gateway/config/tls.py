@@ -1,6 +1,6 @@
-"""TLS: what the gateway speaks as a client, to Productlane and to the issuer of callers' tokens, and as a server.
+"""TLS of the traffic listener.
 
-No context here is made by `ssl.create_default_context`, which would write session keys to ``SSLKEYLOGFILE``.
+The context is not made by `ssl.create_default_context`, which would write session keys to ``SSLKEYLOGFILE``.
 """
 
 import ssl
@@ -21,38 +21,6 @@ class BadTls(Exception):
     def __init__(self, setting: str, message: str) -> None:
         super().__init__(message)
         self.setting: Final = setting
-
-
-def upstream_context(ca: Path | None) -> ssl.SSLContext:
-    """For Productlane: certificates and names are verified, TLS 1.2 is the least.
-
-    ``ca`` is added to the system's certificates. Raises OSError (`ssl.SSLError` among them) where it cannot be read.
-    """
-    context = _client()
-    context.load_default_certs(ssl.Purpose.SERVER_AUTH)
-    if ca is not None:
-        context.load_verify_locations(cafile=ca)
-    return context
-
-
-def issuer_context(ca: Path | None) -> ssl.SSLContext:
-    """For the issuer of callers' tokens: the same, but that ``ca`` is trusted instead of the system's certificates.
-
-    Whoever the system trusts could otherwise say who callers are.
-    """
-    context = _client()
-    if ca is None:
-        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
-    else:
-        context.load_verify_locations(cafile=ca)
-    return context
-
-
-def _client() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 def listener_context(tls: Tls) -> ssl.SSLContext:

@@ -33,6 +33,7 @@ class Code(StrEnum):
     OVERLOADED = "overloaded"
     DRAINING = "draining"
     CIRCUIT_OPEN = "circuit_open"
+    ISSUER_UNAVAILABLE = "issuer_unavailable"
     UPSTREAM_TIMEOUT = "upstream_timeout"
     VERSION_NOT_SUPPORTED = "version_not_supported"
     LOOP_DETECTED = "loop_detected"
@@ -91,6 +92,9 @@ ANSWERS: Final[Mapping[Code, Answer]] = {
     Code.CIRCUIT_OPEN: Answer(
         503, "destination_unavailable", "Ten requests in a row had no answer of Productlane (`Retry-After`)."
     ),
+    Code.ISSUER_UNAVAILABLE: Answer(
+        503, "proxy_internal_error", "The keys that verify this token cannot be fetched now (`Retry-After`)."
+    ),
     Code.UPSTREAM_TIMEOUT: Answer(504, "connection_read_timeout", "Productlane did not answer in time."),
     Code.VERSION_NOT_SUPPORTED: Answer(505, "http_request_error", "The request is not HTTP/1.1."),
     Code.LOOP_DETECTED: Answer(508, "proxy_loop_detected", "The upstream leads back to this gateway."),
@@ -112,6 +116,7 @@ class Reason(StrEnum):
     CREDENTIAL_UNKNOWN = "credential_unknown"
     CREDENTIAL_EXPIRED = "credential_expired"
     CREDENTIAL_AMBIGUOUS = "credential_ambiguous"
+    ISSUER = "issuer"
     KEY_VERSION = "key_version"
     API_VERSION = "api_version"
     ENDPOINT_UNKNOWN = "endpoint_unknown"

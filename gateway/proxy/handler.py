@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.budgets.caps import Caps
 from gateway.budgets.pacing import Pacer
-from gateway.callers.credentials import identify, supplied_key
+from gateway.callers.refusals import supplied_key
 from gateway.config.assembly.snapshot import Snapshot
 from gateway.core.catalog import NOWHERE, Lane
 from gateway.core.decision import Permit, ask, audit_note, decide
@@ -162,9 +162,11 @@ class Handler:
         return permit
 
     async def _identify(self, request: Request, reply: Reply, serving: Serving, record: Record) -> Policy:
-        authorization, peer, callers = request.authorization, reply.connection.peer, serving.snapshot.callers
+        authorization, peer, identification = request.authorization, reply.connection.peer, serving.identification
+        now = self._clock()
         try:
-            record.caller = await identify(authorization, callers, peer, serving.accounts, now=self._clock())
+            found = identification.identify_now(authorization, peer, now=now)
+            record.caller = found or await identification.identify(authorization, peer, now=now)
         finally:
             if authorization and (version := supplied_key(authorization)):
                 self._reporter.emit(CallerSuppliedKey(record.caller, version))

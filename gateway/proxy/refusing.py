@@ -13,6 +13,7 @@ from gateway.telemetry.record import Record
 _NOT_DECISIONS: Final = frozenset(
     {
         Reason.UPSTREAM,
+        Reason.ISSUER,
         Reason.FAULT,
         Reason.TIME,
         Reason.BODY,

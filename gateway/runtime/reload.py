@@ -5,7 +5,7 @@ import contextlib
 import gc
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -13,7 +13,8 @@ from typing import Final
 
 from msgspec import structs
 
-from gateway.config.assembly.snapshot import Callers, Snapshot
+from gateway.callers.callers import Callers
+from gateway.config.assembly.snapshot import Snapshot
 from gateway.config.origin import Origin, counts
 from gateway.config.reading.problem import ConfigError, Problem, shown
 from gateway.config.schema.gateway import Gateway
@@ -89,7 +90,7 @@ def _check_anonymous(running: Snapshot, snapshot: Snapshot) -> None:
 
 
 def _changes(before: Snapshot, after: Snapshot) -> Iterable[tuple[str, str]]:
-    old, new = _proofs(before.callers), _proofs(after.callers)
+    old, new = _credentials(before.callers), _credentials(after.callers)
     for caller in sorted(before.policies.keys() | after.policies.keys()):
         if caller not in before.policies:
             yield caller, "added"
@@ -99,14 +100,12 @@ def _changes(before: Snapshot, after: Snapshot) -> Iterable[tuple[str, str]]:
             yield caller, "changed"
 
 
-def _proofs(callers: Callers) -> dict[str, set[object]]:
-    """How each caller is known."""
-    found: dict[str, set[object]] = {}
-    for proofs in (callers.tokens, callers.kubernetes, callers.spiffe, callers.unix_uids):
-        for proof, caller in proofs.items():
-            found.setdefault(caller, set()).add(proof)
-    if callers.anonymous is not None:
-        found.setdefault(callers.anonymous, set()).add(None)
+def _credentials(callers: Callers) -> dict[str, set[tuple[str, Hashable]]]:
+    """What each caller is identified by."""
+    found: dict[str, set[tuple[str, Hashable]]] = {}
+    for kind, entries in callers.by_kind.items():
+        for entry, caller in entries.items():
+            found.setdefault(caller, set()).add((kind, entry))
     return found
 
 

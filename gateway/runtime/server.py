@@ -46,7 +46,7 @@ from gateway.telemetry.events.process import BackgroundFailed, DescriptorsShort,
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.reporter import Reporter
-from gateway.telemetry.status import KeyStatus, ReloadStatus, Status
+from gateway.telemetry.status import IssuerStatus, KeyStatus, ReloadStatus, Status
 from gateway.telemetry.usage import Usage
 
 if TYPE_CHECKING:
@@ -57,6 +57,9 @@ _OTHER_FILES: Final = 128
 # How often a drain looks whether it is done, and how long answers that it cuts have to leave.
 _LOOK: Final = 0.02
 _CUT_GRACE: Final = 0.5
+# How long a new process is not ready while it has no keys of an issuer. A rollout then stops; after it, callers with
+# other credentials are served all the same.
+_FIRST_KEYS: Final = 20.0
 # How long a caller may take to say goodbye in TLS; asyncio's 30 s would hold up the end of a drain.
 _TLS_GOODBYE: Final = 2.0
 
@@ -153,6 +156,10 @@ class Gateway:
         keeper = self._current.serving.keyring.keeper
         self._sources = Sources(snapshot.keys, keeper)
         self._in_background(self._keep_keys(keeper))
+        if snapshot.callers.issuers:
+            self._in_background(self._await_issuers())
+        else:
+            self._health.mark("issuers_asked", True)
         self._follow_secrets()
         self._follow_config()
         addresses = str(self.traffic), str(self.admin)
@@ -165,6 +172,16 @@ class Gateway:
 
     def _failed(self, failure: BaseException) -> None:
         self._emit(BackgroundFailed(type(failure).__name__))
+
+    def _issuers(self) -> list[IssuerStatus]:
+        return [] if self._factory.issuers is None else self._factory.issuers.statuses()
+
+    async def _await_issuers(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_KEYS):
+                assert self._factory.issuers is not None  # noqa: S101 - there are some
+                await self._factory.issuers.first_keys()
+        self._health.mark("issuers_asked", True)
 
     async def _keep_keys(self, keeper: Keeper) -> None:
         await self._factory.open_store()
@@ -227,6 +244,7 @@ class Gateway:
     def _watch(self) -> None:
         self._metrics.watch_keys(self._keys)
         self._metrics.watch_store(lambda: self._factory.store)
+        self._metrics.watch_issuers(self._issuers)
         self._metrics.watch_log(lambda: self._log.dropped)
         self._metrics.watch_queues(self._pacer.waiting)
         self._metrics.watch_circuit(lambda: self._current.serving.upstream.circuit_open)
@@ -236,6 +254,7 @@ class Gateway:
             callers=snapshot.policies,
             endpoints=[endpoint.name for endpoint in snapshot.catalog.endpoints],
             keys=snapshot.keys,
+            issuers=[issuer.name for issuer in snapshot.callers.issuers],
         )
 
     async def _open_admin(self) -> None:
@@ -265,7 +284,7 @@ class Gateway:
             return {}
         if tls.client_ca is not None:
             # 20 ms that the first caller with a certificate would wait for.
-            import gateway.callers.certificates  # noqa: F401
+            import gateway.callers.x509_svid  # noqa: F401
         try:
             self.tls = ListenerTls(tls)
         except BadTls as problem:
@@ -334,6 +353,7 @@ class Gateway:
             usage=self._usage,
             reload=ReloadStatus() if self.reloads is None else self.reloads.facts,
             store=self._factory.store,
+            issuers=self._issuers(),
         )
 
 

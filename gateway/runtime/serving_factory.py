@@ -5,20 +5,22 @@ when each key was used, the issuer's keys.
 """
 
 import asyncio
+import functools
 import ssl
 from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gateway.aio.background import Background
+from gateway.callers.identification import Identification
 from gateway.config.assembly.snapshot import Snapshot
 from gateway.config.store import Store
-from gateway.config.tls import upstream_context
 from gateway.keys.held import Change
 from gateway.keys.identity import Identities
 from gateway.keys.keeper import Needs, Outage
 from gateway.keys.keyring import Keyring
 from gateway.keys.store import BestEffortStore, kind_of, make_store
+from gateway.net.client_tls import upstream_context
 from gateway.net.resolver import Lookup, Names, Resolver
 from gateway.proxy.serving import Serving
 from gateway.proxy.upstream import Upstream
@@ -33,11 +35,10 @@ from gateway.telemetry.events.keys import (
     StoreDamaged,
     StoreFault,
 )
-from gateway.telemetry.events.peers import IssuerFault
 from gateway.telemetry.status import StoreStatus
 
 if TYPE_CHECKING:
-    from gateway.callers.kubernetes import ServiceAccounts
+    from gateway.callers.issuers import Issuers
 
 # How often it is looked whether an upstream that was replaced is done with its last exchange.
 _LOOK: Final = 1.0
@@ -50,7 +51,7 @@ _OPENING: Final = 1.0
 class ServingFactory:
     """Makes a `Serving` of a configuration, and closes what is replaced once nobody uses it.
 
-    ``clock`` is Unix time, ``lookup`` as for `Names`.
+    ``clock`` is Unix time, ``lookup`` as for `Names`. ``issuers`` are those of callers' tokens, None without any.
     """
 
     def __init__(
@@ -76,6 +77,8 @@ class ServingFactory:
         self._upstream_names: Final = Names("upstream", emit, lookup=lookup)
         self._issuer_names: Final = Names("issuer", emit, lookup=lookup)
         self._serving: Serving | None = None
+        self.issuers: Issuers | None = None
+        self._watching: Final = Background()
         self._leaving: Final = Background()
 
     def first(self, snapshot: Snapshot, needs: Needs) -> Serving:
@@ -90,7 +93,7 @@ class ServingFactory:
             on_change=self._report_change,
             on_outage=self._report_outage,
         )
-        self._serving = Serving(snapshot, keyring, self._upstream(snapshot, tls), self._accounts(snapshot))
+        self._serving = Serving(snapshot, keyring, self._upstream(snapshot, tls), self._identification(snapshot))
         return self._serving
 
     async def follow(self, snapshot: Snapshot, needs: Needs, changed: Collection[Path], number: int) -> Serving:
@@ -104,19 +107,13 @@ class ServingFactory:
         other_upstream = other_ca or _leg(snapshot) != _leg(before.snapshot)
         other_identities = other_ca or _questions(snapshot) != _questions(before.snapshot)
         tls = await asyncio.to_thread(_upstream_tls, snapshot) if other_upstream or other_identities else None
-        upstream, identities, accounts = before.upstream, before.keyring.keeper.identities, before.accounts
+        upstream, identities = before.upstream, before.keyring.keeper.identities
         if other_upstream:
             self._leaving.start(_drained(upstream))
             upstream = self._upstream(snapshot, tls)
         if other_identities:
             self._leaving.start(_later(identities.close, before.snapshot.settings.upstream.connect_timeout + _GRACE))
             identities = self._identities(snapshot, tls, identities)
-        if snapshot.callers.issuer != before.snapshot.callers.issuer:
-            if accounts is not None:
-                from gateway.callers.issuer import TIMEOUT
-
-                self._leaving.start(_later(accounts.close, TIMEOUT + _GRACE))
-            accounts = self._accounts(snapshot)
         keyring = Keyring(
             snapshot.keys,
             identities,
@@ -126,16 +123,17 @@ class ServingFactory:
             elsewhere=snapshot.settings.upstream.url != before.snapshot.settings.upstream.url,
             prefetch=snapshot.settings.identity.prefetch,
         )
-        self._serving = Serving(snapshot, keyring, upstream, accounts)
+        self._serving = Serving(snapshot, keyring, upstream, self._identification(snapshot))
         return self._serving
 
     async def close(self) -> None:
         """Close everything, the replaced ones too."""
         await self._leaving.close()
+        await self._watching.close()
+        if self.issuers is not None:
+            await self.issuers.close()
         if self._serving is not None:
             await self._serving.upstream.close()
-            if self._serving.accounts is not None:
-                await self._serving.accounts.close()
             await self._serving.keyring.keeper.identities.close()
         if self._kept is not None:
             await self._kept.close()
@@ -196,22 +194,23 @@ class ServingFactory:
             emit=self._emit,
         )
 
-    def _accounts(self, snapshot: Snapshot) -> "ServiceAccounts | None":
-        """What verifies Kubernetes tokens, already asking for the issuer's keys; None where none are believed."""
-        issuer = snapshot.callers.issuer
-        if issuer is None:
-            return None
+    def _identification(self, snapshot: Snapshot) -> Identification:
+        """What identifies callers. Issuers whose settings are new are asked for their keys from now on."""
+        settings, before = snapshot.callers.issuers, self.issuers
+        if not settings and before is None:
+            return Identification(snapshot.callers)
         # 50 ms and 9 MB that only this needs.
-        from gateway.callers.kubernetes import ServiceAccounts
+        from gateway.callers.issuer import TIMEOUT
+        from gateway.callers.issuers import Issuers
 
-        accounts = ServiceAccounts(
-            issuer,
-            resolver=Resolver(self._issuer_names),
-            clock=self._clock,
-            on_fault=lambda why: self._emit(IssuerFault(why)),
-        )
-        accounts.prefetch()
-        return accounts
+        if before is None or tuple(before.sets) != settings:
+            self.issuers = Issuers(settings, after=before, emit=self._emit, resolver=Resolver(self._issuer_names))
+            self._watching.start(self.issuers.run())
+            if before is not None:
+                before.retire()
+                self._leaving.start(_later(functools.partial(before.close, self.issuers), TIMEOUT + _GRACE))
+        assert self.issuers is not None  # noqa: S101 - made above
+        return Identification(snapshot.callers, self.issuers.keys)
 
 
 def _upstream_tls(snapshot: Snapshot) -> ssl.SSLContext | None:

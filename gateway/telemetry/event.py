@@ -17,6 +17,7 @@ class Names(Enum):
     CALLER = "caller"
     ENDPOINT = "endpoint"
     KEY = "key"
+    ISSUER = "issuer"
 
 
 @dataclass(frozen=True, slots=True)

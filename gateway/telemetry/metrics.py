@@ -17,7 +17,7 @@ from gateway.telemetry.facts import BudgetFacts
 from gateway.telemetry.labels import NONE, OTHER
 from gateway.telemetry.record import Record
 from gateway.telemetry.series import Counter, EventCounter, Histogram, gauge
-from gateway.telemetry.status import KeyStatus, StoreStatus
+from gateway.telemetry.status import IssuerStatus, KeyStatus, StoreStatus
 
 # What the gateway answers itself (refusals, /me) takes up to 5 ms; Productlane, as a SaaS API seen from afar, 50 ms to
 # 1 s, so the buckets are finest there; 5 s is the longest wait for budget and 60 s for a first byte (DESIGN section 3).
@@ -47,6 +47,8 @@ class Metrics:
         self._queues: tuple[tuple[str, str, int], ...] = ()
         self._store_source: Callable[[], StoreStatus] = StoreStatus
         self._store = StoreStatus()
+        self._issuer_source: Callable[[], Iterable[IssuerStatus]] = tuple
+        self._issuers: tuple[IssuerStatus, ...] = ()
         self._circuit_open: Callable[[], bool] = bool
         self._dropped_lines: Callable[[], int] | None = None
         self._reloaded: tuple[bool, float] | None = None
@@ -93,7 +95,9 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self.registry.register(cast("Collector", self))
 
-    def know(self, *, callers: Iterable[str], endpoints: Iterable[str], keys: Iterable[str]) -> None:
+    def know(
+        self, *, callers: Iterable[str], endpoints: Iterable[str], keys: Iterable[str], issuers: Iterable[str] = ()
+    ) -> None:
         """The names that labels may take from now on, those of the config; counts under names that are gone go too."""
         self._callers = frozenset({*callers, NONE})
         self._endpoints = frozenset(endpoints)
@@ -101,8 +105,14 @@ class Metrics:
         self._requests.keep({0: self._callers, 1: self._endpoints})
         self._auth.keep({3: self._callers, 4: self._endpoints, 5: self._key_names})
         self._decisions.keep({0: self._callers})
+        names = {
+            Names.CALLER: self._callers,
+            Names.ENDPOINT: self._endpoints,
+            Names.KEY: self._key_names,
+            Names.ISSUER: frozenset(issuers),
+        }
         for counter in self._events.values():
-            counter.know({Names.CALLER: self._callers, Names.ENDPOINT: self._endpoints, Names.KEY: self._key_names})
+            counter.know(names)
         for at in [at for at in self.budgets if at[0] not in self._key_names]:
             del self.budgets[at]
 
@@ -117,6 +127,10 @@ class Metrics:
     def watch_store(self, source: Callable[[], StoreStatus]) -> None:
         """Where the facts about the store come from; asked as those about keys are."""
         self._store_source = source
+
+    def watch_issuers(self, source: Callable[[], Iterable[IssuerStatus]]) -> None:
+        """Where the facts about issuers come from; asked as those about keys are."""
+        self._issuer_source = source
 
     def watch_circuit(self, is_open: Callable[[], bool]) -> None:
         """Where it comes from whether the upstream has stopped answering."""
@@ -174,6 +188,7 @@ class Metrics:
         self._keys = tuple(self._key_source())
         self._queues = tuple(self._queue_source())
         self._store = self._store_source()
+        self._issuers = tuple(self._issuer_source())
 
     def render(self, accept: str = "") -> bytes:
         """The exposition, in the format that `exposition.content_type` names for the same ``Accept``.
@@ -192,6 +207,7 @@ class Metrics:
         yield gauge("in_flight_requests", "Requests being served.", (), [((), self.in_flight)])
         yield from self._key_families()
         yield from self._budget_families()
+        yield from self._issuer_families()
         yield from self._own_families()
 
     def _key_label(self, key: str) -> str:
@@ -270,6 +286,20 @@ class Metrics:
             "Requests that wait for rate budget.",
             at,
             [((key, lane), count) for key, lane, count in self._queues if key in self._key_names],
+        )
+
+    def _issuer_families(self) -> Iterator[Metric]:
+        yield gauge(
+            "issuer_up",
+            "1 while the keys of an issuer of callers' tokens can be fetched.",
+            ("issuer",),
+            [((issuer.name,), issuer.up) for issuer in self._issuers],
+        )
+        yield gauge(
+            "issuer_keys_age_seconds",
+            "Time since an issuer's keys were last fetched.",
+            ("issuer",),
+            [((issuer.name,), issuer.age) for issuer in self._issuers if issuer.age is not None],
         )
 
     def _own_families(self) -> Iterator[Metric]:

@@ -94,6 +94,20 @@ class StoreStatus(msgspec.Struct, frozen=True):
     faults: dict[str, str] = {}
 
 
+class IssuerStatus(msgspec.Struct, frozen=True):
+    """An issuer of callers' tokens. ``keys`` are those that are known, fetched ``age`` seconds ago, None for never.
+
+    ``up`` is False while the last fetch failed, and before the first one succeeded; ``fault`` says why.
+    """
+
+    name: str
+    issuer: str
+    up: bool
+    keys: int = 0
+    age: float | None = None
+    fault: str | None = None
+
+
 class ReloadStatus(msgspec.Struct, frozen=True):
     """How the last load of the configuration went.
 
@@ -121,6 +135,7 @@ class Status(msgspec.Struct, frozen=True):
     store: StoreStatus
     keys: tuple[KeyStatus, ...]
     callers: tuple[CallerStatus, ...]
+    issuers: tuple[IssuerStatus, ...] = ()
 
 
 def moment(unix: float | None) -> datetime | None:

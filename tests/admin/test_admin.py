@@ -122,7 +122,9 @@ async def test_liveness_says_only_that_the_loop_turns(admin: TestClient[Any, Any
 async def test_readiness_names_each_fact_that_is_missing(admin: TestClient[Any, Any], health: Health) -> None:
     """A process takes traffic when its config is loaded, its listener open and it is not draining; else it says why."""
     seen = []
-    steps: list[tuple[Fact, bool]] = [("config_loaded", True), ("listener_open", True), ("not_draining", False)]
+    issuers = "the keys of an issuer of callers' tokens have not been fetched yet\n"
+    steps: list[tuple[Fact, bool]] = [("config_loaded", True), ("listener_open", True)]
+    steps += [("issuers_asked", True), ("not_draining", False)]
     for step in [None, *steps]:
         if step:
             health.mark(*step)
@@ -130,8 +132,9 @@ async def test_readiness_names_each_fact_that_is_missing(admin: TestClient[Any, 
         seen.append((answer.status, await answer.text()))
 
     assert [
-        (503, "the config is not loaded\nthe traffic listener is not open\n"),
-        (503, "the traffic listener is not open\n"),
+        (503, f"the config is not loaded\nthe traffic listener is not open\n{issuers}"),
+        (503, f"the traffic listener is not open\n{issuers}"),
+        (503, issuers),
         (200, "ok\n"),
         (503, "draining: the process is about to end\n"),
     ] == seen
@@ -240,6 +243,7 @@ async def test_the_status_tells_everything_but_the_secret(admin: TestClient[Any,
             },
             no_policy | {"used": {"other": used | {"allowed": 0}}},
         ],
+        "issuers": [],
     } == told
 
 

@@ -10,12 +10,8 @@ import pytest
 from aiohttp import web
 
 from gateway.callers.keyset import FLOOR
-from tests.callers.conftest import ACCOUNT, AUDIENCE, NOW, LocalIssuer, Signer, claims_of
+from tests.support.issuer import ACCOUNT, AUDIENCE, NOW, LocalIssuer, Signer, claims_of
 from tests.support.kit import TOKEN, Running, eventually, policy
-
-
-async def logged(run: Running, text: str) -> bool:
-    return text in await asyncio.to_thread(run.log_file.read_text)
 
 
 def kubernetes_policy(*accounts: str) -> dict[str, Any]:
@@ -50,16 +46,17 @@ async def test_wrong_tokens_of_pods_are_refused_with_the_reason(run: Running, is
     wrong = {
         sign(claims_of(issuer.url, aud="https://kubernetes.default.svc")): f"its audience is not `{AUDIENCE}`",
         sign(claims_of(issuer.url, exp=NOW - 60)): "it has expired",
-        sign(claims_of("https://other.test")): "its issuer is not the one in `callers.kubernetes.issuer`",
         forged: "its signature is wrong",
-        Signer("other").sign(claims_of(issuer.url)): "its issuer has no such key as it names",
+        Signer("other").sign(claims_of(issuer.url)): "the issuer has no key with this `kid`",
     }
     for token, why in wrong.items():
         response = await run.ask(token=token)
         assert (401, "unauthenticated") == (response.status, response.code)
         assert f'details="the Kubernetes token is not accepted: {why}"' in str(response.get("proxy-status"))
     other = await run.ask(token=sign(claims_of(issuer.url, "billing/other")))
-    assert "no policy lists its service account" in str(other.get("proxy-status"))
+    assert "is valid, but no policy lists its service account billing/other" in str(other.get("proxy-status"))
+    strange = await run.ask(token=sign(claims_of("https://other.test")))
+    assert "the token is signed by none of the issuers in `callers`" in str(strange.get("proxy-status"))
     assert not run.upstream.arrivals
     reasons = [line["reason"] for line in await run.lines(6)]
     assert ["credential_unknown", "credential_expired", *["credential_unknown"] * 4] == reasons
@@ -69,15 +66,24 @@ async def test_an_issuer_that_is_down_fails_nobody_it_has_vouched_for(run: Runni
     """With the keys at hand the gateway needs the issuer no more; the log says that it cannot be asked."""
     old = issuer.signers[0]
     assert 200 == (await run.ask(token=old.sign(claims_of(issuer.url)))).status
-    accounts = run.gateway._current.serving.accounts
-    assert accounts is not None
-
+    issuers = run.gateway._factory.issuers
+    assert issuers is not None
+    (keys,) = issuers.keys.values()
     issuer.answer = lambda _request: web.Response(status=500)
-    accounts._keys._asked -= FLOOR
-    assert 401 == (await run.ask(token=Signer("new").sign(claims_of(issuer.url)))).status
+    keys._asked -= FLOOR
+    response = await run.ask(token=Signer("new").sign(claims_of(issuer.url)))
+    assert (503, "issuer_unavailable", "10") == (response.status, response.code, response.get("retry-after"))
 
     assert 200 == (await run.ask(token=old.sign(claims_of(issuer.url, jti="2")))).status
-    await eventually(lambda: logged(run, '"event":"issuer_fault","reason":"the issuer answers with status 500"'))
+    await run.events("issuer_fault", issuer="kubernetes")
+    assert 0 == await run.metric("issuer_up", issuer="kubernetes")
+    assert 1 == await run.metric("issuer_faults_total", issuer="kubernetes")
+    issuer.answer = None
+    keys._asked -= FLOOR
+    await run.events("issuer_back", issuer="kubernetes")
+    assert 1 == await run.metric("issuer_up", issuer="kubernetes")
+    (known,) = (await run.admin("/status.json")).json["issuers"]
+    assert (issuer.url, True, 1) == (known["issuer"], known["up"], known["keys"])
 
 
 async def test_a_reload_ends_no_request_that_waits_for_keys(
@@ -106,15 +112,38 @@ async def test_a_gateway_starts_without_its_issuer(start: Callable[..., Any]) ->
     refused = await run.ask(token=Signer("k").sign(claims_of("https://127.0.0.1:1")))
 
     assert 200 == (await run.ask(token=TOKEN)).status
-    assert 401 == refused.status
-    assert "the issuer's keys cannot be had" in str(refused.get("proxy-status"))
+    assert (503, "issuer_unavailable") == (refused.status, refused.code)
+    assert "the keys of its issuer cannot be fetched" in str(refused.get("proxy-status"))
+    ready = await run.admin("/readyz")
+    assert (503, b"the keys of an issuer of callers' tokens have not been fetched yet\n") == (ready.status, ready.body)
+
+
+async def test_a_new_process_is_ready_once_it_has_the_keys(
+    start: Callable[..., Any], issuer: LocalIssuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rollout stops at a process whose issuer cannot be asked, but for 20 seconds at most."""
+    issuer.gate = asyncio.Event()
+    kubernetes = {"issuer": issuer.url, "audience": AUDIENCE, "ca": str(issuer.ca)}
+    waiting = await start(callers={"kubernetes": kubernetes}, policies=[kubernetes_policy()])
+    assert 503 == (await waiting.admin("/readyz")).status
+    issuer.gate.set()
+    await eventually(lambda: ready(waiting))
+
+    monkeypatch.setattr("gateway.runtime.server._FIRST_KEYS", 0.05)
+    issuer.gate.clear()
+    late = await start(callers={"kubernetes": kubernetes}, policies=[kubernetes_policy()])
+    await eventually(lambda: ready(late))
+
+
+async def ready(run: Running) -> bool:
+    return 200 == (await run.admin("/readyz")).status
 
 
 def test_what_is_not_configured_is_not_loaded() -> None:
     """A gateway without Kubernetes callers and client certificates does not carry what verifies them."""
     program = (
         "import sys, gateway.runtime.server, gateway.config.load, gateway.cli.serve.serve\n"
-        "late = {'jwt', 'gateway.callers.kubernetes', 'gateway.callers.issuer', 'gateway.callers.certificates'}\n"
+        "late = {'jwt', 'cryptography', 'gateway.callers.issuer', 'gateway.callers.x509_svid'}\n"
         "print(sorted(late & set(sys.modules)))"
     )
     made = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)

@@ -13,23 +13,21 @@ import trustme
 from aiohttp import web
 
 from gateway.callers.issuer import source_of
-from gateway.callers.kubernetes import ServiceAccounts
-from gateway.callers.proof import Unproven
+from gateway.callers.issuer_settings import IssuerSettings
 from gateway.callers.signatures import NoKeys, read_keys
-from gateway.callers.tokens import digest
-from gateway.config.assembly.snapshot import Issuer
 from gateway.net.resolver import Names, Resolver
-from tests.callers.conftest import ACCOUNT, AUDIENCE, Clock, LocalIssuer, Signer, claims_of, key_set
+from tests.support.issuer import AUDIENCE, LocalIssuer, Signer, key_set
 
 
-def settings(issuer: LocalIssuer, **other: Any) -> Issuer:
-    return Issuer(**{"issuer": issuer.url, "audience": AUDIENCE, "ca": issuer.ca, **other})
+def settings(issuer: LocalIssuer, **other: Any) -> IssuerSettings:
+    return IssuerSettings(**{"name": "cluster", "issuer": issuer.url, "audience": AUDIENCE, "ca": issuer.ca, **other})
 
 
-async def why_not(issuer: Issuer) -> str:
+async def why_not(issuer: IssuerSettings) -> str:
+    """Why no keys come; `{…}` stands for the address of the issuer, in front of the path that was asked."""
     with pytest.raises(NoKeys) as caught:
         await source_of(issuer)()
-    return str(caught.value)
+    return str(caught.value).replace(issuer.issuer, "{…}")
 
 
 async def test_keys_are_found_by_discovery(issuer: LocalIssuer) -> None:
@@ -57,49 +55,7 @@ async def test_the_gateways_own_token_is_shown_where_there_is_one(issuer: LocalI
     assert [None] * 2 + ["Bearer eyJ.one.x"] * 2 + ["Bearer eyJ.two.x"] * 2 + [None] * 6 == shown
 
 
-async def test_keys_rotate_under_a_running_gateway(issuer: LocalIssuer) -> None:
-    """Tokens of the old and the new key are believed through a rotation, and those of the old one end with it."""
-    monotonic, old, new = Clock(0.0), issuer.signers[0], Signer("second")
-    accounts = ServiceAccounts(settings(issuer), clock=Clock(), monotonic=monotonic)
-
-    async def proves(signer: Signer) -> bool:
-        token = signer.sign(claims_of(issuer.url))
-        try:
-            return ACCOUNT == (accounts.known(digest(token)) or await accounts.prove(token, digest(token)))
-        except Unproven:
-            return False
-
-    assert await proves(old)
-    issuer.signers = [old, new]
-    assert not await proves(new)
-    monotonic.now += 10
-    assert [True, True] == [await proves(signer) for signer in (new, old)]
-    issuer.signers = [new]
-    monotonic.now += 10
-    assert not await proves(Signer("third"))
-    assert [True, False] == [await proves(signer) for signer in (new, old)]
-    assert 3 == issuer.key_sets
-    await accounts.close()
-
-
-async def test_an_outage_of_the_issuer_fails_no_known_caller(issuer: LocalIssuer) -> None:
-    """While the issuer answers nothing but errors, tokens of its known keys prove their callers, new tokens too."""
-    monotonic, faults = Clock(0.0), list[str]()
-    signer = issuer.signers[0]
-    accounts = ServiceAccounts(settings(issuer), clock=Clock(), monotonic=monotonic, on_fault=faults.append)
-    first = signer.sign(claims_of(issuer.url))
-    await accounts.prove(first, digest(first))
-
-    issuer.answer = lambda _request: web.Response(status=503)
-    monotonic.now += 10_000
-    later = signer.sign(claims_of(issuer.url, jti="another"))
-
-    assert ACCOUNT == await accounts.prove(later, digest(later))
-    with pytest.raises(Unproven):
-        await accounts.prove(Signer("other").sign(claims_of(issuer.url)), b"")
-    assert ["the issuer answers with status 503"] == faults
-    assert ACCOUNT == accounts.known(digest(first))
-    await accounts.close()
+ASKED = "{…}/.well-known/openid-configuration"
 
 
 def with_body(body: bytes) -> Callable[[web.Request], web.Response]:
@@ -109,12 +65,15 @@ def with_body(body: bytes) -> Callable[[web.Request], web.Response]:
 @pytest.mark.parametrize(
     ("configuration", "expected"),
     [
-        ({"issuer": "https://evil.test"}, "the issuer calls itself otherwise than `callers.kubernetes.issuer` does"),
-        ({"issuer": None}, "the issuer calls itself otherwise than `callers.kubernetes.issuer` does"),
-        ({"jwks_uri": "http://localhost/jwks"}, "the issuer names no https:// address of its keys"),
-        ({"jwks_uri": ["https://localhost/jwks"]}, "the issuer names no https:// address of its keys"),
-        ({"jwks_uri": "https://localhost:99999/jwks"}, "the issuer cannot be asked: its address cannot be used"),
-        ({"jwks_uri": "https://localhost:1/jwks"}, "the issuer cannot be asked: the connection was refused"),
+        (
+            {"issuer": "https://evil.test"},
+            f"{ASKED}: the issuer calls itself `https://evil.test`, and the configuration `{{…}}`",
+        ),
+        ({"issuer": None}, f"{ASKED}: the issuer calls itself nothing, and the configuration `{{…}}`"),
+        ({"jwks_uri": "http://localhost/jwks"}, f"{ASKED}: the issuer names no https:// address of its keys"),
+        ({"jwks_uri": ["https://localhost/jwks"]}, f"{ASKED}: the issuer names no https:// address of its keys"),
+        ({"jwks_uri": "https://localhost:99999/jwks"}, "https://localhost:99999/jwks: its address cannot be used"),
+        ({"jwks_uri": "https://localhost:1/jwks"}, "https://localhost:1/jwks: the connection was refused"),
     ],
 )
 async def test_a_configuration_that_leads_astray_is_refused(
@@ -129,11 +88,11 @@ async def test_a_configuration_that_leads_astray_is_refused(
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (lambda _r: web.Response(status=403), "the issuer answers with status 403"),
-        (lambda _r: web.Response(status=302, headers={"Location": "/x"}), "the issuer answers with status 302"),
-        (with_body(b"<html>"), "the issuer's configuration is not a JSON object"),
-        (with_body(b"[]"), "the issuer's configuration is not a JSON object"),
-        (with_body(b"x" * 300_000), "the issuer's answer is too long"),
+        (lambda _r: web.Response(status=500), f"{ASKED} answers with status 500"),
+        (lambda _r: web.Response(status=302, headers={"Location": "/x"}), f"{ASKED} answers with status 302"),
+        (with_body(b"<html>"), f"{ASKED}: the issuer's configuration is not a JSON object"),
+        (with_body(b"[]"), f"{ASKED}: the issuer's configuration is not a JSON object"),
+        (with_body(b"x" * 300_000), f"{ASKED}: the answer is too long"),
     ],
 )
 async def test_an_answer_that_is_of_no_use_is_told(
@@ -149,7 +108,7 @@ async def test_only_the_configured_ca_is_believed(issuer: LocalIssuer, tmp_path:
     """Whoever stands between the gateway and the issuer cannot say who callers are."""
     other = tmp_path / "other.crt"
     trustme.CA().cert_pem.write_to_path(str(other))
-    refused = "the issuer cannot be asked: its TLS certificate is not trusted"
+    refused = f"{ASKED}: its TLS certificate is not trusted"
 
     assert refused == await why_not(settings(issuer, ca=other))
     assert refused == await why_not(settings(issuer, ca=None))
@@ -158,9 +117,29 @@ async def test_only_the_configured_ca_is_believed(issuer: LocalIssuer, tmp_path:
 
 async def test_a_ca_that_is_not_there_is_told(issuer: LocalIssuer, tmp_path: Path) -> None:
     """Outside a cluster, where Kubernetes mounts no CA, the log says so."""
-    expected = "the file of the issuer's CA or of the token cannot be read"
+    nothing = tmp_path / "nothing"
+    missing = f"{{…}}: the file of its CA, {nothing}, is missing"
 
-    assert expected == await why_not(settings(issuer, ca=tmp_path / "nothing"))
+    assert missing == await why_not(settings(issuer, ca=nothing))
+    mounted = "; set `automountServiceAccountToken: true` in the gateway's pod, or `callers.kubernetes.ca`"
+    assert missing + mounted == await why_not(settings(issuer, ca=nothing, token=tmp_path / "token"))
+
+
+async def test_a_refusal_names_what_is_missing(issuer: LocalIssuer, tmp_path: Path) -> None:
+    """An API server that does not show its keys to the gateway is told apart by what helps."""
+    issuer.answer = lambda _request: web.Response(status=403)
+    token = tmp_path / "token"
+    without = await why_not(settings(issuer, token=token))
+    token.write_text("eyJ.one.x")
+
+    refused = f"{ASKED} answers with status 403; "
+    assert f"{refused}it wants a credential, and the gateway has none for it: give its keys as a file, by `jwks`" == (
+        await why_not(settings(issuer))
+    )
+    automount = "set `automountServiceAccountToken: true` in its pod"
+    assert f"{refused}the gateway has no token of its own to show: {automount}" == without
+    role = "bind the ClusterRole `system:service-account-issuer-discovery` to the gateway's service account"
+    assert refused + role == await why_not(settings(issuer, token=token))
 
 
 async def test_an_issuer_that_is_silent_is_given_up(issuer: LocalIssuer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,36 +147,23 @@ async def test_an_issuer_that_is_silent_is_given_up(issuer: LocalIssuer, monkeyp
     monkeypatch.setattr("gateway.callers.issuer.TIMEOUT", 0.05)
     issuer.gate = asyncio.Event()
 
-    assert "the issuer cannot be asked: no answer in time" == await why_not(settings(issuer))
+    assert f"{ASKED}: no answer in time" == await why_not(settings(issuer))
     issuer.gate.set()
 
 
 async def test_keys_may_be_in_a_file(tmp_path: Path) -> None:
-    """Where no issuer can be asked, a file holds the keys; it is read again when a token names another."""
-    file, one, two = tmp_path / "jwks.json", Signer("one"), Signer("two")
-    file.write_bytes(key_set(one))
-    monotonic = Clock(0.0)
-    faults: list[str] = []
-    issuer = Issuer("https://kubernetes.default.svc", AUDIENCE, jwks=file)
-    accounts = ServiceAccounts(issuer, clock=Clock(), monotonic=monotonic, on_fault=faults.append)
-
-    async def prove(signer: Signer) -> str:
-        token = signer.sign(claims_of(issuer.issuer))
-        return await accounts.prove(token, digest(token))
-
-    assert ACCOUNT == await prove(one)
-    file.write_bytes(key_set(two))
-    monotonic.now += 10
-    assert ACCOUNT == await prove(two)
-    with pytest.raises(Unproven):
-        await prove(one)
+    """Where no issuer can be asked, a file holds the keys; it is read anew each time."""
+    file = tmp_path / "jwks.json"
+    source = source_of(IssuerSettings("kubernetes", "https://kubernetes.default.svc", AUDIENCE, jwks=file))
+    found: list[str] = []
+    for signer in (Signer("one"), Signer("two")):
+        file.write_bytes(key_set(signer))
+        found += read_keys(await source())
     file.unlink()
-    monotonic.now += 10
-    with pytest.raises(Unproven):
-        await prove(Signer("three"))
-    assert ACCOUNT == await prove(two)
-    assert ["the file of the keys cannot be read: No such file or directory"] == faults
-    await accounts.close()
+
+    assert ["one", "two"] == found
+    with pytest.raises(NoKeys, match=f"^{file} cannot be read: No such file or directory$"):
+        await source()
 
 
 def test_the_keys_of_the_tests_are_those_of_an_api_server() -> None:

@@ -10,9 +10,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from gateway.callers.proof import Unproven
-from gateway.callers.signatures import NoKeys, key_id, read_keys, verified
-from tests.callers.conftest import Signer, claims_of, key_set
+from gateway.callers.signatures import BadToken, NoKeys, key_id, read_keys, verified
+from tests.support.issuer import Signer, claims_of, key_set
 
 ISSUER = "https://kubernetes.default.svc"
 EC = Signer("ec")
@@ -89,14 +88,14 @@ def believed(token: str) -> Any:
     """What the room does with a token, but for the wait for an unknown key."""
     kid = key_id(token)
     if kid not in KEYS:
-        raise Unproven("unknown")
+        raise BadToken("unknown")
     return verified(token, KEYS[kid])
 
 
 @pytest.mark.parametrize("token", FORGED.values(), ids=list(FORGED))
 def test_a_forged_token_proves_nobody(token: str) -> None:
     """Nothing that a token says of itself makes up for the signature of the issuer's key."""
-    with pytest.raises(Unproven) as caught:
+    with pytest.raises(BadToken) as caught:
         believed(token)
 
     assert not [piece for piece in ("system:", "evil", "kube") if piece in str(caught.value)]

@@ -10,7 +10,8 @@ import pytest
 import trustme
 import yaml
 
-from gateway.config.assembly.snapshot import Callers, Key, Slot, Snapshot
+from gateway.callers.callers import Callers
+from gateway.config.assembly.snapshot import Key, Slot, Snapshot
 from gateway.config.load import load
 from gateway.config.reading.problem import ConfigError
 from gateway.config.reading.section import Record, Section
@@ -139,7 +140,7 @@ def test_a_policy_arrives_whole(folder: Path) -> None:
     digest = bytes.fromhex("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")
 
     assert {"billing"} == {*snapshot.policies}
-    assert Callers({digest: "billing"}, None) == snapshot.callers
+    assert Callers({"tokens": {digest: "billing"}}) == snapshot.callers
     assert "billing" == policy.caller
     assert {"companies:read", "companies:write"} == policy.scopes
     assert {"POST /changelogs/{id}/broadcast"} == {endpoint.name for endpoint in policy.endpoints}
@@ -319,7 +320,7 @@ def test_a_sidecar_needs_no_files() -> None:
 
     assert {"default": Key("default", (Slot(1, "env:PRODUCTLANE_KEY", Secret(SUPPORT)),), None)} == snapshot.keys
     assert (Route("/**", ("default",)),) == snapshot.routes.all
-    assert Callers({}, "sidecar") == snapshot.callers
+    assert Callers({"anonymous": {True: "sidecar"}}) == snapshot.callers
     assert frozenset({"threads:read", "contacts:read"}) == snapshot.policies["sidecar"].scopes
     assert not snapshot.policies["sidecar"].endpoints
     assert not snapshot.policies["sidecar"].audit

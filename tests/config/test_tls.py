@@ -9,7 +9,8 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 
 from gateway.config.schema.gateway import Tls
-from gateway.config.tls import BadTls, issuer_context, listener_context, upstream_context
+from gateway.config.tls import BadTls, listener_context
+from gateway.net.client_tls import issuer_context, upstream_context
 
 
 @pytest.fixture

@@ -111,7 +111,10 @@ async def test_a_certificate_that_names_nobody_is_no_caller(
     issue = house.callers.issue
     run = await start(tls=house.tls, callers=DOMAIN, policies=[spiffe_policy(), policy("anyone", token=None)])
     expected = [
-        (issue("spiffe://cluster.local/ns/other"), "is good, but no policy lists its SPIFFE id"),
+        (
+            issue("spiffe://cluster.local/ns/other"),
+            "is valid, but no policy lists its SPIFFE id spiffe://cluster.local/ns/other",
+        ),
         (issue("spiffe://evil.test/ns/billing/sa/billing-api"), "is not of the trusted SPIFFE domain"),
         (issue(ID, "https://x.test"), "holds more than one URI"),
         (issue(dns=["app"]), "holds no SPIFFE id"),

@@ -165,7 +165,7 @@ try:
 except SystemExit as end:
     print(end.code)
 from aiohttp import connector
-from gateway.config.tls import upstream_context
+from gateway.net.client_tls import upstream_context
 print(connector._SSL_CONTEXT_VERIFIED.cert_store_stats()["x509"], upstream_context(None).cert_store_stats()["x509"])
 """
 

@@ -14,10 +14,17 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.telemetry import labels
 from gateway.telemetry.events import EVENTS
 from gateway.telemetry.events.keys import IdentityLookup, StoreFault
-from gateway.telemetry.events.peers import CallerSuppliedKey, CatalogMiss, NameLookup, UpstreamFailure, UpstreamRetry
+from gateway.telemetry.events.peers import (
+    CallerSuppliedKey,
+    CatalogMiss,
+    IssuerFault,
+    NameLookup,
+    UpstreamFailure,
+    UpstreamRetry,
+)
 from gateway.telemetry.metrics import DURATIONS, Metrics
 from gateway.telemetry.record import Record
-from gateway.telemetry.status import KeyStatus, SlotStatus, StoreStatus, moment
+from gateway.telemetry.status import IssuerStatus, KeyStatus, SlotStatus, StoreStatus, moment
 
 PREFIX = "productlane_gateway_"
 CALLERS, ENDPOINTS, KEYS = ("billing", "support"), ("GET /threads/{id}", "POST /threads"), ("main",)
@@ -57,6 +64,9 @@ LABELS = {
     "store_up": {"kind", "use"},
     "key_scopes_unknown": {"key"},
     "key_wide": {"key"},
+    "issuer_faults_total": {"issuer"},
+    "issuer_up": {"issuer"},
+    "issuer_keys_age_seconds": {"issuer"},
     "build_info": {"version", "python", "aiohttp"},
 }
 
@@ -81,7 +91,7 @@ def facts() -> tuple[KeyStatus, ...]:
 def told() -> Metrics:
     """Metrics that know the config's names."""
     metrics = Metrics(clock=lambda: 1700000000.0)
-    metrics.know(callers=CALLERS, endpoints=ENDPOINTS, keys=KEYS)
+    metrics.know(callers=CALLERS, endpoints=ENDPOINTS, keys=KEYS, issuers=["github"])
     return metrics
 
 
@@ -105,8 +115,10 @@ def busy(metrics: Metrics) -> Metrics:
         CatalogMiss("GET /threads/{id}", "main", [], "", first=True),
         StoreFault("redis", "read", "", first=True),
         CallerSuppliedKey("billing", "v1"),
+        IssuerFault("github", "", first=True),
     ):
         metrics.count_event(event)
+    metrics.watch_issuers(lambda: [IssuerStatus("github", "https://issuer.test", True, 2, 7.0)])
     metrics.watch_store(lambda: StoreStatus("redis", "redis://r:6379/0", {"write": "OutOfMemoryError"}))
     metrics.budget("main", "read", limit=1000, remaining=998, reset=1700000060)
     metrics.in_flight += 2
@@ -393,6 +405,7 @@ def test_hostile_input_adds_no_label_values(junk: list[Record], pairs: list[tupl
         "error": labels.FAILURES | {"other"},
         "version": labels.KEY_VERSIONS | {"other"},
         "lane": {*labels.LANES, "other"},
+        "issuer": {"github", "other"},
         "outcome": {"success", "failure"},
         "kind": {"memory"},
         "use": {*labels.STORE_USES, *labels.NAME_USES, "other"},

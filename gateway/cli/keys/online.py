@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 from typing import Final
 
 from gateway.config.assembly.snapshot import Snapshot
-from gateway.config.tls import upstream_context
 from gateway.core.drift import needs
 from gateway.core.key_faults import KeyFault
 from gateway.keys.identity import Identities
 from gateway.keys.keyring import Keyring
 from gateway.keys.status import key_statuses
+from gateway.net.client_tls import upstream_context
 from gateway.net.resolver import Names, Resolver
 from gateway.telemetry.status import KeyStatus, SlotStatus
 

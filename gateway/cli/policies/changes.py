@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Self
 
+from gateway.callers.kind import CredentialKind
+from gateway.callers.kinds import KINDS
 from gateway.cli.table import table
 from gateway.config.assembly.policies import PolicyFile
 from gateway.core.comparison import WOULD_DENY, Difference, Setting, Turn, set_difference
@@ -53,27 +55,20 @@ def changes_of(
     changes = []
     for caller in sorted({*before, *after}):
         difference, old, new = found.get(caller), before.get(caller), after.get(caller)
-        settings = _proofs(old, new) + (difference.settings if difference else ())
+        settings = _authenticate(old, new) + (difference.settings if difference else ())
         if settings or difference:
             kind = "added" if old is None else "removed" if new is None else "changed"
             changes.append(Change(caller, kind, settings, difference.turns if difference else ()))
     return changes
 
 
-def _proofs(old: PolicyFile | None, new: PolicyFile | None) -> tuple[Setting, ...]:
-    """How `authenticate` differs. Of a token's digest as much is told as tells it from others."""
+def _authenticate(old: PolicyFile | None, new: PolicyFile | None) -> tuple[Setting, ...]:
+    """How `authenticate` differs. A token's digest is cut to what tells it from others."""
 
-    def of(file: PolicyFile | None) -> dict[str, list[str]]:
-        return {
-            "tokens": [f"sha256:{token.hex()[:8]}…" for token in file.tokens] if file else [],
-            "kubernetes": list(file.kubernetes) if file else [],
-            "spiffe": list(file.spiffe) if file else [],
-            "unix_uids": [str(uid) for uid in file.unix_uids] if file else [],
-            "anonymous": ["true"] if file and file.anonymous else [],
-        }
+    def of(file: PolicyFile | None, kind: CredentialKind) -> list[str]:
+        return [kind.brief(entry) for entry in file.authenticate.get(kind.name, ())] if file else []
 
-    one, other = of(old), of(new)
-    found = (set_difference(f"authenticate.{name}", one[name], other[name]) for name in one)
+    found = (set_difference(f"authenticate.{name}", of(old, kind), of(new, kind)) for name, kind in KINDS.items())
     return tuple(setting for setting in found if setting is not None)
 
 

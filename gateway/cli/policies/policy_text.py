@@ -1,11 +1,12 @@
 """A policy file with other grants: what its owner wrote stays, with the comments, as far as it still holds."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import yaml
 
+from gateway.callers.kinds import KINDS
 from gateway.config.assembly.policies import PolicyFile, check_policies
 from gateway.config.reading.problem import Problem
 from gateway.config.reading.source import parse
@@ -92,15 +93,7 @@ def _anew(file: PolicyFile, policy: Policy) -> str:
     limits = {"reads_per_minute": policy.reads, "writes_per_minute": policy.writes}
     fields = {
         "caller": policy.caller,
-        "authenticate": _filled(
-            {
-                "tokens": [f"sha256:{token.hex()}" for token in file.tokens],
-                "kubernetes": list(file.kubernetes),
-                "spiffe": list(file.spiffe),
-                "unix_uids": list(file.unix_uids),
-                "anonymous": file.anonymous,
-            }
-        ),
+        "authenticate": {name: _written(name, entries) for name, entries in file.authenticate.items()},
         "scopes": sorted(policy.scopes),
         "endpoints": sorted(endpoint.name for endpoint in policy.endpoints),
         "deny": sorted(endpoint.name for endpoint in policy.deny),
@@ -110,6 +103,11 @@ def _anew(file: PolicyFile, policy: Policy) -> str:
         "weight": policy.weight if policy.weight != 1 else None,
     }
     return yaml.safe_dump(_filled(fields), sort_keys=False, allow_unicode=True, width=1000)
+
+
+def _written(kind: str, entries: Sequence[Any]) -> object:
+    """What stands in `authenticate` for one kind of credential."""
+    return True if entries == (True,) else [KINDS[kind].written(entry) for entry in entries]
 
 
 def _filled(fields: Mapping[str, object]) -> dict[str, object]:

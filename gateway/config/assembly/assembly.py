@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from gateway.callers.kind import Available
+from gateway.config.assembly.authentication import available, callers_of, check_settings
 from gateway.config.assembly.catalog import read_catalog
-from gateway.config.assembly.policies import Kept, Policies, PolicyFile, check_policies, read_folder
+from gateway.config.assembly.listener_tls import check_tls
+from gateway.config.assembly.policies import Kept, Policies, check_policies, read_folder
 from gateway.config.assembly.routes import check_use, make_routes
-from gateway.config.assembly.snapshot import Callers, Issuer, Key, Slot, Snapshot
+from gateway.config.assembly.snapshot import Key, Slot, Snapshot
 from gateway.config.assembly.storing import read_store
-from gateway.config.proofs import Means
-from gateway.config.proving import check_tls, means, read_issuer, read_trust_domain
 from gateway.config.reading.document import Document
 from gateway.config.reading.problem import Steps, shown
 from gateway.config.reading.section import Record
@@ -50,10 +51,9 @@ class Assembly:
         settings, document, look = self._settings, self._document, not self._offline
         catalog = read_catalog(settings.catalog, document.problems)
         self._check_listeners()
-        trust_domain = read_trust_domain(settings, document)
+        verifying = check_settings(settings, document, look=look)
         check_tls(settings, document, look=look)
-        issuer = read_issuer(settings, document, look=look)
-        policies = self._policies(policy, catalog, means(settings, document))
+        policies = self._policies(policy, catalog, available(settings, document, verifying))
         self._check_anonymous(policies.anonymous)
         self._check_certificates()
         keys = {name: self._key(name, key) for name, key in settings.keys.items()}
@@ -64,7 +64,7 @@ class Assembly:
             keys=keys,
             routes=Routes(routes, catalog.endpoints),
             policies={entry.policy.caller: entry.policy for entry in policies.files},
-            callers=_callers(policies.files, policies.anonymous, issuer, trust_domain),
+            callers=callers_of(((entry.policy.caller, entry.authenticate) for entry in policies.files), verifying),
             catalog=catalog,
             store=read_store(settings, document, self._environ if look else None),
         )
@@ -73,10 +73,10 @@ class Assembly:
         """Every file and folder that the document names; where it is ``alone``, there is no folder of policies."""
         return [*([] if alone else [self._settings.policies]), *self._document.files]
 
-    def _policies(self, policy: Document | None, catalog: Catalog, means: Means | None) -> Policies:
+    def _policies(self, policy: Document | None, catalog: Catalog, verifying: Available | None) -> Policies:
         if policy is not None:
-            return check_policies([(Path(policy.file), policy)], catalog, means)
-        return read_folder(self._settings.policies, catalog, self._document.problems, means, self._kept)
+            return check_policies([(Path(policy.file), policy)], catalog, verifying)
+        return read_folder(self._settings.policies, catalog, self._document.problems, verifying, self._kept)
 
     def _key(self, name: str, entry: gateway.Key) -> Key:
         slots: list[Slot] = []
@@ -124,17 +124,3 @@ class Assembly:
             self._document.report(("upstream", "ca"), f"{shown(str(path))} holds no certificates in PEM")
         except OSError as error:
             self._document.report(("upstream", "ca"), f"{shown(str(path))} cannot be read: {error.strerror}")
-
-
-def _callers(
-    files: tuple[PolicyFile, ...], anonymous: str | None, issuer: Issuer | None, trust_domain: str | None
-) -> Callers:
-    return Callers(
-        tokens={token: entry.policy.caller for entry in files for token in entry.tokens},
-        anonymous=anonymous,
-        kubernetes={account: entry.policy.caller for entry in files for account in entry.kubernetes},
-        spiffe={spiffe_id: entry.policy.caller for entry in files for spiffe_id in entry.spiffe},
-        unix_uids={uid: entry.policy.caller for entry in files for uid in entry.unix_uids},
-        issuer=issuer,
-        trusted_spiffe_domain=trust_domain,
-    )

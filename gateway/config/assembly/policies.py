@@ -8,8 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gateway.callers.kind import Available
+from gateway.config.assembly.authentication import (
+    ANONYMOUS,
+    Authenticated,
+    Claims,
+    check_authenticate,
+    claims_of,
+    entries_of,
+)
 from gateway.config.assembly.catalog import unknown_endpoint, unknown_scope
-from gateway.config.proofs import Claims, Means, check_proofs
 from gateway.config.reading.document import Document
 from gateway.config.reading.problem import Problem, shown
 from gateway.config.reading.section import read
@@ -21,28 +29,11 @@ from gateway.core.policy import Policy
 
 @dataclass(frozen=True, slots=True)
 class PolicyFile:
-    """A policy, how its caller is known, and the file it stands in.
-
-    ``tokens`` are SHA-256 digests, 32 bytes each; ``kubernetes`` are ``namespace/serviceaccount``.
-    """
+    """A policy, what its caller is identified by, and the file it stands in."""
 
     file: Path
     policy: Policy
-    tokens: tuple[bytes, ...]
-    anonymous: bool
-    kubernetes: tuple[str, ...] = ()
-    spiffe: tuple[str, ...] = ()
-    unix_uids: tuple[int, ...] = ()
-
-    @property
-    def claims(self) -> list[tuple[str, object]]:
-        """What no other caller may be known by, as `Claims` has it."""
-        return [
-            *(("tokens", token) for token in self.tokens),
-            *(("kubernetes", account) for account in self.kubernetes),
-            *(("spiffe", spiffe_id) for spiffe_id in self.spiffe),
-            *(("unix_uids", uid) for uid in self.unix_uids),
-        ]
+    authenticate: Authenticated
 
     @property
     def cases(self) -> Path:
@@ -54,7 +45,7 @@ class PolicyFile:
 class Policies:
     """What a folder holds: the policies without a problem, and what is known of all.
 
-    ``callers`` is None where some file's caller could not be read. ``anonymous`` is the caller who is.
+    ``callers`` is None where some file's caller could not be read. ``anonymous`` is the anonymous caller.
     """
 
     files: tuple[PolicyFile, ...]
@@ -76,7 +67,7 @@ class Kept:
         self._files: dict[Path, tuple[bytes, PolicyFile]] = {}
 
     def of(self, basis: object) -> dict[Path, tuple[bytes, PolicyFile]]:
-        """Each file's digest and its policy, where they were read on the same basis: catalog and means."""
+        """Each file's digest and its policy, where they were read on the same basis: catalog and `Available`."""
         return self._files if basis == self._basis else {}
 
     def become(self, basis: object, files: dict[Path, tuple[bytes, PolicyFile]]) -> None:
@@ -84,13 +75,17 @@ class Kept:
 
 
 def read_folder(
-    folder: Path, catalog: Catalog, problems: list[Problem], means: Means | None = None, kept: Kept | None = None
+    folder: Path,
+    catalog: Catalog,
+    problems: list[Problem],
+    verifying: Available | None = None,
+    kept: Kept | None = None,
 ) -> Policies:
     """The same with the names of all callers; what is wrong goes to ``problems``."""
-    basis = (catalog.endpoints, catalog.scopes, means)
+    basis = (catalog.endpoints, catalog.scopes, verifying)
     before = {} if kept is None else kept.of(basis)
     now: dict[Path, tuple[bytes, PolicyFile]] = {}
-    gathered = _Gathered(catalog, means)
+    gathered = _Gathered(catalog, verifying)
     for path in _policy_paths(folder, problems):
         data = _read(path, problems)
         digest = hashlib.blake2b(data or b"", digest_size=16).digest()
@@ -114,13 +109,13 @@ def _read(path: Path, problems: list[Problem]) -> bytes | None:
 
 
 def check_policies(
-    documents: Sequence[tuple[Path, Document]], catalog: Catalog, means: Means | None = None
+    documents: Sequence[tuple[Path, Document]], catalog: Catalog, verifying: Available | None = None
 ) -> Policies:
     """Policies of documents that have been opened, checked by themselves and against each other.
 
-    ``means`` is what a ``gateway.yaml`` lets callers prove themselves by, where there is one.
+    ``verifying`` is what a ``gateway.yaml`` has to verify callers with, where there is one.
     """
-    gathered = _Gathered(catalog, means)
+    gathered = _Gathered(catalog, verifying)
     for path, document in documents:
         gathered.add(path, document)
     return gathered.policies()
@@ -129,13 +124,12 @@ def check_policies(
 class _Gathered:
     """Policies taken one after the other, each checked by itself and against those before it."""
 
-    def __init__(self, catalog: Catalog, means: Means | None) -> None:
+    def __init__(self, catalog: Catalog, verifying: Available | None) -> None:
         self._catalog: Final = catalog
-        self._means: Final = means
+        self._verifying: Final = verifying
         self._files: Final[list[PolicyFile]] = []
         self._callers: Final[dict[str, str]] = {}
         self._claims: Final[Claims] = {}
-        self._anonymous: str | None = None
         self._unknown = False
 
     def add(self, path: Path, document: Document) -> PolicyFile | None:
@@ -146,13 +140,8 @@ class _Gathered:
             return None
         if (other := self._callers.setdefault(entry.caller, document.file)) != document.file:
             document.report(("caller",), f"{shown(entry.caller)} has a policy already, in {other}")
-        file = _policy_file(path, entry, _policy(entry, document, self._catalog))
-        check_proofs(entry, document, self._claims, self._means)
-        if file.anonymous and self._anonymous is not None:
-            message = f"caller {shown(self._anonymous)} is anonymous already"
-            document.report(("authenticate", "anonymous"), message)
-        elif file.anonymous:
-            self._anonymous = entry.caller
+        file = PolicyFile(path, _policy(entry, document, self._catalog), entries_of(entry))
+        check_authenticate(entry, document, self._claims, self._verifying)
         if not document.sound(()):
             return None
         self._files.append(file)
@@ -160,20 +149,17 @@ class _Gathered:
 
     def add_again(self, file: PolicyFile) -> bool:
         """Take a policy that was sound by itself; False, and nothing done, where it does not go with those before."""
-        caller, claims = file.policy.caller, file.claims
-        if caller in self._callers or (file.anonymous and self._anonymous is not None):
-            return False
-        if not self._claims.keys().isdisjoint(claims):
+        caller, claims = file.policy.caller, claims_of(file.authenticate)
+        if caller in self._callers or not self._claims.keys().isdisjoint(claims):
             return False
         self._callers[caller] = str(file.file)
         self._claims.update(dict.fromkeys(claims, caller))
-        if file.anonymous:
-            self._anonymous = caller
         self._files.append(file)
         return True
 
     def policies(self) -> Policies:
-        return Policies(tuple(self._files), None if self._unknown else frozenset(self._callers), self._anonymous)
+        callers = None if self._unknown else frozenset(self._callers)
+        return Policies(tuple(self._files), callers, self._claims.get(ANONYMOUS))
 
 
 def _policy_paths(folder: Path, problems: list[Problem]) -> Iterator[Path]:
@@ -223,16 +209,3 @@ def _endpoints(key: str, names: Sequence[str], document: Document, catalog: Cata
         else:
             found.add(endpoint)
     return frozenset(found)
-
-
-def _policy_file(path: Path, entry: schema.Policy, policy: Policy) -> PolicyFile:
-    proofs = entry.authenticate
-    return PolicyFile(
-        path,
-        policy,
-        proofs.tokens,
-        proofs.anonymous,
-        kubernetes=proofs.kubernetes,
-        spiffe=proofs.spiffe,
-        unix_uids=proofs.unix_uids,
-    )

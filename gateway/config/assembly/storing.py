@@ -12,8 +12,8 @@ from gateway.config.schema import gateway
 from gateway.config.schema.environment import ENVIRONMENT
 from gateway.config.secret_source import MissingSecret, read_text
 from gateway.config.store import Password, Redis, Store
-from gateway.config.tls import upstream_context
 from gateway.core.secret import BadSecret
+from gateway.net.client_tls import upstream_context
 
 _STORE: Final = ("store",)
 _PASSWORD: Final = ("redis", "password")

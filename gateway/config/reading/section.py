@@ -75,7 +75,7 @@ class Section:
     settings: ClassVar[Mapping[str, Setting]] = {}
 
     def __init_subclass__(cls) -> None:
-        """Collect what the class declares, and put each default's value in the place of its declaration."""
+        """Collect what the class and its bases declare; put each default's value in the place of its declaration."""
         super().__init_subclass__()
         own = {name: value for name, value in vars(cls).items() if isinstance(value, Setting)}
         cls.settings = {**cls.settings, **own}

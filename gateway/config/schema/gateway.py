@@ -3,16 +3,15 @@
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
+from gateway.callers.kinds import CallersSection
 from gateway.config.reading.collections import Many, Named
 from gateway.config.reading.kinds import Located, Text, Truth, Whole, one_of
+from gateway.config.reading.names import FILE, NAME
 from gateway.config.reading.section import Record, Section, setting
-from gateway.config.schema.callers import Callers
 from gateway.config.schema.kinds import (
     DURATION,
-    FILE,
     FOLDER,
     LISTEN,
-    NAME,
     PASSWORD_SOURCE,
     SEGMENT,
     SIZE,
@@ -208,7 +207,10 @@ class Gateway(Section):
     policies: Path = setting(
         FOLDER, "Folder of policy files, one for each caller: `*.yaml` and not `*.cases.yaml`.", default="policies/"
     )
-    callers: Callers = setting(Record(Callers), "How callers prove who they are, beyond tokens.", default=Callers())
+    # Its keys are the rows of `KINDS` that need a setting.
+    callers: Section = setting(
+        Record(CallersSection), "What verifies callers, beyond the tokens in policies.", default=CallersSection()
+    )
     identity: Identity = setting(
         Record(Identity), "The memory of what `GET /me` says of each secret.", default=Identity()
     )

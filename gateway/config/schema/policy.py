@@ -3,44 +3,15 @@
 from datetime import date
 from typing import Literal, TypeAlias, get_args
 
+from gateway.callers.kinds import Authenticate
 from gateway.config.reading.collections import Many
-from gateway.config.reading.kinds import Truth, Whole, one_of
+from gateway.config.reading.kinds import Whole, one_of
+from gateway.config.reading.names import NAME
 from gateway.config.reading.section import Record, Section, setting
-from gateway.config.schema.kinds import DAY, DIGEST, ENDPOINT, NAME, SCOPE, SERVICE_ACCOUNT, SPIFFE, UNIX_UID
+from gateway.config.schema.kinds import DAY, ENDPOINT, SCOPE
 
 Mode: TypeAlias = Literal["enforce", "audit"]
 _A_MINUTE = Whole(1, 1_000_000)
-
-
-class Authenticate(Section):
-    """How this caller is known. Any of them will do."""
-
-    tokens: tuple[bytes, ...] = setting(
-        Many(DIGEST, "digests of tokens"),
-        "SHA-256 digests of bearer tokens, made by `productlane-gateway token`; two while one is replaced.",
-        default=(),
-    )
-    kubernetes: tuple[str, ...] = setting(
-        Many(SERVICE_ACCOUNT, "service accounts"),
-        "Kubernetes service accounts, `namespace/name`; needs `callers.kubernetes` in gateway.yaml.",
-        default=(),
-    )
-    spiffe: tuple[str, ...] = setting(
-        Many(SPIFFE, "SPIFFE ids"),
-        "SPIFFE ids of client certificates; needs `callers.trusted_spiffe_domain` in gateway.yaml.",
-        default=(),
-    )
-    unix_uids: tuple[int, ...] = setting(
-        Many(UNIX_UID, "user ids"),
-        "User ids of the processes that connect, where the traffic listener is a unix socket.",
-        default=(),
-    )
-    anonymous: bool = setting(
-        Truth(),
-        "Anyone who reaches the listener is this caller. Once any policy authenticates, an unknown credential gets 401 "
-        "all the same.",
-        default=False,
-    )
 
 
 class CallerLimits(Section):
@@ -54,7 +25,8 @@ class Policy(Section):
     """What one caller may do. Nothing is allowed that it does not name."""
 
     caller: str = setting(NAME, "Name of the caller, in logs, metrics and routes.")
-    authenticate: Authenticate = setting(Record(Authenticate), "How this caller is known; any of them will do.")
+    # Its keys are the rows of `KINDS`.
+    authenticate: Section = setting(Record(Authenticate), "How this caller is identified. One of these is enough.")
     scopes: tuple[str, ...] = setting(
         Many(SCOPE, "scopes"), "Scopes of Productlane that the caller may use.", default=()
     )

@@ -7,17 +7,25 @@ from gateway.telemetry.event import Counted, Event, Level, Names
 
 
 class IssuerFault(Event, frozen=True):
-    """An issuer's keys could not be fetched."""
+    """An issuer's keys could not be fetched; the line is written once for each reason."""
 
     name = "issuer_fault"
     level = "warning"
+    untold = frozenset({"first"})
+    counter = Counted("issuer_faults", "Fetches of an issuer's keys that failed.", {"issuer": Names.ISSUER})
+    issuer: str
     reason: str
+    first: bool
+
+    def severity(self) -> Level | None:
+        return "warning" if self.first else None
 
 
 class IssuerBack(Event, frozen=True):
     """An issuer's keys can be fetched again."""
 
     name = "issuer_back"
+    issuer: str
 
 
 class NameLookup(Event, frozen=True):

@@ -32,7 +32,7 @@ def test_a_policy_can_be_read_by_itself(tmp_path: Path) -> None:
     policy = Policy("app", frozenset({"tags:read"}))
 
     assert not problems
-    assert (PolicyFile(tmp_path / "app.yaml", policy, (bytes.fromhex(DIGEST),), False),) == policies
+    assert (PolicyFile(tmp_path / "app.yaml", policy, {"tokens": (bytes.fromhex(DIGEST),)}),) == policies
     assert tmp_path / "app.cases.yaml" == policies[0].cases
 
 
@@ -42,7 +42,7 @@ def test_nothing_is_granted_that_is_not_written(tmp_path: Path) -> None:
     (file,), _ = read_policies(folder, load_catalog())
 
     assert Policy("app") == file.policy
-    assert file.anonymous
+    assert {"anonymous": (True,)} == file.authenticate
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_nothing_is_granted_that_is_not_written(tmp_path: Path) -> None:
         (
             "caller: one\nauthenticate: {anonymous: true}\n",
             "caller: two\nauthenticate: {anonymous: true}\n",
-            "b.yaml:2: authenticate.anonymous: caller `one` is anonymous already",
+            "b.yaml:2: authenticate.anonymous: is the anonymous caller of caller `one` too",
         ),
         (
             f"caller: one\nauthenticate: {{tokens: [sha256:{DIGEST}]}}\n",
@@ -174,7 +174,7 @@ def test_only_what_has_changed_is_read_anew(tmp_path: Path) -> None:
         ),
         (
             "caller: a\nauthenticate: {anonymous: true}\n",
-            "z.yaml:2: authenticate.anonymous: caller `a` is anonymous already",
+            "z.yaml:2: authenticate.anonymous: is the anonymous caller of caller `a` too",
         ),
     ],
 )

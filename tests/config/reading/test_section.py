@@ -6,10 +6,11 @@ import pytest
 
 from gateway.config.reading.collections import Many, Named
 from gateway.config.reading.kinds import Text, Truth, Whole
+from gateway.config.reading.names import FILE
 from gateway.config.reading.problem import Problem
 from gateway.config.reading.section import Record, Section, object_schema, read, setting, single_settings
 from gateway.config.reading.source import parse
-from gateway.config.schema.kinds import FILE, TIMEOUT
+from gateway.config.schema.kinds import TIMEOUT
 
 
 class Inner(Section):

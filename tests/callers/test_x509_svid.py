@@ -1,8 +1,8 @@
-"""`gateway.callers.certificates`: which certificates name a workload, by the rules of SPIFFE."""
+"""`gateway.callers.x509_svid`: which certificates name a workload, by the rules of SPIFFE."""
 
 import pytest
 
-from gateway.callers.certificates import read_certificate
+from gateway.callers.x509_svid import read_certificate
 from tests.support.certs import ID, Authority, Identity
 
 AUTHORITY = Authority()

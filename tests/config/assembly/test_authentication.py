@@ -8,11 +8,12 @@ import pytest
 import trustme
 import yaml
 
-from gateway.config.assembly.snapshot import Issuer, Snapshot
+from gateway.callers.issuer_settings import IssuerSettings
+from gateway.config.assembly.snapshot import Snapshot
 from gateway.config.load import load
 from gateway.config.reading.problem import ConfigError, shown
 from gateway.config.schema.gateway import Tls
-from tests.callers.conftest import Signer, key_set
+from tests.support.issuer import Signer, key_set
 
 MOUNTED = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 ID = "spiffe://cluster.local/ns/billing/sa/api"
@@ -64,10 +65,10 @@ def test_every_proof_leads_to_its_caller(folder: Path) -> None:
     )
     callers = snapshot.callers
 
-    assert {"billing/api": "c0", "billing/worker": "c0"} == callers.kubernetes
-    assert {ID: "c1"} == callers.spiffe
-    assert {0: "c2", 1000: "c2"} == callers.unix_uids
-    assert "cluster.local" == callers.trusted_spiffe_domain
+    assert {"billing/api": "c0", "billing/worker": "c0"} == callers.by_kind["kubernetes"]
+    assert {ID: "c1"} == callers.by_kind["spiffe"]
+    assert {0: "c2", 1000: "c2"} == callers.by_kind["unix_uids"]
+    assert "cluster.local" == callers.settings["spiffe"]
     assert callers.authenticated
     assert (
         Tls(certificate=folder / "tls.crt", private_key=folder / "tls.key", client_ca=folder / "ca.crt")
@@ -88,12 +89,13 @@ def test_an_issuer_in_the_cluster_is_asked_as_kubernetes_wants_it(folder: Path) 
     """Inside the cluster the mounted CA is trusted alone, and the pod's own token is shown."""
     for issuer in ("https://kubernetes.default.svc", "https://kubernetes.default.svc.cluster.local"):
         kubernetes = {**CLUSTER, "issuer": issuer}
-        expected = Issuer(issuer, "productlane-gateway", None, MOUNTED / "ca.crt", MOUNTED / "token")
-        assert expected == loaded(folder, callers={"kubernetes": kubernetes}).callers.issuer
+        audience, token = CLUSTER["audience"], MOUNTED / "token"
+        expected = IssuerSettings("kubernetes", issuer, audience, None, MOUNTED / "ca.crt", token)
+        assert (expected,) == loaded(folder, callers={"kubernetes": kubernetes}).callers.issuers
 
     own_ca = {**CLUSTER, "ca": "ca.crt"}
-    expected = Issuer(CLUSTER["issuer"], "productlane-gateway", None, folder / "ca.crt", MOUNTED / "token")
-    assert expected == loaded(folder, callers={"kubernetes": own_ca}).callers.issuer
+    expected = IssuerSettings("kubernetes", CLUSTER["issuer"], audience, None, folder / "ca.crt", token)
+    assert (expected,) == loaded(folder, callers={"kubernetes": own_ca}).callers.issuers
 
 
 @pytest.mark.parametrize(
@@ -103,20 +105,22 @@ def test_an_issuer_in_the_cluster_is_asked_as_kubernetes_wants_it(folder: Path) 
         "https://evil.test/kubernetes.default.svc",
         "https://xkubernetes.default.svc",
         "https://kubernetes.default.svcx",
+        "https://kubernetes.default.svc.evil.test",
     ],
 )
 def test_the_gateways_own_token_leaves_the_cluster_never(folder: Path, issuer: str) -> None:
     """An issuer outside is asked without a token, and is trusted as the system trusts it."""
-    found = loaded(folder, callers={"kubernetes": {**CLUSTER, "issuer": issuer}}).callers.issuer
+    found = loaded(folder, callers={"kubernetes": {**CLUSTER, "issuer": issuer}}).callers.issuers
 
-    assert Issuer(issuer, "productlane-gateway") == found
+    assert (IssuerSettings("kubernetes", issuer, "productlane-gateway"),) == found
 
 
 def test_keys_from_a_file_need_no_issuer(folder: Path) -> None:
     """With `jwks` nothing is asked over the network; its path is relative to the file that names it."""
-    found = loaded(folder, callers={"kubernetes": {**CLUSTER, "jwks": "file:jwks.json"}}).callers.issuer
+    found = loaded(folder, callers={"kubernetes": {**CLUSTER, "jwks": "file:jwks.json"}}).callers.issuers
 
-    assert Issuer(CLUSTER["issuer"], "productlane-gateway", jwks=folder / "jwks.json") == found
+    jwks = folder / "jwks.json"
+    assert (IssuerSettings("kubernetes", CLUSTER["issuer"], "productlane-gateway", jwks=jwks),) == found
 
 
 def test_single_settings_have_variables(folder: Path) -> None:
@@ -128,8 +132,7 @@ def test_single_settings_have_variables(folder: Path) -> None:
     }
     snapshot = loaded(folder, callers={"kubernetes": CLUSTER}, environ=environ)
 
-    assert snapshot.callers.issuer is not None
-    assert "other" == snapshot.callers.issuer.audience
+    assert ["other"] == [issuer.audience for issuer in snapshot.callers.issuers]
     assert Tls(certificate=folder / "tls.crt", private_key=folder / "tls.key") == snapshot.settings.tls
 
 

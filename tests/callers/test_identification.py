@@ -1,8 +1,8 @@
-"""`gateway.callers.credentials`: which caller a request proves, and who is never taken for another."""
+"""`gateway.callers.identification`: which caller a request proves, and who is never taken for another."""
 
 import base64
 import json
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,63 +10,57 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.callers.credentials import identify, supplied_key
-from gateway.callers.kubernetes import ServiceAccounts
-from gateway.callers.peers import STRANGER, Certificate, Peer
+from gateway.callers.callers import Callers
+from gateway.callers.certificate import Certificate
+from gateway.callers.identification import Identification
+from gateway.callers.issuer_settings import IssuerSettings
+from gateway.callers.keyset import KeySet
+from gateway.callers.peers import STRANGER, Peer
+from gateway.callers.refusals import supplied_key
 from gateway.callers.tokens import digest
-from gateway.config.assembly.snapshot import Callers, Issuer
 from gateway.core.refusal import Code, Reason, Refused
-from tests.callers.conftest import ACCOUNT, AUDIENCE, NOW, Clock, Signer, claims_of, key_set
+from tests.support.issuer import ACCOUNT, AUDIENCE, NOW, Clock, Signer, claims_of, key_set
 
 TOKEN = "plgw_token-of-billing"
-AUTHENTICATED = Callers({digest(TOKEN): "billing"}, None)
-BOTH = Callers({digest(TOKEN): "billing"}, "anyone")
-ANONYMOUS = Callers({}, "anyone")
+ANYONE: dict[str, dict[Any, str]] = {"anonymous": {True: "anyone"}}
+BY_TOKEN: dict[str, dict[Any, str]] = {"tokens": {digest(TOKEN): "billing"}}
+AUTHENTICATED = Callers(BY_TOKEN)
+BOTH = Callers({**BY_TOKEN, **ANYONE})
+ANONYMOUS = Callers(ANYONE)
 
-ISSUER = Issuer("https://kubernetes.default.svc", AUDIENCE)
+ISSUER = IssuerSettings("kubernetes", "https://kubernetes.default.svc", AUDIENCE)
 SIGNER = Signer("k1")
 ID = "spiffe://cluster.local/ns/billing/sa/api"
-ALL = Callers(
-    {digest(TOKEN): "by-token"},
-    None,
-    kubernetes={ACCOUNT: "by-kubernetes"},
-    spiffe={ID: "by-certificate"},
-    unix_uids={1000: "by-uid"},
-    issuer=ISSUER,
-    trusted_spiffe_domain="cluster.local",
-)
-OPEN = replace(ALL, anonymous="anyone")
+KINDS: dict[str, dict[Any, str]] = {
+    "tokens": {digest(TOKEN): "by-token"},
+    "kubernetes": {ACCOUNT: "by-kubernetes"},
+    "spiffe": {ID: "by-certificate"},
+    "unix_uids": {1000: "by-uid"},
+}
+SETTINGS = {"kubernetes": (ISSUER,), "spiffe": "cluster.local"}
+ALL = Callers(KINDS, SETTINGS)
+OPEN = Callers({**KINDS, **ANYONE}, SETTINGS)
 SIGNED = SIGNER.sign(claims_of(ISSUER.issuer))
 LATE = SIGNER.sign(claims_of(ISSUER.issuer, exp=NOW - 31))
 OTHER_ACCOUNT = SIGNER.sign(claims_of(ISSUER.issuer, "billing/other"))
 GOOD = Certificate(ID, "", NOW + 60)
 
 
-def now(coroutine: Coroutine[Any, Any, str]) -> str:
-    """The result of what does not wait."""
+def settled(callers: Callers, authorization: Sequence[str], peer: Peer = STRANGER) -> str | Reason | None:
+    """The caller or the reason of the refusal, without waiting; None where it has to wait."""
     try:
-        coroutine.send(None)
-    except StopIteration as done:
-        return str(done.value)
-    coroutine.close()
-    raise AssertionError("it waits")
-
-
-def settled(callers: Callers, authorization: Sequence[str], peer: Peer = STRANGER) -> str | Reason:
-    """The caller or the reason of the refusal, without Kubernetes tokens."""
-    try:
-        return now(identify(authorization, callers, peer, now=NOW))
+        return Identification(callers).identify_now(authorization, peer, now=NOW)
     except Refused as refused:
         return refused.reason
 
 
-async def accounts() -> ServiceAccounts:
-    """Service accounts whose issuer's key is at hand."""
+def identification(callers: Callers) -> Identification:
+    """One whose issuer's key is at hand when it is asked for."""
 
     async def fetch() -> bytes:
         return key_set(SIGNER)
 
-    return ServiceAccounts(ISSUER, fetch=fetch, clock=Clock(), monotonic=Clock(0.0))
+    return Identification(callers, {ISSUER.issuer: KeySet(fetch, max_age=300, clock=Clock(0.0))})
 
 
 @pytest.mark.parametrize(
@@ -102,7 +96,7 @@ async def accounts() -> ServiceAccounts:
         (ANONYMOUS, ["Bearer pl_v2_abcdefgh"], "anyone"),
         (ANONYMOUS, ["Bearer pl_v1_abcdefgh"], Reason.KEY_VERSION),
         (ANONYMOUS, ["a", "b"], Reason.CREDENTIAL_AMBIGUOUS),
-        (Callers({}, None), [], Reason.CREDENTIAL_MISSING),
+        (Callers(), [], Reason.CREDENTIAL_MISSING),
     ],
 )
 def test_a_credential_proves_one_caller_or_none(
@@ -137,12 +131,17 @@ def test_a_credential_proves_one_caller_or_none(
         (OPEN, [f"Bearer {SIGNED}"], Peer(Certificate(None, "x", NOW)), "by-kubernetes"),
         (OPEN, ["Bearer pl_v1_abcdefgh"], Peer(GOOD, 1000), Reason.KEY_VERSION),
         (OPEN, [f"Bearer {SIGNED}", f"Bearer {TOKEN}"], Peer(GOOD, 1000), Reason.CREDENTIAL_AMBIGUOUS),
-        (replace(ALL, kubernetes={}), [f"Bearer {SIGNED}"], STRANGER, Reason.CREDENTIAL_UNKNOWN),
-        (replace(OPEN, trusted_spiffe_domain=None), [], Peer(GOOD), Reason.CREDENTIAL_UNKNOWN),
+        (replace(ALL, by_kind={**KINDS, "kubernetes": {}}), [f"Bearer {SIGNED}"], STRANGER, Reason.CREDENTIAL_UNKNOWN),
+        (replace(OPEN, settings={"kubernetes": (ISSUER,)}), [], Peer(GOOD), Reason.CREDENTIAL_UNKNOWN),
         (ANONYMOUS, [f"Bearer {SIGNED}"], Peer(GOOD, 1000), "anyone"),
-        (Callers({}, "anyone", unix_uids={1: "one"}), ["Bearer x"], STRANGER, Reason.CREDENTIAL_UNKNOWN),
-        (Callers({}, "anyone", spiffe={ID: "one"}), ["Bearer x"], STRANGER, Reason.CREDENTIAL_UNKNOWN),
-        (Callers({}, "anyone", kubernetes={ACCOUNT: "one"}), ["Bearer x"], STRANGER, Reason.CREDENTIAL_UNKNOWN),
+        (Callers({**ANYONE, "unix_uids": {1: "one"}}), ["Bearer x"], STRANGER, Reason.CREDENTIAL_UNKNOWN),
+        (Callers({**ANYONE, "spiffe": {ID: "one"}}), ["Bearer x"], STRANGER, Reason.CREDENTIAL_UNKNOWN),
+        (
+            Callers({**ANYONE, "kubernetes": {ACCOUNT: "one"}}, SETTINGS),
+            ["Bearer x"],
+            STRANGER,
+            Reason.CREDENTIAL_UNKNOWN,
+        ),
     ],
 )
 async def test_the_first_proof_that_holds_decides(
@@ -150,7 +149,7 @@ async def test_the_first_proof_that_holds_decides(
 ) -> None:
     """Certificate, token, Kubernetes, unix user, in this order; what is shown and proves nobody is never anonymous."""
     try:
-        found: str | Reason = await identify(authorization, callers, peer, await accounts(), now=NOW)
+        found: str | Reason = await identification(callers).identify(authorization, peer, now=NOW)
     except Refused as refused:
         found = refused.reason
 
@@ -169,7 +168,7 @@ async def test_the_first_proof_that_holds_decides(
         (
             [f"Bearer {OTHER_ACCOUNT}"],
             STRANGER,
-            "the Kubernetes token is good, but no policy lists its service account",
+            "the Kubernetes token is valid, but no policy lists its service account billing/other",
         ),
         (
             [],
@@ -187,7 +186,7 @@ async def test_the_first_proof_that_holds_decides(
 async def test_the_note_says_which_proof_failed_and_why(authorization: list[str], peer: Peer, note: str) -> None:
     """Whoever is refused reads in Proxy-Status and the log what was wrong with what kind of credential."""
     with pytest.raises(Refused) as caught:
-        await identify(authorization, ALL, peer, await accounts(), now=NOW)
+        await identification(ALL).identify(authorization, peer, now=NOW)
 
     assert note == caught.value.note
 
@@ -196,20 +195,23 @@ async def test_the_note_says_which_proof_failed_and_why(authorization: list[str]
     "authorization", [[], ["Bearer wrong"], ["Bearer pl_v2_abcdefgh"], [f"Bearer {OTHER_ACCOUNT}"]]
 )
 async def test_a_401_says_how_to_authenticate_and_quotes_nothing(authorization: list[str]) -> None:
-    """Every 401 carries WWW-Authenticate (RFC 9110 section 15.5.2), and none repeats what the caller sent."""
+    """Every 401 carries WWW-Authenticate (RFC 9110 section 15.5.2), and none repeats what was not verified."""
     with pytest.raises(Refused) as caught:
-        await identify(authorization, ALL, STRANGER, await accounts(), now=NOW)
+        await identification(ALL).identify(authorization, STRANGER, now=NOW)
     said = f"{caught.value.message} {caught.value.note} {caught.value.headers}"
 
     assert (Code.UNAUTHENTICATED, 401) == (caught.value.code, caught.value.status)
-    assert ["WWW-Authenticate"] == [name for name, _ in caught.value.headers]
-    assert not [value for value in ("wrong", "abcdefgh", "billing", "other") if value in said]
+    assert [
+        ("WWW-Authenticate", f'{scheme} realm="productlane-gateway"')
+        for scheme in ("Certificate", "Bearer", "UnixUser")
+    ] == list(caught.value.headers)
+    assert not [value for value in ("wrong", "abcdefgh", "eyJ") if value in said]
 
 
 def test_a_v1_key_is_told_apart_from_an_unknown_one() -> None:
     """Whoever still sends a v1 key learns that version 2 has other keys: 410, as Productlane itself says it."""
     with pytest.raises(Refused) as caught:
-        now(identify(["Bearer pl_v1_abcdefgh"], AUTHENTICATED, now=NOW))
+        Identification(AUTHENTICATED).identify_now(["Bearer pl_v1_abcdefgh"], now=NOW)
 
     assert (Code.UNSUPPORTED_KEY_VERSION, 410) == (caught.value.code, caught.value.status)
 
@@ -250,7 +252,7 @@ async def test_no_value_is_a_caller_but_by_its_proof(values: list[str], bearer: 
     shown = [f"Bearer {value}" if bearer else value for value in values]
     proven = {f"Bearer {TOKEN}": "by-token", f"Bearer {SIGNED}": "by-kubernetes"}
     try:
-        found = await identify(shown, OPEN, STRANGER, await accounts(), now=NOW)
+        found = await identification(OPEN).identify(shown, STRANGER, now=NOW)
     except Refused as refused:
         found = str(refused.status)
 

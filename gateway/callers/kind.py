@@ -1,0 +1,124 @@
+"""What a kind of credential is: one row of `gateway.callers.kinds`."""
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from gateway.callers.certificate import Certificate
+from gateway.config.reading.document import Document
+from gateway.config.reading.kinds import Kind as ValueKind
+
+if TYPE_CHECKING:
+    from gateway.callers.keyset import KeySet
+
+
+class Credentials(NamedTuple):
+    """What one request and its connection show. ``digest`` is the SHA-256 of ``token``; both are empty without one.
+
+    ``now`` is Unix time in seconds.
+    """
+
+    token: str
+    digest: bytes
+    certificate: Certificate | None
+    uid: int | None
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A credential of one kind identifies no caller. ``why`` is a sentence for the caller and the log.
+
+    ``why`` repeats nothing that was not verified. ``expired``: it was good, so a new one helps. ``unavailable``: its
+    issuer's keys could not be fetched, so the same credential may be good later.
+    """
+
+    why: str
+    expired: bool = False
+    unavailable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The answer needs a key that ``keys`` has to ask its issuer for."""
+
+    keys: "KeySet"
+
+
+# A caller's name, or why there is none; None where nothing of this kind was shown.
+Outcome: TypeAlias = str | Rejected | Waiting | None
+Verify: TypeAlias = Callable[[Credentials], Outcome]
+# The entries of all policies for one kind, each with the caller that it identifies.
+Entries: TypeAlias = Mapping[Any, str]
+# The keys of each issuer of signed tokens, by its URL.
+KeySets: TypeAlias = "Mapping[str, KeySet]"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A ``gateway.yaml`` while it is checked. ``client_ca`` says whether it has ``tls.client_ca``.
+
+    ``look`` is False where no other file may be opened.
+    """
+
+    document: Document
+    look: bool
+    client_ca: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Available:
+    """What a ``gateway.yaml`` has to verify credentials with: by kind what its setting says, and the listener."""
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    unix_socket: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SettingOf:
+    """The key below ``callers`` in ``gateway.yaml`` that a kind needs.
+
+    ``check`` makes of its value what the kind is verified with, and reports what is wrong.
+    """
+
+    name: str
+    value: ValueKind[Any]
+    description: str
+    check: Callable[[Any, Reading], Any]
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialKind:
+    """One kind of credential.
+
+    ``name`` is the key in a policy's ``authenticate``, ``value`` what may stand there, with its ``description``.
+    ``noun`` is one of the values in words. ``advice`` says what a request has to send. ``challenge`` is the scheme that
+    ``WWW-Authenticate`` names.
+
+    ``verifier`` makes, of the entries of all policies, of what the setting says and of the issuers' keys, the function
+    that a request is verified by. ``missing`` says what the configuration lacks to verify any value of this kind, and
+    ``fault`` why one entry identifies nobody. ``entry`` makes of one value what requests are compared with; ``written``
+    is an entry as a policy has it, ``brief`` the same for people.
+    """
+
+    name: str
+    value: ValueKind[Any]
+    description: str
+    noun: str
+    advice: str
+    challenge: str
+    verifier: Callable[[Entries, Any, KeySets], Verify]
+    missing: Callable[[Available], str] = lambda _available: ""
+    fault: Callable[[Any, Available], str] = lambda _entry, _available: ""
+    entry: Callable[[Any], Hashable] = _itself
+    written: Callable[[Any], Any] = _itself
+    brief: Callable[[Any], str] = str
+    setting: SettingOf | None = None
+
+    def entries(self, value: Any) -> tuple[Any, ...]:
+        """What requests are compared with, of what stands in a policy: a list, or true or false."""
+        return tuple(map(self.entry, value)) if isinstance(value, tuple) else (True,) if value else ()

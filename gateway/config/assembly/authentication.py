@@ -1,0 +1,102 @@
+"""How callers are identified, as ``gateway.yaml`` and the policies say it together; by the rows of `KINDS`."""
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import Any, Final, TypeAlias
+
+from gateway.callers.callers import Callers
+from gateway.callers.kind import Available, Reading
+from gateway.callers.kinds import KINDS, settings
+from gateway.config.reading.document import Document
+from gateway.config.reading.problem import Steps, shown
+from gateway.config.schema import policy
+from gateway.config.schema.gateway import Gateway
+
+# What callers have claimed so far, as no other may: a kind with one of its entries, and the caller.
+Claims: TypeAlias = dict[tuple[str, Hashable], str]
+# The claim of the anonymous caller.
+ANONYMOUS: Final = ("anonymous", True)
+# A caller's credentials, by kind.
+Authenticated: TypeAlias = Mapping[str, tuple[Hashable, ...]]
+
+
+def entries_of(entry: policy.Policy) -> Authenticated:
+    """What a policy's caller is identified by; kinds of which it lists nothing are left out."""
+    found = {name: kind.entries(getattr(entry.authenticate, name)) for name, kind in KINDS.items()}
+    return {name: entries for name, entries in found.items() if entries}
+
+
+def claims_of(authenticated: Authenticated) -> Iterable[tuple[str, Hashable]]:
+    """What no other caller may be identified by."""
+    return [(name, entry) for name, entries in authenticated.items() for entry in entries]
+
+
+def check_authenticate(entry: policy.Policy, document: Document, claims: Claims, available: Available | None) -> None:
+    """Report credentials that are another caller's, or that nobody could show.
+
+    ``claims`` are those of the policies before this one, and take up its own. ``available`` is None where only the
+    policies are known.
+    """
+    authenticated = entries_of(entry)
+    if not authenticated and document.sound(("authenticate",)):
+        document.report(
+            ("authenticate",),
+            "nobody can be this caller; add `tokens: [sha256:…]`, made by `productlane-gateway token`, "
+            "or `anonymous: true`",
+        )
+    for name, entries in authenticated.items():
+        kind, here = KINDS[name], ("authenticate", name)
+        missing = "" if available is None else kind.missing(available)
+        if missing:
+            document.report(here, missing)
+        for path, value in _places(document, here, getattr(entry.authenticate, name), entries):
+            if (other := claims.setdefault((name, value), entry.caller)) != entry.caller:
+                document.report(path, f"is {kind.noun} of caller {shown(other)} too")
+            if not missing and (message := kind.fault(value, available or Available())):
+                document.report(path, message)
+
+
+def _places(
+    document: Document, here: tuple[str, str], value: Any, entries: tuple[Hashable, ...]
+) -> Iterator[tuple[Steps, Hashable]]:
+    """Each entry with its place: the item of a list, or the key itself."""
+    if isinstance(value, tuple):
+        yield from zip(((*here, place) for place in document.places(*here)), entries, strict=False)
+    else:
+        yield from ((here, entry) for entry in entries)
+
+
+def check_settings(file: Gateway, document: Document, *, look: bool) -> dict[str, Any]:
+    """By kind what it is verified with, as ``callers`` says it. Reports what is wrong.
+
+    Where not to ``look``, no file is opened.
+    """
+    # A fault of `tls` is reported alone.
+    client_ca = not document.sound(("tls",)) or (file.tls is not None and file.tls.client_ca is not None)
+    reading = Reading(document, look, client_ca)
+    found = {
+        name: one.check(value, reading)
+        for name, one in settings()
+        if (value := getattr(file.callers, one.name)) is not None
+    }
+    urls: dict[str, str] = {}
+    for issuer in Callers({}, found).issuers:
+        # A token names its issuer, and so has to lead to one of them.
+        if urls.setdefault(issuer.issuer, issuer.name) != issuer.name:
+            document.report(("callers",), f"{urls[issuer.issuer]} and {issuer.name} have the same issuer")
+    return found
+
+
+def available(file: Gateway, document: Document, found: Mapping[str, Any]) -> Available | None:
+    """What policies can count on; None where a fault leaves it open."""
+    if not all(document.sound((part,)) for part in ("callers", "listen", "tls")):
+        return None
+    return Available(found, unix_socket=file.listen.path is not None)
+
+
+def callers_of(authenticated: Iterable[tuple[str, Authenticated]], found: Mapping[str, Any]) -> Callers:
+    """The callers of all policies: each caller's name with its credentials."""
+    by_kind: dict[str, dict[Hashable, str]] = {}
+    for caller, credentials in authenticated:
+        for name, entries in credentials.items():
+            by_kind.setdefault(name, {}).update(dict.fromkeys(entries, caller))
+    return Callers(by_kind, found)
