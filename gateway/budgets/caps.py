@@ -121,7 +121,9 @@ def _refused(policy: Policy, setting: str, most: int, seconds: float) -> Refused
         Code.RATE_LIMITED,
         Reason.LIMIT,
         f"Caller `{policy.caller}` may send {most} requests of this kind a minute.",
-        note=f"policy {policy.caller}: `limits.{setting}: {most}` is used up; raise it, or send less",
+        note=f"policy {policy.caller}: `limits.{setting}: {most}` is used up",
+        fix=f"send less, or raise `limits.{setting}` in policy `{policy.caller}`",
+        decided_by=f"policy {policy.caller}, limits.{setting}: {most}",
         details={"limit": most, "window": "1m"},
         headers=(retry_after(seconds),),
     )

@@ -24,8 +24,8 @@ def no_budget(claim: Claim, key: str, policy: Policy, now: float) -> Refused:
         Reason.BUDGET,
         f"The {lane} budget of {window.limit} a minute is used up for caller `{caller}`, which has sent {flow.used} of "
         f"its share of {share}. There is more in {seconds} s.",
-        note=f"key {key}: no budget in lane {lane} for caller {caller} within `pacing.max_wait`; give callers keys of "
-        "their own, raise the caller's `weight`, or ask Productlane for a higher limit",
+        note=f"key {key}: no budget in lane {lane} for caller {caller} within `pacing.max_wait`",
+        fix="send it later, give callers keys of their own, or raise the caller's `weight`",
         details={
             "limit": window.limit,
             "window": "1m",

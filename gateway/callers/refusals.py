@@ -29,7 +29,8 @@ def key_of_v1(callers: Callers) -> Refused:
         Code.UNSUPPORTED_KEY_VERSION,
         Reason.KEY_VERSION,
         "Keys of version 1 (pl_v1_…) do not work with version 2 of the Productlane API.",
-        note=f"the caller sends a v1 key; {_instead(callers)}",
+        note="the caller sends a v1 key of Productlane",
+        fix=_instead(callers),
     )
 
 
@@ -42,39 +43,40 @@ def unidentified(
         return Refused(
             Code.ISSUER_UNAVAILABLE,
             Reason.ISSUER,
-            "This token cannot be verified now: the keys of its issuer cannot be fetched. Try again soon.",
+            "This token cannot be verified now: the keys of its issuer cannot be fetched.",
             note=note,
             headers=(("Retry-After", _RETRY_AFTER),),
         )
     if not authorization and shown.certificate is None:
         uid = "" if shown.uid is None else f"the process that connected is of user {shown.uid}, which no policy lists"
-        return _unauthenticated(callers, Reason.CREDENTIAL_MISSING, _needed(callers), uid)
+        message = "This gateway needs a credential."
+        return _unauthenticated(callers, Reason.CREDENTIAL_MISSING, message, uid, _needed(callers))
     if supplied_key(authorization):
-        message = f"This is a key of Productlane (pl_v2_…), and not a credential of this gateway: {_instead(callers)}."
-        return _unauthenticated(
-            callers, Reason.CREDENTIAL_UNKNOWN, message, f"the caller sends an upstream key; {_instead(callers)}"
-        )
+        message = "This is a key of Productlane (pl_v2_…), and not a credential of this gateway."
+        note = "the caller sends a key of Productlane"
+        return _unauthenticated(callers, Reason.CREDENTIAL_UNKNOWN, message, note, _instead(callers))
     if any(outcome.expired for outcome in rejected):
         return _unauthenticated(callers, Reason.CREDENTIAL_EXPIRED, "The credential has expired.", note)
     return _unauthenticated(
         callers,
         Reason.CREDENTIAL_UNKNOWN,
         "The credential is not known to this gateway.",
-        note or _unlisted(callers, shown),
+        *((note, "") if note else _unlisted(callers, shown)),
     )
 
 
-def _unlisted(callers: Callers, shown: Credentials) -> str:
+def _unlisted(callers: Callers, shown: Credentials) -> tuple[str, str]:
+    """The cause and the fix for a credential that no kind knows."""
     if shown.token.count(".") == 2 and callers.issuers:
-        return "the token is signed by none of the issuers in `callers`"
+        return "the token is signed by none of the issuers in `callers`", ""
     if shown.token and callers.by_kind.get("tokens"):
-        return "no policy lists this token; `productlane-gateway token` makes a token and the digest for a policy"
-    return f"no policy lists this credential; {_needed(callers)}"
+        return "no policy lists this token", "list the digest that `productlane-gateway token` prints in a policy"
+    return "no policy lists this credential", _needed(callers)
 
 
 def _needed(callers: Callers) -> str:
     advice = [kind.advice for name, kind in KINDS.items() if name != "anonymous" and callers.by_kind.get(name)]
-    return f"This gateway needs a credential: send {', or '.join(dict.fromkeys(advice)) or 'the one of a policy'}."
+    return f"send {', or '.join(dict.fromkeys(advice)) or 'the one of a policy'}"
 
 
 def _instead(callers: Callers) -> str:
@@ -83,11 +85,12 @@ def _instead(callers: Callers) -> str:
         return "send the token that `productlane-gateway token` printed for the caller"
     if callers.anonymous is not None and not callers.authenticated:
         return "send no Authorization at all"
-    return _needed(callers).partition(": ")[2].removesuffix(".")
+    return _needed(callers)
 
 
-def _unauthenticated(callers: Callers, reason: Reason, message: str, note: str) -> Refused:
-    return Refused(Code.UNAUTHENTICATED, reason, message, note=note, headers=tuple(_challenges(callers)))
+def _unauthenticated(callers: Callers, reason: Reason, message: str, note: str, fix: str = "") -> Refused:
+    headers = tuple(_challenges(callers))
+    return Refused(Code.UNAUTHENTICATED, reason, message, note=note, fix=fix, headers=headers)
 
 
 def _challenges(callers: Callers) -> Iterable[tuple[str, str]]:

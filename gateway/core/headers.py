@@ -243,5 +243,5 @@ def check_via(values: Iterable[bytes]) -> None:
             Code.LOOP_DETECTED,
             Reason.LOOP,
             "This request has already passed this gateway.",
-            note="the upstream leads back to a gateway; correct `upstream.url`",
+            note="the upstream leads back to a gateway",
         )

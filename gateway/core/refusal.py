@@ -138,12 +138,55 @@ class Reason(StrEnum):
     FAULT = "fault"
 
 
+class Remedy(NamedTuple):
+    """Where a refusal comes from, as a setting or a part, and an imperative clause for what would change it."""
+
+    decided_by: str
+    fix: str
+
+
+# For refusals that know no better: one row for each reason that refuses.
+REMEDIES: Final[Mapping[Reason, Remedy]] = {
+    Reason.TARGET: Remedy("the request", "send the path as the documentation of the API writes it"),
+    Reason.FRAMING: Remedy("the request", "send one well-formed HTTP/1.1 request, as HTTP libraries do"),
+    Reason.HEADERS: Remedy("the request", "correct its header fields"),
+    Reason.LOOP: Remedy("upstream.url", "correct `upstream.url`"),
+    Reason.CREDENTIAL_MISSING: Remedy("authentication", "send `Authorization: Bearer …` with this caller's token"),
+    Reason.CREDENTIAL_UNKNOWN: Remedy(
+        "authentication", "list this credential under `authenticate` in the caller's policy"
+    ),
+    Reason.CREDENTIAL_EXPIRED: Remedy("authentication", "send a credential that is still valid"),
+    Reason.CREDENTIAL_AMBIGUOUS: Remedy("authentication", "send one Authorization field"),
+    Reason.ISSUER: Remedy("the issuer of the token", "send it again soon"),
+    Reason.KEY_VERSION: Remedy("authentication", "send this caller's own token, not a key of Productlane"),
+    Reason.API_VERSION: Remedy("the catalog", "use an endpoint of v2"),
+    Reason.ENDPOINT_UNKNOWN: Remedy("the catalog", "correct the path"),
+    Reason.METHOD: Remedy("the catalog", "use a method that the path has"),
+    Reason.EXPIRED: Remedy("the caller's policy", "renew the grant"),
+    Reason.DENIED: Remedy("the caller's policy", "change the policy"),
+    Reason.GUARDED: Remedy("the catalog", "name the endpoint in the policy"),
+    Reason.SCOPE_NOT_GRANTED: Remedy("the caller's policy", "add the scope to the policy"),
+    Reason.NO_ROUTE: Remedy("routes", "add a route"),
+    Reason.SCOPE_ON_NO_KEY: Remedy("routes", "widen a key in Productlane"),
+    Reason.KEY_REFUSED: Remedy("keys", "replace the key"),
+    Reason.LIMIT: Remedy("the caller's policy, limits", "send less, or raise the limit in the policy"),
+    Reason.BUDGET: Remedy("the rate budget of the key", "send it again after `Retry-After`"),
+    Reason.BODY: Remedy("limits.body", "send a smaller body"),
+    Reason.TIME: Remedy("the time-outs of the gateway", "send the whole request without pauses"),
+    Reason.DRAIN: Remedy("the gateway", "send it again"),
+    Reason.LOAD: Remedy("the limits of the gateway", "send it again after `Retry-After`"),
+    Reason.UPSTREAM: Remedy("Productlane", "send it again later"),
+    Reason.FAULT: Remedy("the gateway", "report it with the id of the request"),
+}
+
+
 class Refused(Exception):
     """The gateway answers this request itself.
 
-    ``message`` is the sentence for the caller. ``details`` is the envelope's, where the code has one. ``note`` says
-    which policy, key or setting decided, and ``fix``, an imperative clause, what would change it; together they go into
-    ``Proxy-Status`` and the log. ``decided_by`` names the setting. ``headers`` are further response headers, such as
+    ``message`` is the sentence for the caller. ``note`` is the cause as the operator sees it, the message where there
+    is none, with ``fix``, an imperative clause for what would change it; it goes into ``Proxy-Status``, the log and the
+    envelope. ``decided_by`` names the setting or the part that refused. Both default to the row of the reason in
+    `REMEDIES`. ``details`` is the envelope's, where the code has one. ``headers`` are further response headers, such as
     ``Allow``. ``proxy_error`` is the error type of RFC 9209 where it is finer than the code's own. None of them may
     hold a secret or a query.
     """
@@ -162,12 +205,13 @@ class Refused(Exception):
         proxy_error: str = "",
     ) -> None:
         super().__init__(message)
+        remedy = REMEDIES[reason]
         self.code: Final = code
         self.reason: Final = reason
         self.message: Final = message
-        self.note: Final = "; ".join(filter(None, (note or message, fix)))
-        self.fix: Final = fix
-        self.decided_by: Final = decided_by
+        self.fix: Final = fix or remedy.fix
+        self.note: Final = f"{note or message.removesuffix('.')}; {self.fix}"
+        self.decided_by: Final = decided_by or remedy.decided_by
         self.details: Final = details
         self.headers: Final = headers
         self.proxy_error: Final = proxy_error or ANSWERS[code].proxy_error
@@ -175,25 +219,3 @@ class Refused(Exception):
     @property
     def status(self) -> int:
         return ANSWERS[self.code].status
-
-
-def envelope(refused: Refused, request_id: str) -> dict[str, Any]:
-    """Productlane's error body (its page on errors): ``{"error": {code, message, details?, request_id}}``."""
-    error: dict[str, Any] = {"code": refused.code.value, "message": refused.message}
-    if refused.details is not None:
-        error["details"] = dict(refused.details)
-    error["request_id"] = request_id
-    return {"error": error}
-
-
-def proxy_status(error: str, details: str, *, received: int | None = None) -> str:
-    """A ``Proxy-Status`` member (RFC 9209 section 2).
-
-    ``error`` is a type of section 2.3, or empty where nothing went wrong here; ``received`` is the upstream's status.
-    ``details`` becomes an sf-string (RFC 8941 section 3.3.3): what is not printable ASCII stands as ``?``.
-    """
-    text = "".join(c if " " <= c <= "~" else "?" for c in details).replace("\\", "\\\\").replace('"', '\\"')
-    member = f"{PSEUDONYM}; error={error}" if error else PSEUDONYM
-    if received is not None:
-        member += f"; received-status={received}"
-    return f'{member}; details="{text}"' if text else member

@@ -33,7 +33,9 @@ def unknown_endpoint(ask: Ask) -> Words:
         "the catalog",
         "the path is not in the catalog",
         "No endpoint of the Productlane v2 API has this path.",
-        f"did you mean {near}" if near else "add it by the setting `catalog` if it is newer than the gateway",
+        f"use {near}, if that is what you mean"
+        if near
+        else "add it by the setting `catalog` if it is newer than the gateway",
     )
 
 

@@ -6,10 +6,11 @@ from typing import Final
 
 from gateway.budgets.pacing import Lease, Pacer
 from gateway.core.budget import Budget
+from gateway.core.envelope import proxy_status
 from gateway.core.headers import upstream_lines
 from gateway.core.key_faults import KEY_FAULTS, fault_of_answer, fault_of_status
 from gateway.core.network_faults import NETWORK_FAULTS
-from gateway.core.refusal import Code, Reason, Refused, proxy_status
+from gateway.core.refusal import Code, Reason, Refused
 from gateway.proxy.catalog_misses import CatalogMisses
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.refusing import field_lines

@@ -5,7 +5,8 @@ import traceback
 from pathlib import Path
 from typing import Final
 
-from gateway.core.refusal import Code, Reason, Refused, envelope, proxy_status
+from gateway.core.envelope import envelope, proxy_status
+from gateway.core.refusal import Code, Reason, Refused
 from gateway.core.retry_after import retry_after
 from gateway.telemetry.record import Record
 

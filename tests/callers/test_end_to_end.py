@@ -52,7 +52,7 @@ async def test_wrong_tokens_of_pods_are_refused_with_the_reason(run: Running, is
     for token, why in wrong.items():
         response = await run.ask(token=token)
         assert (401, "unauthenticated") == (response.status, response.code)
-        assert f'details="the Kubernetes token is not accepted: {why}"' in str(response.get("proxy-status"))
+        assert f'details="the Kubernetes token is not accepted: {why}; ' in str(response.get("proxy-status"))
     other = await run.ask(token=sign(claims_of(issuer.url, "billing/other")))
     assert "is valid, but no policy lists its service account billing/other" in str(other.get("proxy-status"))
     strange = await run.ask(token=sign(claims_of("https://other.test")))

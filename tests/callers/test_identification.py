@@ -18,7 +18,7 @@ from gateway.callers.keyset import KeySet
 from gateway.callers.peers import STRANGER, Peer
 from gateway.callers.refusals import supplied_key
 from gateway.callers.tokens import digest
-from gateway.core.refusal import Code, Reason, Refused
+from gateway.core.refusal import REMEDIES, Code, Reason, Refused
 from tests.support.issuer import ACCOUNT, AUDIENCE, NOW, Clock, Signer, claims_of, key_set
 
 TOKEN = "plgw_token-of-billing"
@@ -188,7 +188,7 @@ async def test_the_note_says_which_proof_failed_and_why(authorization: list[str]
     with pytest.raises(Refused) as caught:
         await identification(ALL).identify(authorization, peer, now=NOW)
 
-    assert note == caught.value.note
+    assert f"{note}; {REMEDIES[caught.value.reason].fix}" == caught.value.note
 
 
 @pytest.mark.parametrize(

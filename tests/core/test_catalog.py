@@ -228,7 +228,7 @@ def test_a_path_near_a_known_one_is_told_which(catalog: Catalog, raw: str, meant
     """Whoever forgets the base or misspells a segment reads the path that was meant."""
     note = refused(catalog, "GET", raw).note
 
-    assert (meant is not None) == note.endswith(f"did you mean {meant}")
+    assert (meant is not None) == note.endswith(f"use {meant}, if that is what you mean")
 
 
 def test_a_method_in_small_letters_is_told_so(catalog: Catalog) -> None:

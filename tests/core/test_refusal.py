@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.refusal import ANSWERS, Answer, Code, Reason, Refused, envelope, proxy_status
+from gateway.core.envelope import envelope, proxy_status
+from gateway.core.refusal import ANSWERS, REMEDIES, Answer, Code, Reason, Refused
 
 # What a caller is told, by status: the contract of the README's table of errors.
 STATUSES = {
@@ -25,7 +26,7 @@ STATUSES = {
     431: {"headers_too_large"},
     500: {"internal_error"},
     502: {"upstream_unreachable", "upstream_broken", "upstream_key_rejected", "upstream_key_unsupported"},
-    503: {"overloaded", "draining", "circuit_open"},
+    503: {"overloaded", "draining", "circuit_open", "issuer_unavailable"},
     504: {"upstream_timeout"},
     505: {"version_not_supported"},
     508: {"loop_detected"},
@@ -78,10 +79,21 @@ def test_a_refusal_has_the_status_of_its_code() -> None:
     assert 410 == Refused(Code.UNSUPPORTED_KEY_VERSION, Reason.KEY_VERSION, "…").status
 
 
-def test_the_note_is_the_message_where_there_is_nothing_to_add() -> None:
-    """`Proxy-Status` and the log are never silent about a refusal."""
-    assert "No." == Refused(Code.FORBIDDEN, Reason.DENIED, "No.").note
-    assert "policy a" == Refused(Code.FORBIDDEN, Reason.DENIED, "No.", note="policy a").note
+def test_a_refusal_says_the_cause_and_the_fix() -> None:
+    """`Proxy-Status` and the log are never silent about why, or about what would change it."""
+    bare = Refused(Code.FORBIDDEN, Reason.DENIED, "No.")
+    whole = Refused(Code.FORBIDDEN, Reason.DENIED, "No.", note="policy a", fix="ask b", decided_by="c")
+
+    assert (f"No; {REMEDIES[Reason.DENIED].fix}", "the caller's policy") == (bare.note, bare.decided_by)
+    assert ("policy a; ask b", "ask b", "c") == (whole.note, whole.fix, whole.decided_by)
+
+
+def test_every_reason_to_refuse_has_its_remedy() -> None:
+    """There is no refusal without a place to look and a thing to do."""
+    allowing = {Reason.SCOPE_HELD, Reason.ENDPOINT_NAMED, Reason.ANY_KEY}
+
+    assert set(Reason) - allowing == set(REMEDIES)
+    assert all(remedy.decided_by and remedy.fix[0].islower() for remedy in REMEDIES.values())
 
 
 def test_the_envelope_is_productlanes() -> None:
@@ -91,24 +103,27 @@ def test_the_envelope_is_productlanes() -> None:
         Reason.SCOPE_NOT_GRANTED,
         "This endpoint requires the `a:read` scope.",
         note="for operators",
+        fix="ask for it",
+        decided_by="policy a",
         details={"required": ["a:read"], "granted": []},
         headers=(("Allow", "GET"),),
     )
     expected = (
-        '{"error": {"code": "scope_required", "message": "This endpoint requires the `a:read` scope.", '
-        '"details": {"required": ["a:read"], "granted": []}, "request_id": "req_0123456789abcdef"}}'
+        '{"error": {"code": "scope_required", "message": "This endpoint requires the `a:read` scope. Ask for it.", '
+        '"details": {"required": ["a:read"], "granted": [], '
+        '"gateway": {"decided_by": "policy a", "fix": "for operators; ask for it"}}, '
+        '"request_id": "req_0123456789abcdef"}}'
     )
 
     assert expected == json.dumps(envelope(refused, "req_0123456789abcdef"))
 
 
-def test_an_envelope_without_details_has_no_such_member() -> None:
-    """Clients that test for ``details`` do not find an empty one."""
-    refused = Refused(Code.NOT_FOUND, Reason.ENDPOINT_UNKNOWN, "No such path.")
+def test_every_envelope_says_who_decided_and_what_to_do() -> None:
+    """An app that logs the body alone shows which setting refused it and the fix; the message ends in it as well."""
+    error = envelope(Refused(Code.NOT_FOUND, Reason.ENDPOINT_UNKNOWN, "No such path."), "req_1")["error"]
 
-    assert {"error": {"code": "not_found", "message": "No such path.", "request_id": "req_1"}} == envelope(
-        refused, "req_1"
-    )
+    assert "No such path. Correct the path." == error["message"]
+    assert {"gateway": {"decided_by": "the catalog", "fix": "No such path; correct the path"}} == error["details"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.core.refusal import proxy_status
+from gateway.core.envelope import proxy_status
 from tests.support.kit import KEY, OTHER_KEY, TOKEN, Arrival, Response, Running, answer, error, head, policy
 
 Start = Callable[..., Any]
@@ -196,7 +196,8 @@ async def test_a_v1_path_names_what_replaces_it(run: Running) -> None:
     response = await run.ask("POST", "/api/v1/threads", body=b"{}")
 
     assert (410, "unsupported_api_version") == (response.status, response.code)
-    assert {"replacement": "POST /api/v2/threads"} == response.json["error"]["details"]
+    assert "POST /api/v2/threads" == response.json["error"]["details"]["replacement"]
+    assert response.json["error"]["message"].endswith("Use POST /api/v2/threads instead.")
 
 
 async def test_a_scope_refusal_says_what_is_needed(start: Start) -> None:
@@ -204,7 +205,17 @@ async def test_a_scope_refusal_says_what_is_needed(start: Start) -> None:
     run = await start(policies=[policy(scopes=["companies:read"])])
     response = await run.ask()
 
-    assert {"required": ["threads:read"], "granted": ["companies:read"]} == response.json["error"]["details"]
+    fix = "policy app: does not grant threads:read; add `threads:read` under `scopes` in policy `app`"
+    assert {
+        "required": ["threads:read"],
+        "granted": ["companies:read"],
+        "gateway": {"decided_by": "policy app, scopes: without threads:read", "fix": fix},
+    } == response.json["error"]["details"]
+    assert f'details="{fix}"' in str(response.get("Proxy-Status"))
+    assert (
+        "This endpoint requires the `threads:read` scope. Add `threads:read` under `scopes` in policy `app`."
+        == response.json["error"]["message"]
+    )
 
 
 async def test_audit_lets_through_and_tells(start: Start) -> None:

@@ -123,7 +123,7 @@ async def test_a_certificate_that_names_nobody_is_no_caller(
     for identity, why in expected:
         response = await ask(run, house.client(identity))
         assert (401, "unauthenticated") == (response.status, response.code)
-        assert f'details="the client certificate {why}"' in str(response.get("proxy-status"))
+        assert f'details="the client certificate {why}; ' in str(response.get("proxy-status"))
     assert not upstream.arrivals
 
 

@@ -59,7 +59,7 @@ def plant() -> None:
     """Put every fault in its place."""
     _in_front(Handler, "_identify", "fault-caller", lambda request, *_: CallerFault(f"{request.fields!r}"))
     _in_front(Forwarder, "forward", "fault-forward", lambda *_: ForwardFault(KEY))
-    _in_front(Handler, "_judge", "fault-judge", lambda *_: JudgeFault(KEY))
+    _in_front(Handler, "_decide", "fault-judge", lambda *_: JudgeFault(KEY))
     _in_front(UpstreamConnection, "data_received", "fault-answer", lambda data: AnswerFault(repr(data)))
     _in_front(Reply, "begin", "fault-reply", lambda reply, *_: ReplyFault(f"{reply._request.fields!r} {KEY}"))
     _in_front(Handler, "serve", "fault-listener", lambda request, *_: ListenerFault(f"{request.fields!r}"))

@@ -171,7 +171,7 @@ def steps(stage: Stage) -> tuple[Step, ...]:
             "What goes out to people is guarded: a scope is not enough",
             curl(bot.token, f"-X POST {api}/changelogs/changelog_1/broadcast"),
             403,
-            ("forbidden", "name POST /changelogs/{id}/broadcast under `endpoints` to allow it"),
+            ("forbidden", "name POST /changelogs/{id}/broadcast under `endpoints`"),
             "support-bot holds changelogs:write, and yet may not mail every subscriber.",
         ),
         Step(
