@@ -155,6 +155,10 @@ class RateBudget:
         """The number of the lane's window."""
         return self._counts[lane][-1].epoch
 
+    def window(self, lane: Lane) -> RateWindow:
+        """The count that is named after a lane."""
+        return self._windows[lane]
+
     def __iter__(self) -> Iterator[tuple[Lane, RateWindow]]:
         """Every count, by the lane that it is named after."""
         return iter(self._windows.items())

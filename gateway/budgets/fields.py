@@ -21,8 +21,11 @@ def rate_limit_fields(claim: Claim, now: float) -> list[tuple[str, str]]:
     """``RateLimit-Policy`` and ``RateLimit`` (draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4).
 
     They tell the caller's own share of the key, not the whole of it: ``q`` is its part of the limit as long as the same
-    callers ask, ``r`` what it may still send of this window and ``t`` the seconds until the next.
+    callers ask, ``r`` what it may still send of this window and ``t`` the seconds until the next. There are none for
+    an upstream that has told no limit.
     """
+    if claim.windows[0].reset is None and claim.windows[-1].reset is None:
+        return []
     share, mine, seconds = claim.quota(now)
     return [
         ("RateLimit-Policy", f'"{claim.lane.value}";q={share};w={WINDOW:.0f}'),

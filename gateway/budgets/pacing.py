@@ -11,11 +11,12 @@ from gateway.budgets.fields import preferred_wait
 from gateway.budgets.pool import Clocks, Ended, Lease, Pool, Turn, Waiter
 from gateway.budgets.rates import PATIENCE, WINDOW
 from gateway.budgets.refusals import no_budget, queue_full
+from gateway.budgets.report import budget_status
 from gateway.config.schema.gateway import Pacing
 from gateway.core.catalog import Lane
 from gateway.core.policy import Policy
-from gateway.core.refusal import Refused
 from gateway.core.secret import Secret
+from gateway.telemetry.status import BudgetStatus
 
 __all__ = ["KeySecret", "Lease", "Pacer"]
 
@@ -90,14 +91,15 @@ class Pacer:
             return outcome
         raise queue_full(pacing) if outcome is Ended.PUSHED_OUT else no_budget(claim, pool.key, policy, pool.now)
 
-    async def again(
+    def in_time(
         self, chosen: KeySecret, lane: Lane, policy: Policy, pacing: Pacing, prefer: str = "", waited: float = 0.0
-    ) -> Lease | None:
-        """Budget to repeat a read that got 429, after its ``Retry-After``; None where that is not in time."""
-        try:
-            return await self.wait(chosen, lane, policy, pacing, prefer, waited)
-        except Refused:
-            return None
+    ) -> bool:
+        """Whether a request may expect budget within its wait. The arguments are those of `wait`."""
+        pool = self._pool(chosen, lane)
+        now = pool.now
+        claim = pool.budget.claim(lane, policy.caller, policy.weight, now)
+        deadline = now + preferred_wait(prefer, pacing.max_wait) - waited
+        return claim.most_until(deadline, now) > claim.flows[-1].waiting
 
     async def _turn(self, pool: Pool, waiter: Waiter) -> Lease | Ended:
         """What becomes of a request that waits; it leaves the queue when its caller does."""
@@ -127,14 +129,15 @@ class Pacer:
         pools = self._pools[chosen.secret.fingerprint] = {Lane.READ: reads, Lane.WRITE: writes, Lane.UPLOAD: writes}
         return pools
 
-    def waiting(self) -> list[tuple[str, str, int]]:
-        """How many requests wait, by key and lane. Every lane that a key has been used in is told, with 0 too."""
-        found: dict[tuple[str, str], int] = {}
-        for pools in self._pools.values():
+    def status(self) -> dict[tuple[str, str], BudgetStatus]:
+        """Every lane that a key has been used in, by key and lane. Of several secrets, the one used last counts."""
+        found: dict[tuple[str, str], BudgetStatus] = {}
+        now = self._clocks.clock()
+        for pools in sorted(self._pools.values(), key=lambda pools: max(pool.used_at for pool in pools.values())):
             for lane, pool in pools.items():
-                at = pool.key, lane.value
-                found[at] = found.get(at, 0) + pool.queue.waiting(lane)
-        return [(key, lane, count) for (key, lane), count in found.items()]
+                before = found.get((pool.key, lane.value))
+                found[pool.key, lane.value] = budget_status(pool, lane, now, before.waiting if before else 0)
+        return found
 
     def keep(self, secrets: Iterable[Secret]) -> None:
         """Forget the budgets of other secrets, but those that somebody waits for."""

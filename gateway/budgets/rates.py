@@ -200,8 +200,8 @@ class RateWindow:
 
     def _read(self, now: float, reading: Budget, seconds: float, *, current: bool) -> bool:
         """Believe a reading; False where it is of a window that is over."""
-        # Servers that reckon the reset anew for each answer may round it to either of two seconds.
-        same = self.reset is not None and abs(reading.reset - self.reset) <= 1
+        # Servers that reckon the reset anew for each answer round it differently, by clocks that differ a little.
+        same = self.reset is not None and abs(reading.reset - self.reset) <= 2
         if (same and not self._confirmed and not current) or seconds <= -2.0:
             return False
         if not same and not current and self.reset is not None and reading.reset < self.reset:

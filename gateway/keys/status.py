@@ -6,20 +6,19 @@ from gateway.core.drift import Needs, drift
 from gateway.core.rotation import Place, reason, state
 from gateway.keys.held import Held
 from gateway.keys.keyring import Keyring
-from gateway.telemetry.facts import BudgetFacts
-from gateway.telemetry.status import KeyStatus, SlotStatus, moment
+from gateway.telemetry.status import BudgetStatus, KeyStatus, SlotStatus, moment
 
 
 def key_statuses(
     keyring: Keyring,
     needs: Needs,
     known: Collection[str] | None = None,
-    budgets: Mapping[tuple[str, str], BudgetFacts] | None = None,
+    budgets: Mapping[tuple[str, str], BudgetStatus] | None = None,
 ) -> tuple[KeyStatus, ...]:
     """Every key, from memory alone. ``known`` is as for `drift`; ``budgets`` are by key and lane."""
     keys = [KeyStatus(cell.name, slot_statuses(keyring, cell)) for cell in keyring.cells]
     drifts = drift(needs, {key.name: _scopes(key) for key in keys}, known)
-    lanes: dict[str, dict[str, BudgetFacts]] = {}
+    lanes: dict[str, dict[str, BudgetStatus]] = {}
     for (name, lane), reading in sorted((budgets or {}).items()):
         lanes.setdefault(name, {})[lane] = reading
     statuses = []
@@ -34,7 +33,7 @@ def key_statuses(
                 unknown=None if found is None else tuple(sorted(found.unknown)),
                 wide=None if found is None else found.wide,
                 advice=needs.advice(key.name) if found is None else tuple(found.advice),
-                budgets={lane: reading.status for lane, reading in read.items()},
+                budgets=read,
             )
         )
     return tuple(statuses)

@@ -1,5 +1,6 @@
 """One permitted request on its way to the upstream."""
 
+from gateway.budgets.pacing import Lease
 from gateway.core.decision import Permit
 from gateway.keys.keyring import Chosen
 from gateway.proxy.reply import Reply
@@ -12,9 +13,10 @@ class Exchange:
     """All that forwarding a request takes. It cannot be made without a `Permit`, which only `decide` makes.
 
     ``chosen`` is the secret that it is sent with; where Productlane refuses that one, another may take its place.
+    ``lease`` is the budget that it was sent with last.
     """
 
-    __slots__ = ("chosen", "permit", "record", "reply", "request", "serving")
+    __slots__ = ("chosen", "lease", "permit", "record", "reply", "request", "serving")
 
     def __init__(
         self,
@@ -28,6 +30,7 @@ class Exchange:
     ) -> None:
         self.permit = permit
         self.chosen = chosen
+        self.lease: Lease | None = None
         self.request = request
         self.reply = reply
         self.record = record

@@ -5,12 +5,15 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
 from gateway.budgets.pacing import Lease, Pacer
-from gateway.core.budget import Budget
+from gateway.config.schema.gateway import Pacing
+from gateway.core.catalog import Lane
 from gateway.core.envelope import proxy_status
 from gateway.core.headers import upstream_lines
 from gateway.core.key_faults import KEY_FAULTS, fault_of_answer, fault_of_status
 from gateway.core.network_faults import NETWORK_FAULTS
+from gateway.core.policy import Policy
 from gateway.core.refusal import Code, Reason, Refused
+from gateway.keys.keyring import Chosen
 from gateway.proxy.catalog_misses import CatalogMisses
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.refusing import field_lines
@@ -25,6 +28,8 @@ from gateway.telemetry.reporter import Reporter
 
 # Nobody was asked.
 _NOT_ASKED: Final = frozenset({Code.OVERLOADED, Code.CIRCUIT_OPEN})
+# A method that changes nothing (RFC 9110 section 9.2.1) may be sent once more.
+_SAFE: Final = frozenset({"GET", "HEAD"})
 # What budgets read of an answer, by the names that they ask for.
 _OF_BUDGETS: Final[Mapping[bytes, str]] = {
     name.lower().encode(): name
@@ -37,7 +42,6 @@ class Forwarder:
 
     def __init__(self, reporter: Reporter, current: Current, pacer: Pacer) -> None:
         self._emit: Final = reporter.emit
-        self._metrics: Final = reporter.metrics
         self._current: Final = current
         self._pacer: Final = pacer
         self._misses: Final = CatalogMisses(reporter.emit)
@@ -61,6 +65,11 @@ class Forwarder:
         asked = time.perf_counter()
         try:
             incoming, error = await self._send(exchange, lease, body, asked)
+            if incoming.status == 429 and request.method in _SAFE and self._pacer.in_time(*self._asks(exchange)):
+                incoming.close()
+                lease = await self._wait(exchange)
+                self._emit(UpstreamRetry("rate_limited"))
+                incoming, error = await self._send(exchange, lease, body, asked)
             # Productlane says by these that it did nothing, so even a write may be sent again: once.
             resendable = fault_of_status(incoming.status) and not isinstance(body, AsyncIterator)
             if resendable and await self._change_secret(exchange, incoming):
@@ -93,11 +102,17 @@ class Forwarder:
 
     async def _wait(self, exchange: Exchange) -> Lease:
         """Rate budget of the secret, of which there is none now. Raises `Refused`."""
-        began, pacing = time.perf_counter(), exchange.serving.snapshot.settings.pacing
+        began = time.perf_counter()
         try:
-            return await self._pacer.wait(exchange.chosen, exchange.permit.lane, exchange.permit.policy, pacing)
+            return await self._pacer.wait(*self._asks(exchange))
         finally:
             exchange.record.wait_ms += (time.perf_counter() - began) * 1000
+
+    def _asks(self, exchange: Exchange) -> tuple[Chosen, Lane, Policy, Pacing, str, float]:
+        """What a request that waits for budget is, as `Pacer.wait` takes it."""
+        permit, pacing = exchange.permit, exchange.serving.snapshot.settings.pacing
+        prefer = exchange.request.fields.get("Prefer", "")
+        return exchange.chosen, permit.lane, permit.policy, pacing, prefer, exchange.record.wait_ms / 1000
 
     async def _send(
         self, exchange: Exchange, lease: Lease, body: bytes | AsyncIterator[bytes] | None, asked: float
@@ -140,11 +155,8 @@ class Forwarder:
             for low, values in head.read.items()
             if (name := _OF_BUDGETS.get(low)) is not None
         }
-        reading = Budget.read(fields)
         lease.answered(incoming.status, fields)
-        if reading is not None:
-            key, lane = exchange.chosen.key, exchange.record.lane
-            self._metrics.budget(key, lane, limit=reading.limit, remaining=reading.remaining, reset=reading.reset)
+        exchange.lease = lease
         exchange.record.upstream_request_id = read_request_id(head.first(b"x-request-id"))
 
     async def _error(self, exchange: Exchange, incoming: Incoming) -> bytes:
@@ -182,6 +194,8 @@ class Forwarder:
         if fault_of_status(incoming.status):
             lines = lines + field_lines(self._judge_error(exchange, incoming))
         lines, reason = secrets.redact_lines(lines), secrets.hide(head.reason)
+        if exchange.lease is not None:
+            lines = lines + field_lines(exchange.lease.fields())
         record.source, record.status = "upstream", incoming.status
         reply.closes = self._current.draining
         if incoming.whole and not incoming.bodiless:

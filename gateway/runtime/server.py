@@ -246,7 +246,7 @@ class Gateway:
         self._metrics.watch_store(lambda: self._factory.store)
         self._metrics.watch_issuers(self._issuers)
         self._metrics.watch_log(lambda: self._log.dropped)
-        self._metrics.watch_queues(self._pacer.waiting)
+        self._metrics.watch_budgets(self._pacer.status)
         self._metrics.watch_circuit(lambda: self._current.serving.upstream.circuit_open)
 
     def _know(self, snapshot: Snapshot) -> None:
@@ -338,7 +338,7 @@ class Gateway:
 
     def _keys(self) -> tuple[KeyStatus, ...]:
         catalog = self._snapshot.catalog
-        return key_statuses(self._current.serving.keyring, self._needs, catalog.scopes, self._metrics.budgets)
+        return key_statuses(self._current.serving.keyring, self._needs, catalog.scopes, self._pacer.status())
 
     def _status(self) -> Status:
         return build(

@@ -32,8 +32,8 @@ STORE_USES: Final = ("read", "write")
 KEY_VERSIONS: Final = frozenset({"v1", "v2"})
 
 # Why a request was sent upstream again: the connection could not be made, or a kept one closed before a byte of answer,
-# or its key was refused and has another secret.
-RETRIES: Final = frozenset({"connect", "closed", "key"})
+# its key was refused and has another secret, or it is a read that got 429 and could wait for its Retry-After.
+RETRIES: Final = frozenset({"connect", "closed", "key", "rate_limited"})
 
 # Why Productlane gave no answer.
 FAILURES: Final = frozenset(fault.value for fault in NetworkFault)

@@ -2,7 +2,7 @@
 
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version as version_of
 from typing import Final, cast
 
@@ -11,13 +11,13 @@ from prometheus_client.registry import Collector
 
 from gateway import __version__
 from gateway.telemetry import exposition, labels
+from gateway.telemetry.budget_gauges import budget_families
 from gateway.telemetry.event import Event, Names
 from gateway.telemetry.events import EVENTS
-from gateway.telemetry.facts import BudgetFacts
 from gateway.telemetry.labels import NONE, OTHER
 from gateway.telemetry.record import Record
 from gateway.telemetry.series import Counter, EventCounter, Histogram, gauge
-from gateway.telemetry.status import IssuerStatus, KeyStatus, StoreStatus
+from gateway.telemetry.status import BudgetStatus, IssuerStatus, KeyStatus, StoreStatus
 
 # What the gateway answers itself (refusals, /me) takes up to 5 ms; Productlane, as a SaaS API seen from afar, 50 ms to
 # 1 s, so the buckets are finest there; 5 s is the longest wait for budget and 60 s for a first byte (DESIGN section 3).
@@ -37,14 +37,13 @@ class Metrics:
         self.registry: Final = registry or CollectorRegistry()
         self._clock = clock
         self.in_flight = 0
-        self.budgets: Final[dict[tuple[str, str], BudgetFacts]] = {}
+        self._budget_source: Callable[[], Mapping[tuple[str, str], BudgetStatus]] = dict
+        self._budgets: Mapping[tuple[str, str], BudgetStatus] = {}
         self._callers: frozenset[str] = frozenset()
         self._endpoints: frozenset[str] = frozenset()
         self._key_names: frozenset[str] = frozenset()
         self._key_source: Callable[[], Iterable[KeyStatus]] = tuple
         self._keys: tuple[KeyStatus, ...] = ()
-        self._queue_source: Callable[[], Iterable[tuple[str, str, int]]] = tuple
-        self._queues: tuple[tuple[str, str, int], ...] = ()
         self._store_source: Callable[[], StoreStatus] = StoreStatus
         self._store = StoreStatus()
         self._issuer_source: Callable[[], Iterable[IssuerStatus]] = tuple
@@ -113,16 +112,14 @@ class Metrics:
         }
         for counter in self._events.values():
             counter.know(names)
-        for at in [at for at in self.budgets if at[0] not in self._key_names]:
-            del self.budgets[at]
 
     def watch_keys(self, source: Callable[[], Iterable[KeyStatus]]) -> None:
         """Where the facts about keys come from; asked before each scrape, in the thread that calls `refresh`."""
         self._key_source = source
 
-    def watch_queues(self, source: Callable[[], Iterable[tuple[str, str, int]]]) -> None:
-        """Where the numbers of requests that wait for budget come from: key, lane, number."""
-        self._queue_source = source
+    def watch_budgets(self, source: Callable[[], Mapping[tuple[str, str], BudgetStatus]]) -> None:
+        """Where the budgets come from, by key and lane; asked as those about keys are."""
+        self._budget_source = source
 
     def watch_store(self, source: Callable[[], StoreStatus]) -> None:
         """Where the facts about the store come from; asked as those about keys are."""
@@ -174,19 +171,13 @@ class Metrics:
         succeeded_at = self._reloaded[1] if self._reloaded else 0.0
         self._reloaded = (ok, (time.time() if now is None else now) if ok else succeeded_at)
 
-    def budget(self, key: str, lane: str, *, limit: int, remaining: int, reset: int) -> None:
-        """Keep the last reading of a key's budget, as ``X-RateLimit-*`` tell it, and the lowest of its minute."""
-        if key in self._key_names and lane in labels.LANES:
-            before = self.budgets.get((key, lane))
-            self.budgets[key, lane] = BudgetFacts.after(before, limit=limit, remaining=remaining, reset=reset)
-
     def refresh(self) -> None:
         """Ask for the facts about keys and queues anew.
 
         To be called on the loop, just before `render` goes to a thread.
         """
         self._keys = tuple(self._key_source())
-        self._queues = tuple(self._queue_source())
+        self._budgets = self._budget_source()
         self._store = self._store_source()
         self._issuers = tuple(self._issuer_source())
 
@@ -206,7 +197,7 @@ class Metrics:
         yield self._waits.family()
         yield gauge("in_flight_requests", "Requests being served.", (), [((), self.in_flight)])
         yield from self._key_families()
-        yield from self._budget_families()
+        yield from budget_families(self._budgets, self._key_names, self._callers)
         yield from self._issuer_families()
         yield from self._own_families()
 
@@ -260,32 +251,6 @@ class Metrics:
             "1 where a key carries more than any of its callers needs.",
             ("key",),
             [((key.name,), key.wide) for key in self._keys if key.wide is not None],
-        )
-
-    def _budget_families(self) -> Iterator[Metric]:
-        now = self._clock()
-        read = list(self.budgets.copy().items())
-        at = ("key", "lane")
-        yield gauge(
-            "budget_remaining",
-            "Requests left of the minute, as last read; all of them once that minute is over.",
-            at,
-            [(k, facts.remaining if now < facts.reset else facts.limit) for k, facts in read],
-        )
-        yield gauge(
-            "budget_lowest",
-            "Fewest requests left, of this minute and the last.",
-            at,
-            [(k, facts.lowest(now)) for k, facts in read],
-        )
-        yield gauge(
-            "budget_limit", "Requests granted a minute, as last read.", at, [(k, facts.limit) for k, facts in read]
-        )
-        yield gauge(
-            "pacing_queue_length",
-            "Requests that wait for rate budget.",
-            at,
-            [((key, lane), count) for key, lane, count in self._queues if key in self._key_names],
         )
 
     def _issuer_families(self) -> Iterator[Metric]:

@@ -32,12 +32,31 @@ class SlotStatus(msgspec.Struct, frozen=True):
     identity_fault: str | None = None
 
 
+class ShareStatus(msgspec.Struct, frozen=True):
+    """One caller's part in a budget: its share of the limit, what it sent this minute, and what it has waiting."""
+
+    caller: str
+    weight: int
+    share: int
+    used: int
+    waiting: int
+
+
 class BudgetStatus(msgspec.Struct, frozen=True):
-    """Requests a minute and requests left as last read, and when the count starts anew."""
+    """Requests a minute, requests left, and when the count starts anew.
+
+    ``reset`` is None where no answer has told of it; the limit is then Productlane's usual one. ``lowest`` is the
+    fewest that were left in this minute and the last. ``expected`` is how many requests are to be expected until the
+    reset at the present rate, and ``waiting`` how many wait. ``callers`` are those that asked of late.
+    """
 
     limit: int
     remaining: int
     reset: datetime | None = None
+    lowest: int | None = None
+    expected: int = 0
+    waiting: int = 0
+    callers: tuple[ShareStatus, ...] = ()
 
 
 class KeyStatus(msgspec.Struct, frozen=True):

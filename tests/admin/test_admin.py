@@ -27,6 +27,7 @@ from gateway.telemetry.status import (
     BudgetStatus,
     KeyStatus,
     ReloadStatus,
+    ShareStatus,
     SlotStatus,
     Status,
     StoreStatus,
@@ -87,7 +88,9 @@ def status() -> Status:
                 unknown=("loyalty:read",),
                 wide=True,
                 advice=("take <loyalty:read> from it",),
-                budgets={"read": BudgetStatus(1000, 998, moment(NOON))},
+                budgets={
+                    "read": BudgetStatus(1000, 998, moment(NOON), 990, 17, 3, (ShareStatus("billing", 2, 500, 2, 3),))
+                },
             )
         ],
         usage=usage,
@@ -228,7 +231,17 @@ async def test_the_status_tells_everything_but_the_secret(admin: TestClient[Any,
                 "unknown": ["loyalty:read"],
                 "wide": True,
                 "advice": ["take <loyalty:read> from it"],
-                "budgets": {"read": {"limit": 1000, "remaining": 998, "reset": "2026-09-21T14:13:20Z"}},
+                "budgets": {
+                    "read": {
+                        "limit": 1000,
+                        "remaining": 998,
+                        "reset": "2026-09-21T14:13:20Z",
+                        "lowest": 990,
+                        "expected": 17,
+                        "waiting": 3,
+                        "callers": [{"caller": "billing", "weight": 2, "share": 500, "used": 2, "waiting": 3}],
+                    }
+                },
             }
         ],
         "callers": [

@@ -1,6 +1,7 @@
 """`gateway.budgets.pacing`: requests wait for rate budget, fairly and not for long, or are told when to come back."""
 
 import asyncio
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from gateway.core.policy import Policy
 from gateway.core.refusal import Code, Refused
 from gateway.core.secret import Secret
 from gateway.keys.keyring import Chosen
+from gateway.telemetry.status import ShareStatus, moment
 from tests.support.kit import KEY, TOKEN, Arrival, Running, answer, eventually, head, policy
 
 Start = Callable[..., Any]
@@ -60,11 +62,16 @@ def taken(pacer: Pacer, lane: Lane = Lane.WRITE, policy: Policy = APP) -> list[L
     return leases
 
 
+def waiting(pacer: Pacer) -> int:
+    """How many requests wait."""
+    return sum(budget.waiting for budget in pacer.status().values())
+
+
 async def waits(pacer: Pacer, count: int) -> None:
     """Until so many requests wait."""
 
     async def holds() -> bool:
-        return count == sum(length for _, _, length in pacer.waiting())
+        return count == waiting(pacer)
 
     await eventually(holds)
 
@@ -114,7 +121,7 @@ async def test_a_wait_ends_with_its_time() -> None:
     refused = await refusal(pacer, max_wait=0.02)
 
     assert (Code.RATE_LIMITED, "50") == (refused.code, dict(refused.headers)["Retry-After"])
-    assert {0} == {length for _, _, length in pacer.waiting()}
+    assert 0 == waiting(pacer)
 
 
 async def test_without_a_wait_a_request_is_refused_at_once() -> None:
@@ -417,15 +424,29 @@ async def test_the_distance_to_the_reset_is_that_of_the_upstreams_own_clock() ->
     assert isinstance(pacer.take(CHOSEN, Lane.WRITE, APP), Lease)
 
 
-async def test_a_read_may_be_repeated_after_a_429_that_is_soon_over() -> None:
-    """The second try waits for Retry-After where the request's own wait has room for it; else there is none."""
-    pacer = Pacer(chance=lambda: 0.0)
-    lease = pacer.take(CHOSEN, Lane.READ, APP)
-    assert lease is not None
-    lease.answered(429, {"Retry-After": "1"})
+async def test_what_a_request_has_waited_before_counts() -> None:
+    """A second try of a request waits no longer than is left of `max_wait`."""
+    pacer = pacer_at(Clock())
+    spend(pacer, seconds=3)
 
-    assert await pacer.again(CHOSEN, Lane.READ, APP, Pacing(max_wait=5.0), waited=4.5) is None
-    assert isinstance(await pacer.again(CHOSEN, Lane.READ, APP, Pacing(max_wait=5.0)), Lease)
+    with pytest.raises(Refused):
+        await pacer.wait(CHOSEN, Lane.WRITE, APP, Pacing(max_wait=5.0), waited=2.5)
+
+
+async def test_the_status_shows_whose_the_budget_is() -> None:
+    """Of each key and lane: limit, left, lowest, reset, what is to be expected, who waits, and each caller's share."""
+    clock = Clock()
+    pacer = pacer_at(clock)
+    spend(pacer, left=2, seconds=30)
+    taken(pacer)
+    other = asyncio.create_task(pacer.wait(CHOSEN, Lane.WRITE, Policy("other", weight=2), Pacing(max_wait=60.0)))
+    await waits(pacer, 1)
+    shown = pacer.status()["main", "write"]
+    other.cancel()
+
+    assert (60, 0, moment(1030), 2, 1) == (shown.limit, shown.remaining, shown.reset, shown.lowest, shown.waiting)
+    assert shown.expected > 0
+    assert (ShareStatus("app", 1, 20, 3, 0), ShareStatus("other", 2, 40, 0, 1)) == shown.callers
 
 
 async def test_a_modest_caller_goes_before_the_backlog_of_a_greedy_one() -> None:
@@ -510,12 +531,12 @@ async def test_a_request_waits_for_the_reset_and_goes(start: Start) -> None:
 
 
 async def test_a_caller_that_waits_holds_nothing(start: Start) -> None:
-    """While it waits no connection upstream is taken and its body is not asked for; gone, it leaves the queue."""
+    """While it waits no connection upstream is taken and its large body is not asked for; gone, it leaves the queue."""
     run = await start(pacing={"max_wait": "30s"}, upstream={"max_connections": 1})
     run.upstream.reply = limited(0, 20)
     await write(run)
     caller = await run.connect()
-    await caller.send(head("POST", "/api/v2/threads", "Content-Length: 4", "Expect: 100-continue"))
+    await caller.send(head("POST", "/api/v2/threads", "Content-Length: 500000", "Expect: 100-continue"))
 
     await eventually(lambda: queue_is(run, 1))
     read = await run.ask()
@@ -574,6 +595,64 @@ async def test_a_refusal_of_the_upstream_is_relayed_and_heeded(start: Start) -> 
     assert (429, "7", "upstream") == (relayed.status, relayed.get("retry-after"), (await run.lines(1))[0]["source"])
     assert (429, "7") == (refused.status, refused.get("retry-after"))
     assert 1 == len(run.upstream.arrivals)
+
+
+async def test_a_read_is_repeated_once_after_a_429_that_is_soon_over(start: Start) -> None:
+    """A GET whose Retry-After its wait has room for is sent once more, and counted; a write never is."""
+    run = await start()
+    run.upstream.reply = limited(40, 30, 60, 429, "Retry-After: 1")
+    written = await write(run)
+    read = asyncio.create_task(run.ask())
+    await run.upstream.until(lambda: len(run.upstream.arrivals) == 2)
+    run.upstream.reply = limited(59, 60)
+
+    assert (429, 200) == (written.status, (await read).status)
+    assert ["POST", "GET", "GET"] == [arrival.method for arrival in run.upstream.arrivals]
+    assert 1.0 == await run.metric("upstream_retries_total", reason="rate_limited")
+
+
+async def test_a_read_is_repeated_no_more_than_once(start: Start) -> None:
+    """A 429 to the second try is relayed, and so is one that would take longer than the request may wait."""
+    run = await start(pacing={"max_wait": "3s"})
+    run.upstream.reply = limited(40, 30, 60, 429, "Retry-After: 1")
+    twice = await run.ask()
+    run.upstream.reply = limited(40, 30, 60, 429, "Retry-After: 7")
+    once = await run.ask()
+
+    assert (429, "1", 429, "7") == (twice.status, twice.get("retry-after"), once.status, once.get("retry-after"))
+    assert 3 == len(run.upstream.arrivals)
+
+
+async def test_every_answer_tells_the_callers_own_share(start: Start) -> None:
+    """`RateLimit` and `RateLimit-Policy` are of the caller, not of the key, on relayed answers and on refusals."""
+    run = await start(
+        policies=[policy("heavy", TOKEN, weight=3), policy("light", OTHER_TOKEN)], pacing={"max_wait": "0s"}
+    )
+    run.upstream.reply = limited(58, 30)
+    first = await write(run)
+    second = await write(run, token=OTHER_TOKEN)
+    run.upstream.reply = limited(0, 30)
+    await write(run)
+    refused = await write(run)
+
+    assert ['"write";q=60;w=60', '"write";q=15;w=60', '"write";q=45;w=60'] == [
+        answer.get("ratelimit-policy") for answer in (first, second, refused)
+    ]
+    for answered, left in ((first, 58), (second, 58), (refused, 0)):
+        told = re.fullmatch(r'"write";r=([0-9]+);t=([0-9]+)', answered.get("ratelimit"))
+        assert told is not None
+        assert int(told[1]) <= left
+        assert 29 <= int(told[2]) <= 32
+    assert 429 == refused.status
+
+
+async def test_a_caller_that_prefers_not_to_wait_does_not(start: Start) -> None:
+    """`Prefer: wait=0` is answered at once where another request would wait."""
+    run = await start(pacing={"max_wait": "30s"})
+    run.upstream.reply = limited(0, 20)
+    await write(run)
+
+    assert 429 == (await run.ask("POST", "/api/v2/threads", "Prefer: wait=0", body=b"{}")).status
 
 
 async def test_a_body_that_never_came_costs_no_budget(start: Start) -> None:

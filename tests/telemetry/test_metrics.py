@@ -24,7 +24,15 @@ from gateway.telemetry.events.peers import (
 )
 from gateway.telemetry.metrics import DURATIONS, Metrics
 from gateway.telemetry.record import Record
-from gateway.telemetry.status import IssuerStatus, KeyStatus, SlotStatus, StoreStatus, moment
+from gateway.telemetry.status import (
+    BudgetStatus,
+    IssuerStatus,
+    KeyStatus,
+    ShareStatus,
+    SlotStatus,
+    StoreStatus,
+    moment,
+)
 
 PREFIX = "productlane_gateway_"
 CALLERS, ENDPOINTS, KEYS = ("billing", "support"), ("GET /threads/{id}", "POST /threads"), ("main",)
@@ -49,6 +57,10 @@ LABELS = {
     "budget_remaining": {"key", "lane"},
     "budget_limit": {"key", "lane"},
     "budget_lowest": {"key", "lane"},
+    "budget_expected": {"key", "lane"},
+    "budget_reset_timestamp_seconds": {"key", "lane"},
+    "budget_caller_share": {"key", "lane", "caller"},
+    "budget_caller_used": {"key", "lane", "caller"},
     "pacing_wait_seconds": {"lane"},
     "pacing_queue_length": {"key", "lane"},
     "upstream_retries_total": {"reason"},
@@ -95,6 +107,10 @@ def told() -> Metrics:
     return metrics
 
 
+def share(caller: str) -> ShareStatus:
+    return ShareStatus(caller, weight=1, share=500, used=2, waiting=0)
+
+
 @pytest.fixture
 def metrics() -> Metrics:
     return told()
@@ -105,7 +121,15 @@ def busy(metrics: Metrics) -> Metrics:
     """Metrics in which everything has happened once."""
     metrics.watch_keys(facts)
     metrics.watch_log(lambda: 7)
-    metrics.watch_queues(lambda: [("main", "write", 4), ("gone", "write", 1)])
+    metrics.watch_budgets(
+        lambda: {
+            ("main", "read"): BudgetStatus(
+                1000, 998, moment(1700000060), 990, 17, callers=(share("billing"), share("gone"))
+            ),
+            ("main", "write"): BudgetStatus(60, 60, waiting=4),
+            ("gone", "write"): BudgetStatus(60, 60, moment(1700000060), waiting=1),
+        }
+    )
     metrics.config_loaded(ok=True, now=1700000000.0)
     for event in (
         IdentityLookup("main", "hit"),
@@ -120,7 +144,6 @@ def busy(metrics: Metrics) -> Metrics:
         metrics.count_event(event)
     metrics.watch_issuers(lambda: [IssuerStatus("github", "https://issuer.test", True, 2, 7.0)])
     metrics.watch_store(lambda: StoreStatus("redis", "redis://r:6379/0", {"write": "OutOfMemoryError"}))
-    metrics.budget("main", "read", limit=1000, remaining=998, reset=1700000060)
     metrics.in_flight += 2
     metrics.count(
         Record(
@@ -266,39 +289,22 @@ def test_a_failed_reload_shows_and_keeps_the_time_of_the_last_good_one(metrics: 
     assert (1, 1) == tuple(value(metrics, "config_reloads_total", outcome=o) for o in ("success", "failure"))
 
 
-def test_the_last_reading_of_a_budget_counts(busy: Metrics) -> None:
-    """Budgets are what Productlane's last answer told, by key and lane."""
-    busy.budget("main", "read", limit=1000, remaining=10, reset=1700000060)
+def test_budgets_are_those_of_the_status(busy: Metrics) -> None:
+    """The gauges of a key and lane, and of each of the configuration's callers, are what the status page shows."""
+    at = {"key": "main", "lane": "read"}
+    names = ("remaining", "limit", "lowest", "expected", "reset_timestamp_seconds")
 
-    assert 10 == value(busy, "budget_remaining", key="main", lane="read")
-    assert 1000 == value(busy, "budget_limit", key="main", lane="read")
-
-
-# Readings as (remaining, reset), the moment of a scrape, and what is then said to be left and to have been the lowest.
-# 1700000040 begins a minute.
-BUDGETS = {
-    "one reading": ([(40, 1700000100)], 1700000050, 40, 40),
-    "the lowest of a minute": ([(3, 1700000100), (40, 1700000100)], 1700000050, 40, 3),
-    "the minute is over": ([(3, 1700000100)], 1700000100, 60, 3),
-    "the next is over too": ([(3, 1700000100)], 1700000160, 60, 60),
-    "the minute before": ([(3, 1700000100), (59, 1700000160)], 1700000110, 59, 3),
-    "two minutes before": ([(3, 1700000100), (59, 1700000160), (58, 1700000220)], 1700000170, 58, 58),
-    "long before": ([(3, 1700000100), (59, 1700000400)], 1700000350, 59, 59),
-    "a reset that moves with each answer": ([(3, 1700000101), (4, 1700000103)], 1700000050, 4, 3),
-}
+    assert [998, 1000, 990, 17, 1700000060] == [value(busy, f"budget_{name}", **at) for name in names]
+    assert [500, 2] == [value(busy, f"budget_caller_{name}", **at, caller="billing") for name in ("share", "used")]
+    assert 4 == value(busy, "pacing_queue_length", key="main", lane="write")
 
 
-@pytest.mark.parametrize("case", BUDGETS)
-def test_a_budget_of_which_little_was_left_is_seen_by_a_later_scrape(case: str) -> None:
-    """The lowest reading shows for this minute and the next; a minute that is over leaves its whole budget."""
-    readings, now, left, lowest = BUDGETS[case]
-    metrics = Metrics(clock=lambda: now)
-    metrics.know(callers=CALLERS, endpoints=ENDPOINTS, keys=KEYS)
-    for remaining, reset in readings:
-        metrics.budget("main", "write", limit=60, remaining=remaining, reset=reset)
+def test_a_budget_that_no_answer_has_told_is_not_shown(busy: Metrics) -> None:
+    """Productlane's usual limits are not shown as if they had been read, nor are callers and keys that are gone."""
+    shown = [at for name, at in series(busy) if name.startswith("budget_")]
 
-    assert left == value(metrics, "budget_remaining", key="main", lane="write")
-    assert lowest == value(metrics, "budget_lowest", key="main", lane="write")
+    assert shown
+    assert not {pair for at in shown for pair in at} & {("lane", "write"), ("caller", "gone"), ("key", "gone")}
 
 
 def test_names_that_left_the_config_leave_the_metrics(busy: Metrics) -> None:
@@ -391,7 +397,6 @@ def test_hostile_input_adds_no_label_values(junk: list[Record], pairs: list[tupl
             if event.counter is not None:
                 texts = {label: two if n else one for n, label in enumerate(event.counter.labels)}
                 metrics.count_event(event(**dict.fromkeys(event.__struct_fields__, "") | texts))
-        metrics.budget(one, two, limit=1, remaining=1, reset=1)
     allowed = {
         "caller": {*CALLERS, "-", "other"},
         "endpoint": {*ENDPOINTS, "other"},

@@ -58,7 +58,7 @@ class NameResolves(Event, frozen=True):
 
 
 class UpstreamRetry(Event, frozen=True):
-    """A request is sent to Productlane once more: `connect`, `closed` or `key`."""
+    """A request is sent to Productlane once more: `connect`, `closed`, `key` or `rate_limited`."""
 
     counter = Counted("upstream_retries", "Requests sent to Productlane once more.", {"reason": labels.RETRIES})
     reason: str

@@ -1,0 +1,24 @@
+"""Budgets as the status page, ``/status.json`` and the metrics show them."""
+
+from gateway.budgets.pool import Pool
+from gateway.core.catalog import Lane
+from gateway.telemetry.status import BudgetStatus, ShareStatus, moment
+
+
+def budget_status(pool: Pool, lane: Lane, now: float, waiting: int = 0) -> BudgetStatus:
+    """One lane of a key at a moment of the monotonic clock. ``waiting`` are those that wait for its other secrets."""
+    window = pool.budget.window(lane)
+    remaining = window.remaining(now)
+    return BudgetStatus(
+        window.limit,
+        remaining,
+        moment(window.reset),
+        lowest=window.lowest(now),
+        expected=window.shares.expected(now, window.seconds_left(now)),
+        waiting=waiting + pool.queue.waiting(lane),
+        callers=tuple(
+            ShareStatus(flow.caller, flow.weight, window.shares.share(flow, window.limit, now), flow.used, flow.waiting)
+            for flow in sorted(window.shares, key=lambda flow: flow.caller)
+            if not flow.gone(now)
+        ),
+    )
