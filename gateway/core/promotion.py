@@ -1,6 +1,6 @@
 """How the secrets of a key change: each event makes a new `Rotation` of an old one, and none of them waits or asks.
 
-The places were read (`begin`, `arrange`), ``/me`` answered about a value (`learn`), a request was refused (`doubt`).
+The slots were read (`begin`, `arrange`), ``/me`` answered about a value (`learn`), a request was refused (`doubt`).
 """
 
 from collections.abc import Iterable
@@ -13,8 +13,8 @@ from gateway.core.rotation import (
     UNVERIFIED,
     Dossier,
     Finding,
-    Place,
     Rotation,
+    Slot,
     candidates,
     in_order,
     is_foreign,
@@ -29,16 +29,16 @@ FAULT_PAUSE: Final = (1.0, 60.0)
 REFUSAL_PAUSE: Final = (10.0, 300.0)
 RECHECK: Final = 300.0
 
-# A value that `/me` vouched for after a request was refused is not doubted again for so long: where Productlane answers
-# 401 for another reason than the key, each request would cost a question.
+# A value that `/me` vouched for after a request was refused is not asked about again for so long, in seconds: where
+# Productlane refuses for another reason than the key, each request would cost a question.
 RELIEF: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What was read at one place. ``secret`` is None where there was nothing to use, and ``fault`` says why.
+    """What was read at one slot. ``secret`` is None where there was nothing to use, and ``fault`` says why.
 
-    ``number`` grows with each reading that was begun; of two readings of a place the later begun one counts.
+    ``number`` grows with each reading that was begun; of two readings of a slot the later begun one counts.
     """
 
     slot: str
@@ -61,68 +61,68 @@ def begin(
 
     Answers from before ``epoch`` do not count.
     """
-    places = tuple(Place(read.slot, read.source, read.secret, now, read.fault, read.number) for read in reads)
+    slots = tuple(Slot(read.slot, read.source, read.secret, now, read.fault, read.number) for read in reads)
     due = now if eager else inf
-    known = {place.secret: Dossier(epoch=epoch, due=due) for place in places if place.secret is not None}
-    return _settled(Rotation(pin, needed, places, known=known, epoch=epoch))
+    known = {slot.secret: Dossier(epoch=epoch, due=due) for slot in slots if slot.secret is not None}
+    return _settled(Rotation(pin, needed, slots, known=known, epoch=epoch))
 
 
 def arrange(
     old: Rotation, reads: Iterable[Read], now: float, *, pin: str | None, needed: frozenset[frozenset[str]]
 ) -> Rotation:
-    """The key after all its places were read anew, perhaps under another configuration.
+    """The key after all its slots were read anew, perhaps under another configuration.
 
-    A place is known by its source. Where nothing can be read it keeps its value, unless Productlane refuses that; a
-    reading that was begun before the latest one of its place is passed over. A new value is due to be asked about now.
+    A slot is known by its source. Where nothing can be read it keeps its value, unless Productlane refuses that; a
+    reading that was begun before the latest one of its slot is passed over. A new value is due to be asked about now.
     The value that serves, or else the best one that was displaced, stays in memory.
     """
-    before = {place.source: place for place in old.places}
-    since = {place.secret: place.since for place in old.all_places}
+    before = {slot.source: slot for slot in old.slots}
+    since = {slot.secret: slot.since for slot in old.all_slots}
     reads = tuple(reads)
-    places = tuple(
+    slots = tuple(
         _placed(old, before.get(read.source), read, now if read.secret is None else since.get(read.secret, now))
         for read in reads
     )
-    held = {place.secret for place in places if place.secret is not None}
-    replaced, behind = _kept(old, held, {read.source for read in reads}, len(places))
+    held = {slot.secret for slot in slots if slot.secret is not None}
+    replaced, behind = _kept(old, held, {read.source for read in reads}, len(slots))
     values = held if replaced is None or replaced.secret is None else held | {replaced.secret}
     known = {secret: old.known.get(secret, Dossier(due=now)) for secret in values}
     workspace = old.workspace if pin == old.pin else None
-    return _settled(Rotation(pin, needed, places, replaced, behind, known, workspace, old.current, old.epoch + 1))
+    return _settled(Rotation(pin, needed, slots, replaced, behind, known, workspace, old.current, old.epoch + 1))
 
 
-def _placed(old: Rotation, place: Place | None, read: Read, since: float) -> Place:
-    fresh = Place(read.slot, read.source, read.secret, since, read.fault, read.number)
-    if place is None:
+def _placed(old: Rotation, slot: Slot | None, read: Read, since: float) -> Slot:
+    fresh = Slot(read.slot, read.source, read.secret, since, read.fault, read.number, read.secret is None)
+    if slot is None:
         return fresh
-    if read.number < place.number:
-        return replace(place, slot=read.slot)
-    if place.secret is None or read.secret not in (None, place.secret):
+    if read.number < slot.number:
+        return replace(slot, name=read.slot)
+    if slot.secret is None or read.secret not in (None, slot.secret):
         return fresh
-    if read.secret is None and is_refused(old, place.secret):
+    if read.secret is None and is_refused(old, slot.secret):
         return fresh
-    return replace(fresh, secret=place.secret, since=place.since)
+    return replace(fresh, secret=slot.secret, since=slot.since)
 
 
-def _kept(old: Rotation, held: set[Secret], sources: set[str], places: int) -> tuple[Place | None, int]:
-    """The one value that stays in memory of those that are at no place any more, and where it stands.
+def _kept(old: Rotation, held: set[Secret], sources: set[str], slots: int) -> tuple[Slot | None, int]:
+    """The one value that stays in memory of those that are at no slot any more, and where it stands.
 
     One that was never verified, or that the configuration does not name any more, is kept only where it serves.
     """
-    displaced = [*enumerate(old.places)]
+    displaced = [*enumerate(old.slots)]
     if old.replaced is not None:
         displaced.append((old.behind, old.replaced))
-    worthy: list[tuple[bool, int, int, Place]] = []
-    for n, place in displaced:
-        if place.secret is None or place.secret in held:
+    worthy: list[tuple[bool, int, int, Slot]] = []
+    for n, slot in displaced:
+        if slot.secret is None or slot.secret in held:
             continue
-        rank, serves = rank_of(old, place.secret), place.secret == old.current
-        if rank is not None and (serves or (rank < UNVERIFIED and place.source in sources)):
-            worthy.append((not serves, rank, n, place))
+        rank, serves = rank_of(old, slot.secret), slot.secret == old.current
+        if rank is not None and (serves or (rank < UNVERIFIED and slot.source in sources)):
+            worthy.append((not serves, rank, n, slot))
     if not worthy:
         return None, 0
-    _, _, behind, place = min(worthy, key=lambda one: one[:3])
-    return replace(place, slot=REPLACED, fault=""), min(behind, max(0, places - 1))
+    _, _, behind, slot = min(worthy, key=lambda one: one[:3])
+    return replace(slot, name=REPLACED, fault="", unreadable=False), min(behind, max(0, slots - 1))
 
 
 def learn(old: Rotation, secret: Secret, finding: Finding | None, *, asked: int, now: float, jitter: float) -> Rotation:
@@ -144,21 +144,39 @@ def learn(old: Rotation, secret: Secret, finding: Finding | None, *, asked: int,
         delay = _pause(REFUSAL_PAUSE, tries)
         told = Dossier(finding, epoch=dossier.epoch, tries=tries + 1, due=now + delay * spread)
     else:
-        sure = now + RELIEF if dossier.doubted else dossier.sure_until
+        sure = now + RELIEF if dossier.doubted or dossier.suspected else dossier.sure_until
         told = Dossier(finding, epoch=dossier.epoch, due=now + RECHECK * spread, sure_until=sure)
     return _forgetful(_settled(replace(old, known={**old.known, secret: told})))
 
 
 def doubt(old: Rotation, secret: Secret, now: float) -> Rotation:
-    """The key after Productlane refused a request that was sent with this value: another one serves until ``/me`` says.
+    """The key after Productlane's answer to a request with this value named it as refused.
 
-    Nothing changes where the value is refused already, or where ``/me`` has just vouched for it.
+    After one such answer ``/me`` is due, and the value goes on serving: the endpoint may be at fault. After a second
+    one another value serves until ``/me`` says. Nothing changes where the value is refused already, or where ``/me``
+    has just vouched for it.
     """
     dossier = old.known.get(secret)
     if dossier is None or dossier.doubted or is_refused(old, secret) or now < dossier.sure_until:
         return old
-    doubted = replace(dossier, doubted=True, epoch=old.epoch + 1, tries=0, due=now)
-    return _settled(replace(old, known={**old.known, secret: doubted}, epoch=old.epoch + 1))
+    if not dossier.suspected:
+        suspected = replace(dossier, suspected=True, epoch=old.epoch + 1, due=now)
+        return replace(old, known={**old.known, secret: suspected}, epoch=old.epoch + 1)
+    # The question that the first answer caused decides about both.
+    doubted = replace(dossier, doubted=True, tries=0, due=min(dossier.due, now))
+    return _settled(replace(old, known={**old.known, secret: doubted}))
+
+
+def recheck(old: Rotation, secret: Secret, now: float) -> Rotation:
+    """The key after Productlane refused a request for a scope that ``/me`` says the value has: ``/me`` is due.
+
+    At most once in `RELIEF` seconds, whatever is refused.
+    """
+    dossier = old.known.get(secret)
+    if dossier is None or dossier.doubted or is_refused(old, secret) or now < dossier.sure_until:
+        return old
+    asked = replace(dossier, due=now, sure_until=now + RELIEF)
+    return replace(old, known={**old.known, secret: asked})
 
 
 def due(rotation: Rotation, now: float) -> tuple[Secret, ...]:
@@ -181,10 +199,10 @@ def _settled(rotation: Rotation) -> Rotation:
 
 def _first_workspace(rotation: Rotation) -> str | None:
     """That of the first good value, where nothing better could still turn out to be good."""
-    for place in in_order(rotation):
-        if place.secret is None:
+    for slot in in_order(rotation):
+        if slot.secret is None:
             continue
-        finding = rotation.dossier(place.secret).finding
+        finding = rotation.dossier(slot.secret).finding
         if finding is None:
             return None
         if finding.refused is None and not is_foreign(rotation, finding):

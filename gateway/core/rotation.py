@@ -1,6 +1,6 @@
 """Which of a key's secrets serves: what is known of each value, and what follows from it.
 
-A key has places in order of preference, and each holds a value.
+A key has slots in order of preference, and each holds a value.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,15 +18,24 @@ REPLACED: Final = "replaced"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A place and its value. ``since`` is the moment at which the value came; ``fault`` is of the latest reading."""
+class Slot:
+    """A slot and its value. ``since`` is the moment at which the value came.
 
-    slot: str
+    ``fault`` is of the latest reading. Where that gave no value, ``unreadable`` is true and an older value may stay.
+    """
+
+    name: str
     source: str
     secret: Secret | None
     since: float
     fault: str = ""
     number: int = 0
+    unreadable: bool = False
+
+    @property
+    def source_fault(self) -> bool:
+        """Whether the value lives in memory only: its file is gone or unusable, and a restart would not find it."""
+        return self.unreadable and self.secret is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +51,13 @@ class Finding:
 class Dossier:
     """What is known of a value.
 
-    ``epoch`` is that of the event after which older answers do not count. ``tries`` counts faults or refusals in a row,
-    ``due`` is when to ask again. ``sure_until`` is the moment up to which a refused request is no reason to doubt it.
+    ``suspected`` after one answer against it, ``doubted`` after a second one. ``epoch`` is that of the event after
+    which older answers do not count. ``tries`` counts faults or refusals in a row, ``due`` is when to ask again. Up to
+    ``sure_until`` an answer to a request is no reason to ask about it.
     """
 
     finding: Finding | None = None
+    suspected: bool = False
     doubted: bool = False
     epoch: int = 0
     tries: int = 0
@@ -59,14 +70,14 @@ class Rotation:
     """A key's values at one moment.
 
     ``needed`` are the sets of scopes that routes and policies ask of this key; ``pin`` is the workspace that it has to
-    belong to and ``workspace`` the one that it was found to belong to. ``replaced`` stands behind the place numbered
+    belong to and ``workspace`` the one that it was found to belong to. ``replaced`` stands behind the slot numbered
     ``behind``, where it came from. ``current`` is the value that serves, None where none can.
     """
 
     pin: str | None = None
     needed: frozenset[frozenset[str]] = frozenset()
-    places: tuple[Place, ...] = ()
-    replaced: Place | None = None
+    slots: tuple[Slot, ...] = ()
+    replaced: Slot | None = None
     behind: int = 0
     known: Mapping[Secret, Dossier] = field(default_factory=dict)
     workspace: str | None = None
@@ -74,9 +85,9 @@ class Rotation:
     epoch: int = 0
 
     @property
-    def all_places(self) -> tuple[Place, ...]:
-        """Every place, the one of the replaced value last."""
-        return self.places if self.replaced is None else (*self.places, self.replaced)
+    def all_slots(self) -> tuple[Slot, ...]:
+        """Every slot, the one of the replaced value last."""
+        return self.slots if self.replaced is None else (*self.slots, self.replaced)
 
     def dossier(self, secret: Secret) -> Dossier:
         return self.known.get(secret, UNKNOWN)
@@ -98,21 +109,21 @@ def candidates(rotation: Rotation) -> tuple[Secret, ...]:
     and policies need of the key before those that carry less, and what serves already before another unverified one.
     """
     ranked: dict[Secret, tuple[int, bool, int]] = {}
-    for n, place in enumerate(in_order(rotation)):
-        if place.secret is None or place.secret in ranked:
+    for n, slot in enumerate(in_order(rotation)):
+        if slot.secret is None or slot.secret in ranked:
             continue
-        rank = rank_of(rotation, place.secret)
+        rank = rank_of(rotation, slot.secret)
         if rank is not None:
-            newcomer = rank == SUFFICES or place.secret != rotation.current
-            ranked[place.secret] = rank, newcomer, n
+            newcomer = rank == SUFFICES or slot.secret != rotation.current
+            ranked[slot.secret] = rank, newcomer, n
     return tuple(sorted(ranked, key=lambda secret: ranked[secret]))
 
 
-def state(rotation: Rotation, place: Place) -> State:
-    """How a place stands. Of a value that is at two places, the first one shows it as ``active``."""
-    if place.secret is None:
+def state(rotation: Rotation, slot: Slot) -> State:
+    """How a slot stands. Of a value that is at two slots, the first one shows it as ``active``."""
+    if slot.secret is None:
         return KeyFault.MISSING
-    dossier = rotation.dossier(place.secret)
+    dossier = rotation.dossier(slot.secret)
     finding = dossier.finding
     if finding is not None and finding.refused is not None:
         return finding.refused
@@ -120,22 +131,22 @@ def state(rotation: Rotation, place: Place) -> State:
         return "unverified"
     if is_foreign(rotation, finding):
         return KeyFault.WRONG_WORKSPACE
-    first = next(one for one in in_order(rotation) if one.secret == place.secret)
-    return "active" if place.secret == rotation.current and place == first else "standby"
+    first = next(one for one in in_order(rotation) if one.secret == slot.secret)
+    return "active" if slot.secret == rotation.current and slot == first else "standby"
 
 
 def refusal(rotation: Rotation) -> KeyFault:
     """Why no value can serve: the fault of the first that is there, else ``missing``."""
-    for place in in_order(rotation):
-        if place.secret is not None:
-            finding = rotation.dossier(place.secret).finding
+    for slot in in_order(rotation):
+        if slot.secret is not None:
+            finding = rotation.dossier(slot.secret).finding
             return (finding and finding.refused) or KeyFault.WRONG_WORKSPACE
     return KeyFault.MISSING
 
 
-def reason(rotation: Rotation, place: Place) -> str:
-    """Why the value at a place does not serve, in words; empty for one that does, or that could."""
-    dossier = rotation.dossier(place.secret) if place.secret is not None else UNKNOWN
+def reason(rotation: Rotation, slot: Slot) -> str:
+    """Why the value at a slot does not serve, in words; empty for one that does, or that could."""
+    dossier = rotation.dossier(slot.secret) if slot.secret is not None else UNKNOWN
     finding = dossier.finding
     if dossier.doubted:
         return "a request with it was refused; `/me` is asked"
@@ -145,7 +156,7 @@ def reason(rotation: Rotation, place: Place) -> str:
         return KEY_FAULTS[finding.refused].meaning
     if is_foreign(rotation, finding):
         return f"it belongs to workspace {finding.workspace}, the key to {rotation.pin or rotation.workspace}"
-    if (lacking := _lacking(rotation, finding)) and _is_passed_over(rotation, place):
+    if (lacking := _lacking(rotation, finding)) and _is_passed_over(rotation, slot):
         return f"it lacks {', '.join(sorted(lacking))}, which another secret carries and policies need"
     return ""
 
@@ -175,10 +186,10 @@ def is_foreign(rotation: Rotation, finding: Finding) -> bool:
     return ours is not None and finding.workspace != ours
 
 
-def _is_passed_over(rotation: Rotation, place: Place) -> bool:
-    """Whether a place would serve for its rank, had it all that is needed."""
+def _is_passed_over(rotation: Rotation, slot: Slot) -> bool:
+    """Whether a slot would serve for its rank, had it all that is needed."""
     secrets = [one.secret for one in in_order(rotation)]
-    return rotation.current is not None and secrets.index(place.secret) < secrets.index(rotation.current)
+    return rotation.current is not None and secrets.index(slot.secret) < secrets.index(rotation.current)
 
 
 def _lacking(rotation: Rotation, finding: Finding) -> frozenset[str]:
@@ -198,9 +209,9 @@ def _lacking(rotation: Rotation, finding: Finding) -> frozenset[str]:
     return frozenset[str]().union(*wanted) - finding.scopes
 
 
-def in_order(rotation: Rotation) -> Iterator[Place]:
-    """The places by preference: the replaced value right behind the one that took its place."""
-    for n, place in enumerate(rotation.places):
-        yield place
+def in_order(rotation: Rotation) -> Iterator[Slot]:
+    """The slots by preference: the replaced value right behind the one that took its slot."""
+    for n, slot in enumerate(rotation.slots):
+        yield slot
         if n == rotation.behind and rotation.replaced is not None:
             yield rotation.replaced

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from ssl import SSLContext
 from typing import Final, Literal
@@ -18,6 +17,8 @@ from gateway.core.secret import HeldSecrets, Secret
 from gateway.keys.me import Fault, Good, Me, Refusal
 from gateway.keys.recent import ENTRIES, Recent
 from gateway.keys.store import BestEffortStore, Clock
+from gateway.telemetry.event import Emit, ignore
+from gateway.telemetry.events.keys import IdentityLookup
 
 Result = Literal["hit", "miss", "stale", "refused", "error"]
 
@@ -60,10 +61,6 @@ _NOTHING: Final = _Entry(None, None, _NEVER, _NEVER)
 _HOPE: Final = 0.3
 
 
-def ignore(key: str, result: Result) -> None:
-    """Nobody counts look-ups."""
-
-
 class Identities:
     """The identity of each secret, asked for once however many want it, and served stale while it cannot be asked for.
 
@@ -71,7 +68,7 @@ class Identities:
     ``clock`` a monotonic one, ``wall`` Unix time. ``store`` outlives this object; without one, this process's memory is
     all there is. ``resolver`` is as for `Me`. ``after`` is what asked before: if it asked the same server, what it
     remembers goes on. ``secrets`` are those that no identity may repeat; whoever holds secrets keeps it up to date.
-    ``on_lookup`` is told the key's name and the result of each look-up. Nothing is opened before the first question.
+    ``emit`` gets each look-up. Nothing is opened before the first question.
     ``changes`` counts how often what is remembered here has changed.
     """
 
@@ -84,7 +81,7 @@ class Identities:
         ssl: SSLContext | None,
         clock: Clock = time.monotonic,
         wall: Clock = time.time,
-        on_lookup: Callable[[str, Result], None] = ignore,
+        emit: Emit = ignore,
         store: BestEffortStore | None = None,
         resolver: AbstractResolver | None = None,
         entries: int = ENTRIES,
@@ -92,7 +89,7 @@ class Identities:
     ) -> None:
         self.url: Final = url
         self.secrets: Final[HeldSecrets] = HeldSecrets() if after is None else after.secrets
-        self.on_lookup: Final = on_lookup
+        self.emit: Final = emit
         self.changes = 0
         self._settings: Final = settings
         self.clock: Final = clock
@@ -123,7 +120,7 @@ class Identities:
     def peek(self, secret: Secret) -> Known | None:
         """A fresh identity or refusal that is remembered in this process; None where `lookup` would have to do more.
 
-        Not counted as a look-up: whoever relies on it tells `on_lookup`.
+        Not counted as a look-up: whoever relies on it emits one.
         """
         entry = self.entries.get(secret.fingerprint)
         if entry is None:
@@ -152,21 +149,21 @@ class Identities:
         known = None if fresh else self.peek(secret)
         if known is None:
             known = self._while_quiet(secret) or await self._share(secret, fresh)
-        self.on_lookup(key, known.result)
+        self.emit(IdentityLookup(key, known.result))
         return known
 
-    def forget(self, secret: Secret) -> None:
-        """Forget what is known of a secret, here and in the store. Called on the event loop.
+    def overtake(self, secret: Secret) -> None:
+        """Have the next question asked anew. One on its way ends for those who wait for it, and is not remembered."""
+        self._flights.forget(secret.fingerprint)
 
-        The answer to a question on its way still reaches those who wait for it, and is not remembered.
-        """
+    def forget(self, secret: Secret) -> None:
+        """Forget what is known of a secret, here and in the store. A question on its way goes on."""
         self.changes += 1
         last = self.entries.get(secret.fingerprint) or _NOTHING
         # That Productlane does not answer is true all the same.
         quiet_until = last.quiet_until if last.fault else _NEVER
         forgotten = replace(_NOTHING, stamp=self._wall(), quiet_until=quiet_until, fault=last.fault)
         self.entries.put(secret.fingerprint, forgotten)
-        self._flights.forget(secret.fingerprint)
         self._me.drop(secret)
 
     async def close(self) -> None:

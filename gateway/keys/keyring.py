@@ -1,21 +1,19 @@
 """The keys of one configuration: which secret serves a request, and what is known of each."""
 
 import asyncio
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
-from gateway.config.assembly.snapshot import Key
 from gateway.core.decision import Permit, choose_key
-from gateway.core.key_faults import KeyFault, fault_of_status
+from gateway.core.key_faults import KeyFault, fault_of_answer
 from gateway.core.refusal import Code, Refused
 from gateway.core.rotation import Rotation, candidates
 from gateway.core.routing import Route, Standing
 from gateway.core.secret import HeldSecrets, Secret
-from gateway.keys.held import Chosen, Held, OnChange
-from gateway.keys.identity import Identities, Known
-from gateway.keys.keeper import QUESTIONS, Keeper, Needs, Outage, ignore, ignore_outage
-from gateway.keys.store import Clock
+from gateway.keys.identity import Known
+from gateway.keys.key_state import Chosen, KeyState
+from gateway.keys.verifier import QUESTIONS, KeyVerifier
+from gateway.telemetry.events.keys import IdentityLookup
 
 __all__ = ["Chosen", "Keyring"]
 
@@ -23,23 +21,23 @@ __all__ = ["Chosen", "Keyring"]
 FRESH_ENOUGH: Final = 5.0
 
 
-class _Hand:
-    """A route's keys at this moment: how each stands, and the secret that it stands by with what is known of it."""
+class _Standings:
+    """How each key of a route stands now, and the secret that it would serve with, with what is known of it."""
 
-    __slots__ = ("secrets", "standings")
+    __slots__ = ("by_key", "secrets")
 
     def __init__(self, keys: Iterable[str]) -> None:
-        self.standings = dict.fromkeys(keys, _MISSING)
+        self.by_key = dict.fromkeys(keys, _MISSING)
         self.secrets: dict[str, tuple[Chosen, Known]] = {}
 
-    def take(self, chosen: Chosen, known: Known) -> None:
-        """Let the key stand by this secret."""
+    def serves(self, chosen: Chosen, known: Known) -> None:
+        """The key would serve with this secret."""
         self.secrets[chosen.key] = chosen, known
-        self.standings[chosen.key] = Standing(None if known.identity is None else known.identity.scopes)
+        self.by_key[chosen.key] = Standing(None if known.identity is None else known.identity.scopes)
 
-    def pass_over(self, key: str, refused: KeyFault) -> None:
-        """Let the key be one of which no secret serves."""
-        self.standings[key] = Standing(refused=refused)
+    def refused(self, key: str, fault: KeyFault) -> None:
+        """No secret of the key can serve."""
+        self.by_key[key] = Standing(refused=fault)
 
 
 _MISSING: Final = Standing(refused=KeyFault.MISSING)
@@ -51,45 +49,23 @@ class _Choice(NamedTuple):
     """
 
     chosen: Chosen
-    stood: tuple[tuple[Held, Rotation], ...]
-    looked_up: tuple[str, ...]
+    stood: tuple[tuple[KeyState, Rotation], ...]
+    looked_up: tuple[IdentityLookup, ...]
     changes: int
     until: float
 
 
 class Keyring:
-    """The keys of one configuration. Which secret of a key serves is for `gateway.core.rotation` to say.
+    """The keys of one configuration. `gateway.core.rotation` says which secret of a key serves.
 
-    ``after`` is the keyring of the configuration before: what is known of a key of the same name goes on, and so does
-    its `keeper`, whose settings it was made with hold. ``needs`` are what policies ask of the keys, and ``number`` is
-    that of the reading that ``keys`` come from; ``elsewhere`` is as for `Keeper.hold`. The other arguments are those of
-    `Keeper`.
+    ``states`` are what ``verifier`` has adopted for the configuration. A keyring only reads them; later ones have
+    their own.
     """
 
-    def __init__(
-        self,
-        keys: Mapping[str, Key],
-        identities: Identities,
-        *,
-        needs: Needs = frozenset(),
-        after: "Keyring | None" = None,
-        number: int | None = None,
-        elsewhere: bool = False,
-        prefetch: bool = False,
-        clock: Clock = time.monotonic,
-        wall: Clock = time.time,
-        on_change: OnChange = ignore,
-        on_outage: Callable[[Outage], None] = ignore_outage,
-    ) -> None:
-        if after is None:
-            self.keeper = Keeper(identities, clock=clock, wall=wall, on_change=on_change, on_outage=on_outage)
-        else:
-            self.keeper = after.keeper
-            self.keeper.identities = identities
-        self.keeper.prefetch = prefetch
-        number = self.keeper.begin_reading() if number is None else number
-        self.identities: Final = identities
-        self._held: Final = self.keeper.hold(keys, needs, number, elsewhere=elsewhere)
+    def __init__(self, states: Mapping[str, KeyState], verifier: KeyVerifier) -> None:
+        self.verifier: Final = verifier
+        self.identities: Final = verifier.identities
+        self._states: Final = states
         self._choices: Final[dict[tuple[tuple[str, ...], frozenset[str]], _Choice]] = {}
 
     async def choose(self, permit: Permit) -> Chosen:
@@ -101,67 +77,72 @@ class Keyring:
         route = permit.route
         if (chosen := self._choose_again(permit)) is not None:
             return chosen
-        glance = self._glance(route)
-        hand = glance or await self._look(route)
+        cached = self._cached(route)
+        standings = cached or await self._resolve(route)
         try:
-            chosen = hand.secrets[choose_key(permit, hand.standings)][0]
+            chosen = standings.secrets[choose_key(permit, standings.by_key)][0]
         except Refused as refused:
-            if refused.code is not Code.SCOPE_REQUIRED or not await self._refresh(hand):
+            if refused.code is not Code.SCOPE_REQUIRED or not await self._refresh(standings):
                 raise
         else:
-            if glance is not None:
-                self._remember(permit, glance, chosen)
+            if cached is not None:
+                self._remember(permit, cached, chosen)
             return chosen
-        hand = self._glance(route) or await self._look(route)
-        return hand.secrets[choose_key(permit, hand.standings)][0]
+        standings = self._cached(route) or await self._resolve(route)
+        return standings.secrets[choose_key(permit, standings.by_key)][0]
 
     async def me(self, permit: Permit) -> tuple[Chosen, Known]:
         """The secret that a permitted ``GET /me`` is about, and what is known of it; its identity may be unknown.
 
         Raises `Refused` where no key of the route can be used.
         """
-        hand = self._glance(permit.route) or await self._look(permit.route)
-        return hand.secrets[choose_key(permit, hand.standings)]
+        standings = self._cached(permit.route) or await self._resolve(permit.route)
+        return standings.secrets[choose_key(permit, standings.by_key)]
 
     def answered(self, chosen: Chosen, status: int, code: str | None) -> None:
-        """Take note of an answer from upstream: 401, 410 and 403 ``scope_required`` drop the secret's identity.
+        """Take note of an answer from upstream that is about the secret: refused (401, 410), or without a scope (403).
 
-        After 401 and 410 another secret of the key serves, if there is one, until ``/me`` has been asked.
+        Nobody waits for what follows: ``/me`` is asked in the background. After a second refusal another secret of the
+        key serves, if there is one, until ``/me`` has answered.
         """
-        if fault_of_status(status):
-            self.keeper.refused(self._held[chosen.key], chosen.secret)
+        if fault_of_answer(status, code or ""):
+            self.verifier.refused(self._states[chosen.key], chosen.secret)
         elif status == 403 and code == "scope_required":
-            self.identities.forget(chosen.secret)
+            self.verifier.lacks_scope(self._states[chosen.key], chosen.secret)
 
     async def another(self, chosen: Chosen) -> Chosen | None:
         """The best other secret of the same key, verified where ``/me`` can be asked; None where there is none."""
-        held = self._held[chosen.key]
+        key_state = self._states[chosen.key]
         asked = {chosen.secret}
         while True:
-            secret = next((s for s in candidates(held.rotation) if s != chosen.secret), None)
+            secret = next((s for s in candidates(key_state.rotation) if s != chosen.secret), None)
             if secret is None:
                 return None
             if self.identities.peek(secret) is None and secret not in asked:
                 asked.add(secret)
-                await self.keeper.lookup(held, secret)
+                await self.verifier.lookup(key_state, secret)
                 continue
-            slot = held.slot_of(secret)
-            return None if slot is None else Chosen(held.name, slot, secret)
+            slot = key_state.slot_of(secret)
+            return None if slot is None else Chosen(key_state.name, slot, secret)
 
     def used(self, chosen: Chosen) -> None:
         """Take note that a request is sent with this secret now."""
-        self._held[chosen.key].used(chosen.secret, self.keeper.wall())
+        self._states[chosen.key].used(chosen.secret, self.verifier.wall())
 
     async def prefetch(self) -> None:
         """Look every secret up, a few at a time."""
         room = asyncio.Semaphore(QUESTIONS)
 
-        async def look(held: Held, secret: Secret) -> None:
+        async def look(key_state: KeyState, secret: Secret) -> None:
             async with room:
-                await self.keeper.lookup(held, secret)
+                await self.verifier.lookup(key_state, secret)
 
         await asyncio.gather(
-            *(look(held, secret) for held in self._held.values() for secret in tuple(held.rotation.known))
+            *(
+                look(key_state, secret)
+                for key_state in self._states.values()
+                for secret in tuple(key_state.rotation.known)
+            )
         )
 
     @property
@@ -170,71 +151,74 @@ class Keyring:
         return self.identities.secrets
 
     @property
-    def cells(self) -> tuple[Held, ...]:
-        """The cell of every key, in the order of the configuration."""
-        return tuple(self._held.values())
+    def states(self) -> tuple[KeyState, ...]:
+        """The state of every key, in the order of the configuration."""
+        return tuple(self._states.values())
 
     def _choose_again(self, permit: Permit) -> Chosen | None:
         """The last choice among the same keys for the same scopes, where nothing that it came from has changed."""
         choice = self._choices.get((permit.route.keys, permit.endpoint.scopes))
         if choice is None or choice.changes != self.identities.changes or self.identities.clock() >= choice.until:
             return None
-        for held, rotation in choice.stood:
-            if held.rotation is not rotation:
+        for key_state, rotation in choice.stood:
+            if key_state.rotation is not rotation:
                 return None
-        for key in choice.looked_up:
-            self.identities.on_lookup(key, "hit")
+        for event in choice.looked_up:
+            self.identities.emit(event)
         return choice.chosen
 
-    def _remember(self, permit: Permit, hand: _Hand, chosen: Chosen) -> None:
-        """Keep a choice that came of a glance."""
-        left = self.identities.ttl - max(known.age for _, known in hand.secrets.values())
+    def _remember(self, permit: Permit, standings: _Standings, chosen: Chosen) -> None:
+        """Keep a choice that was made from memory alone."""
+        left = self.identities.ttl - max(known.age for _, known in standings.secrets.values())
+        states = [self._states[name] for name in permit.route.keys]
         self._choices[permit.route.keys, permit.endpoint.scopes] = _Choice(
             chosen,
-            stood=tuple((held, held.rotation) for held in (self._held[name] for name in permit.route.keys)),
-            looked_up=tuple(hand.secrets),
+            stood=tuple((state, state.rotation) for state in states),
+            looked_up=tuple(IdentityLookup(key, "hit") for key in standings.secrets),
             changes=self.identities.changes,
             until=self.identities.clock() + left,
         )
 
-    def _glance(self, route: Route) -> _Hand | None:
+    def _cached(self, route: Route) -> _Standings | None:
         """How the route's keys stand, where all that takes is remembered and fresh."""
-        hand = _Hand(route.keys)
+        standings = _Standings(route.keys)
         for name in route.keys:
-            held = self._held[name]
-            if held.chosen is None:
-                hand.pass_over(name, held.refusal)
+            key_state = self._states[name]
+            if key_state.chosen is None:
+                standings.refused(name, key_state.refusal)
                 continue
-            known = self.identities.peek(held.chosen.secret) if held.verified else None
+            known = self.identities.peek(key_state.chosen.secret) if key_state.verified else None
             if known is None or known.refused is not None:
                 return None
-            hand.take(held.chosen, known)
-        for key, (_, known) in hand.secrets.items():
-            self.identities.on_lookup(key, known.result)
-        return hand
+            standings.serves(key_state.chosen, known)
+        for key, (_, known) in standings.secrets.items():
+            self.identities.emit(IdentityLookup(key, known.result))
+        return standings
 
-    async def _look(self, route: Route) -> _Hand:
+    async def _resolve(self, route: Route) -> _Standings:
         """How the route's keys stand, asking where it must: keys side by side, the secrets of a key in order."""
-        hand = _Hand(route.keys)
-        await asyncio.gather(*(self._stand(self._held[name], hand) for name in route.keys))
-        return hand
+        standings = _Standings(route.keys)
+        await asyncio.gather(*(self._resolve_key(self._states[name], standings) for name in route.keys))
+        return standings
 
-    async def _stand(self, held: Held, hand: _Hand) -> None:
+    async def _resolve_key(self, key_state: KeyState, standings: _Standings) -> None:
         # Each look-up can make another secret the one that serves, and none is looked up twice for one request.
         seen: dict[Secret, Known] = {}
-        while (chosen := held.chosen) is not None and chosen.secret not in seen:
-            seen[chosen.secret] = await self.keeper.lookup(held, chosen.secret)
+        while (chosen := key_state.chosen) is not None and chosen.secret not in seen:
+            seen[chosen.secret] = await self.verifier.lookup(key_state, chosen.secret)
         known = None if chosen is None else seen[chosen.secret]
         if chosen is None or known is None or known.refused is not None:
-            hand.pass_over(held.name, (known and known.refused) or held.refusal)
+            standings.refused(key_state.name, (known and known.refused) or key_state.refusal)
         else:
-            hand.take(chosen, known)
+            standings.serves(chosen, known)
 
-    async def _refresh(self, hand: _Hand) -> bool:
+    async def _refresh(self, standings: _Standings) -> bool:
         """Ask anew for the identities that are not fresh enough to refuse a caller by; whether there were any."""
         old = [
-            chosen for chosen, known in hand.secrets.values() if known.identity is not None and known.age > FRESH_ENOUGH
+            chosen
+            for chosen, known in standings.secrets.values()
+            if known.identity is not None and known.age > FRESH_ENOUGH
         ]
-        lookups = (self.keeper.lookup(self._held[chosen.key], chosen.secret, fresh=True) for chosen in old)
+        lookups = (self.verifier.lookup(self._states[chosen.key], chosen.secret, fresh=True) for chosen in old)
         await asyncio.gather(*lookups)
         return bool(old)

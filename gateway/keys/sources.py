@@ -9,7 +9,7 @@ from gateway.config.assembly.snapshot import Key, Slot
 from gateway.config.secret_source import SINGLE_FILE, MissingSecret, is_mounted_alone, mountinfo, read_secret
 from gateway.core.promotion import Read
 from gateway.core.secret import BadSecret
-from gateway.keys.keeper import Keeper
+from gateway.keys.verifier import KeyVerifier
 from gateway.net.watch import Watcher
 
 # A change that the kernel gives no notice of is seen this many seconds later at most.
@@ -17,15 +17,17 @@ POLL: Final = 10.0
 
 
 class Sources:
-    """Reads the files of secrets whenever they change, and hands what they hold to a `Keeper`.
+    """Reads the files of secrets whenever they change, and hands what they hold to a `KeyVerifier`.
 
     What cannot be used (no file, an empty or cut one, one that others may read) is told as a fault of its place, and
     leaves the value in memory alone. `watcher` is to be run; ``settle`` is seconds, as for `Watcher`.
     """
 
-    def __init__(self, keys: Mapping[str, Key], keeper: Keeper, *, settle: float = 0.05, poll: float = POLL) -> None:
+    def __init__(
+        self, keys: Mapping[str, Key], verifier: KeyVerifier, *, settle: float = 0.05, poll: float = POLL
+    ) -> None:
         self._keys = keys
-        self._keeper: Final = keeper
+        self._verifier: Final = verifier
         self._reading: Final = asyncio.Lock()
         self.watcher: Final = Watcher(self._paths, self._changed, seen={}, settle=settle, poll=poll)
 
@@ -37,9 +39,9 @@ class Sources:
     async def read(self) -> None:
         """Read every file now."""
         async with self._reading:
-            keys, number = self._keys, self._keeper.begin_reading()
+            keys, number = self._keys, self._verifier.begin_reading()
             for name, reads in (await asyncio.to_thread(read_all, keys, number)).items():
-                self._keeper.reread(name, reads)
+                self._verifier.reread(name, reads)
 
     async def _changed(self, _: frozenset[Path]) -> None:
         await self.read()

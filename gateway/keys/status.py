@@ -3,8 +3,8 @@
 from collections.abc import Collection, Mapping
 
 from gateway.core.drift import Needs, drift
-from gateway.core.rotation import Place, reason, state
-from gateway.keys.held import Held
+from gateway.core.rotation import Slot, reason, state
+from gateway.keys.key_state import KeyState
 from gateway.keys.keyring import Keyring
 from gateway.telemetry.status import BudgetStatus, KeyStatus, SlotStatus, moment
 
@@ -16,7 +16,7 @@ def key_statuses(
     budgets: Mapping[tuple[str, str], BudgetStatus] | None = None,
 ) -> tuple[KeyStatus, ...]:
     """Every key, from memory alone. ``known`` is as for `drift`; ``budgets`` are by key and lane."""
-    keys = [KeyStatus(cell.name, slot_statuses(keyring, cell)) for cell in keyring.cells]
+    keys = [KeyStatus(state.name, slot_statuses(keyring, state)) for state in keyring.states]
     drifts = drift(needs, {key.name: _scopes(key) for key in keys}, known)
     lanes: dict[str, dict[str, BudgetStatus]] = {}
     for (name, lane), reading in sorted((budgets or {}).items()):
@@ -39,9 +39,9 @@ def key_statuses(
     return tuple(statuses)
 
 
-def slot_statuses(keyring: Keyring, cell: Held) -> tuple[SlotStatus, ...]:
-    """Every place of one key, the one of the replaced value last."""
-    return tuple(_slot(keyring, cell, place) for place in cell.rotation.all_places)
+def slot_statuses(keyring: Keyring, key: KeyState) -> tuple[SlotStatus, ...]:
+    """Every slot of one key, the one of the replaced value last."""
+    return tuple(_slot(keyring, key, slot) for slot in key.rotation.all_slots)
 
 
 def _scopes(key: KeyStatus) -> frozenset[str] | None:
@@ -49,27 +49,28 @@ def _scopes(key: KeyStatus) -> frozenset[str] | None:
     return None if key.active is None or key.active.scopes is None else frozenset(key.active.scopes)
 
 
-def _slot(keyring: Keyring, cell: Held, place: Place) -> SlotStatus:
-    shown, note = state(cell.rotation, place), reason(cell.rotation, place)
-    if place.secret is None:
-        return SlotStatus(place.slot, shown, source=place.source or None, note=note or None, fault=place.fault or None)
-    known, uses, now = keyring.identities.recall(place.secret), cell.uses(place.secret), keyring.keeper.wall()
+def _slot(keyring: Keyring, key: KeyState, slot: Slot) -> SlotStatus:
+    shown, note = state(key.rotation, slot), reason(key.rotation, slot)
+    if slot.secret is None:
+        return SlotStatus(slot.name, shown, source=slot.source or None, note=note or None, fault=slot.fault or None)
+    known, uses, now = keyring.identities.recall(slot.secret), key.uses(slot.secret), keyring.verifier.wall()
     identity = known.identity if known else None
     if shown == "unverified" and not note and known is not None and known.fault:
         note = f"`/me` could not be asked: {known.fault}"
     return SlotStatus(
-        slot=place.slot,
+        slot=slot.name,
         state=shown,
-        preview=place.secret.preview,
+        preview=slot.secret.preview,
         workspace=identity.workspace if identity else None,
         api_key_id=identity.api_key_id if identity else None,
         scopes=tuple(sorted(identity.scopes)) if identity else None,
         identity_age=round(known.age, 1) if known and identity else None,
         last_used=moment(uses.last),
-        source=place.source or None,
-        since=moment(now - keyring.keeper.age(place.since)),
+        source=slot.source or None,
+        since=moment(now - keyring.verifier.age(slot.since)),
         requests_last_hour=uses.last_hour(now),
         note=note or None,
-        fault=place.fault or None,
+        fault=slot.fault or None,
+        source_fault=slot.source_fault,
         identity_fault=(known.fault if known else "") or None,
     )

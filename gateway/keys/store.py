@@ -8,6 +8,8 @@ from typing import Final, Literal, Protocol, TypeVar
 from gateway.aio.best_effort import BestEffort, CallFailed, Resting
 from gateway.config.store import Redis
 from gateway.config.store import Store as StoreSetting
+from gateway.telemetry.event import Emit, ignore
+from gateway.telemetry.events.keys import StoreBack, StoreFault
 
 # How long a request waits for a store, and how long one that failed is left alone, in seconds.
 TIMEOUT: Final = 0.05
@@ -15,8 +17,6 @@ REST: Final = 10.0
 
 Clock = Callable[[], float]
 Use = Literal["read", "write"]
-OnFault = Callable[[Use, str, bool], None]
-OnBack = Callable[[Use], None]
 _T = TypeVar("_T")
 
 
@@ -61,8 +61,8 @@ class BestEffortStore:
     """A store that never fails and never keeps a request waiting: a fault, or ``timeout`` of silence, is a miss.
 
     After either, only deletions reach the store for ``rest`` seconds. A store that takes no writes, because it is full
-    or a replica, is still read. ``on_fault`` gets each fault, with the reason and whether the store worked before;
-    ``on_back`` is called when it works again. ``faults`` has the present ones, by use.
+    or a replica, is still read. ``emit`` gets each fault of this ``kind`` of store, and that it works again.
+    ``faults`` has the present faults, by use.
     """
 
     def __init__(
@@ -72,16 +72,16 @@ class BestEffortStore:
         timeout: float = TIMEOUT,
         rest: float = REST,
         clock: Clock = time.monotonic,
-        on_fault: OnFault = lambda *_: None,
-        on_back: OnBack = lambda _: None,
+        kind: str = "",
+        emit: Emit = ignore,
     ) -> None:
         self._store: Final = store
         self._calls: Final[dict[Use, BestEffort]] = {
             "read": BestEffort(timeout=timeout, rest=rest, clock=clock),
             "write": BestEffort(timeout=timeout, rest=rest, clock=clock),
         }
-        self._on_fault: Final = on_fault
-        self._on_back: Final = on_back
+        self._kind: Final = kind
+        self._emit: Final = emit
         self.faults: Final[dict[str, str]] = {}
 
     async def get(self, key: str) -> bytes | None:
@@ -113,7 +113,7 @@ class BestEffortStore:
         self._calls[use].rest()
         first = use not in self.faults
         self.faults[use] = why
-        self._on_fault(use, why, first)
+        self._emit(StoreFault(self._kind, use, why, first))
 
     async def _call(
         self, use: Use, work: Callable[[], Awaitable[_T]], *, always: bool = False, timeout: float | None = None
@@ -131,5 +131,5 @@ class BestEffortStore:
             return None
         # That a full store deletes does not mean that it takes a value.
         if not always and self.faults.pop(use, None) is not None:
-            self._on_back(use)
+            self._emit(StoreBack(self._kind, use))
         return value

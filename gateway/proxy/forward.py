@@ -71,7 +71,7 @@ class Forwarder:
                 self._emit(UpstreamRetry("rate_limited"))
                 incoming, error = await self._send(exchange, lease, body, asked)
             # Productlane says by these that it did nothing, so even a write may be sent again: once.
-            resendable = fault_of_status(incoming.status) and not isinstance(body, AsyncIterator)
+            resendable = fault_of_answer(incoming.status, record.code) and not isinstance(body, AsyncIterator)
             if resendable and await self._change_secret(exchange, incoming):
                 # Another secret is another budget.
                 lease = self._take(exchange) or await self._wait(exchange)

@@ -26,9 +26,9 @@ from gateway.config.origin import Origin
 from gateway.config.schema.gateway import Tls
 from gateway.config.tls import BadTls
 from gateway.core.drift import needs
-from gateway.keys.keeper import Keeper
 from gateway.keys.sources import Sources
 from gateway.keys.status import key_statuses
+from gateway.keys.verifier import KeyVerifier
 from gateway.net.contents import Contents
 from gateway.net.listen_address import Address
 from gateway.net.resolver import Lookup
@@ -153,9 +153,9 @@ class Gateway:
         self._health.mark("config_loaded", True)
         await self._open_traffic()
         self._health.mark("listener_open", True)
-        keeper = self._current.serving.keyring.keeper
-        self._sources = Sources(snapshot.keys, keeper)
-        self._in_background(self._keep_keys(keeper))
+        verifier = self._current.serving.keyring.verifier
+        self._sources = Sources(snapshot.keys, verifier)
+        self._in_background(self._keep_keys(verifier))
         if snapshot.callers.issuers:
             self._in_background(self._await_issuers())
         else:
@@ -183,9 +183,9 @@ class Gateway:
                 await self._factory.issuers.first_keys()
         self._health.mark("issuers_asked", True)
 
-    async def _keep_keys(self, keeper: Keeper) -> None:
+    async def _keep_keys(self, verifier: KeyVerifier) -> None:
         await self._factory.open_store()
-        await keeper.run()
+        await verifier.run()
 
     async def _prepare_caps(self, snapshot: Snapshot) -> None:
         if any(policy.reads or policy.writes for policy in snapshot.policies.values()):
@@ -203,7 +203,7 @@ class Gateway:
             self._origin,
             self._contents,
             running=lambda: self._snapshot,
-            begin=self._current.serving.keyring.keeper.begin_reading,
+            begin=self._current.serving.keyring.verifier.begin_reading,
             adopt=self._adopt,
             today=self._today,
             emit=self._emit,
@@ -228,8 +228,8 @@ class Gateway:
         self._raise_descriptors(snapshot)
         self._listener.limits = snapshot.settings.limits
         self._usage.prune(snapshot.policies)
-        keeper = self._current.serving.keyring.keeper
-        self._pacer.keep(secret for held in keeper.held for secret in held.rotation.known)
+        verifier = self._current.serving.keyring.verifier
+        self._pacer.keep(verifier.secrets)
         await self._sources.adopt(snapshot.keys)
         self._follow_secrets()
 

@@ -15,25 +15,17 @@ from gateway.aio.background import Background
 from gateway.callers.identification import Identification
 from gateway.config.assembly.snapshot import Snapshot
 from gateway.config.store import Store
-from gateway.keys.held import Change
 from gateway.keys.identity import Identities
-from gateway.keys.keeper import Needs, Outage
 from gateway.keys.keyring import Keyring
 from gateway.keys.store import BestEffortStore, kind_of, make_store
+from gateway.keys.verifier import KeyVerifier, Needs
 from gateway.net.client_tls import upstream_context
 from gateway.net.resolver import Lookup, Names, Resolver
 from gateway.proxy.serving import Serving
 from gateway.proxy.upstream import Upstream
 from gateway.telemetry.event import Emit
 from gateway.telemetry.events.keys import (
-    IdentityBack,
-    IdentityLookup,
-    IdentityStale,
-    IdentityUnknown,
-    SecretStateChanged,
-    StoreBack,
     StoreDamaged,
-    StoreFault,
 )
 from gateway.telemetry.status import StoreStatus
 
@@ -69,11 +61,7 @@ class ServingFactory:
         made = make_store(store, wall=clock, on_aside=lambda path: emit(StoreDamaged(kind, str(path))))
         self._kept: BestEffortStore | None = None
         if made is not None:
-            self._kept = BestEffortStore(
-                made,
-                on_fault=lambda use, why, first: emit(StoreFault(kind, use, why, first)),
-                on_back=lambda use: emit(StoreBack(kind, use)),
-            )
+            self._kept = BestEffortStore(made, kind=kind, emit=emit)
         self._upstream_names: Final = Names("upstream", emit, lookup=lookup)
         self._issuer_names: Final = Names("issuer", emit, lookup=lookup)
         self._serving: Serving | None = None
@@ -84,15 +72,13 @@ class ServingFactory:
     def first(self, snapshot: Snapshot, needs: Needs) -> Serving:
         """Everything made anew. It blocks for as long as reading the system's certificates takes."""
         tls = _upstream_tls(snapshot)
-        keyring = Keyring(
-            snapshot.keys,
+        verifier = KeyVerifier(
             self._identities(snapshot, tls),
-            needs=needs,
-            prefetch=snapshot.settings.identity.prefetch,
+            emit=self._emit,
             wall=self._clock,
-            on_change=self._report_change,
-            on_outage=self._report_outage,
+            prefetch=snapshot.settings.identity.prefetch,
         )
+        keyring = Keyring(verifier.adopt(snapshot.keys, needs=needs), verifier)
         self._serving = Serving(snapshot, keyring, self._upstream(snapshot, tls), self._identification(snapshot))
         return self._serving
 
@@ -107,23 +93,24 @@ class ServingFactory:
         other_upstream = other_ca or _leg(snapshot) != _leg(before.snapshot)
         other_identities = other_ca or _questions(snapshot) != _questions(before.snapshot)
         tls = await asyncio.to_thread(_upstream_tls, snapshot) if other_upstream or other_identities else None
-        upstream, identities = before.upstream, before.keyring.keeper.identities
+        verifier, identification = before.keyring.verifier, self._identification(snapshot)
+        upstream, identities = before.upstream, verifier.identities
         if other_upstream:
             self._leaving.start(_drained(upstream))
             upstream = self._upstream(snapshot, tls)
         if other_identities:
             self._leaving.start(_later(identities.close, before.snapshot.settings.upstream.connect_timeout + _GRACE))
             identities = self._identities(snapshot, tls, identities)
-        keyring = Keyring(
+        adopted = verifier.adopt(
             snapshot.keys,
-            identities,
             needs=needs,
-            after=before.keyring,
             number=number,
-            elsewhere=snapshot.settings.upstream.url != before.snapshot.settings.upstream.url,
+            identities=identities,
             prefetch=snapshot.settings.identity.prefetch,
+            upstream_changed=snapshot.settings.upstream.url != before.snapshot.settings.upstream.url,
         )
-        self._serving = Serving(snapshot, keyring, upstream, self._identification(snapshot))
+        keyring = Keyring(adopted, verifier)
+        self._serving = Serving(snapshot, keyring, upstream, identification)
         return self._serving
 
     async def close(self) -> None:
@@ -134,7 +121,7 @@ class ServingFactory:
             await self.issuers.close()
         if self._serving is not None:
             await self._serving.upstream.close()
-            await self._serving.keyring.keeper.identities.close()
+            await self._serving.keyring.verifier.identities.close()
         if self._kept is not None:
             await self._kept.close()
 
@@ -149,28 +136,6 @@ class ServingFactory:
         place = None if self._store is None else str(self._store)
         return StoreStatus(kind_of(self._store), place, {} if self._kept is None else dict(self._kept.faults))
 
-    def _report_change(self, change: Change) -> None:
-        self._emit(
-            SecretStateChanged(
-                change.key,
-                change.slot,
-                change.preview,
-                change.previous,
-                change.state,
-                change.reason,
-                change.alarming,
-            )
-        )
-
-    def _report_outage(self, outage: Outage) -> None:
-        about = outage.key, outage.slot, outage.preview
-        if not outage.fault:
-            self._emit(IdentityBack(*about))
-        elif outage.age is None:
-            self._emit(IdentityUnknown(*about, outage.fault))
-        else:
-            self._emit(IdentityStale(*about, outage.fault, round(outage.age, 1)))
-
     def _identities(
         self, snapshot: Snapshot, tls: ssl.SSLContext | None, after: Identities | None = None
     ) -> Identities:
@@ -179,7 +144,7 @@ class ServingFactory:
             settings=snapshot.settings.identity,
             timeout=snapshot.settings.upstream.connect_timeout,
             ssl=tls,
-            on_lookup=lambda key, result: self._emit(IdentityLookup(key, result)),
+            emit=self._emit,
             store=self._kept,
             wall=self._clock,
             after=after,

@@ -12,7 +12,8 @@ class SlotStatus(msgspec.Struct, frozen=True):
     """One secret of a key. ``slot`` is its place from ``"1"``, or ``replaced``; ``preview`` is its four characters.
 
     ``identity_age`` is in seconds. ``since`` is when this process first held the value. ``note`` says why it does not
-    serve, beyond ``state``; ``fault`` says what is wrong with its file. ``identity_fault`` says why the last question
+    serve, beyond ``state``; ``fault`` says what is wrong with its file. With ``source_fault`` the value is in memory
+    only: its file is gone or unusable, and a restart would not find it. ``identity_fault`` says why the last question
     to ``/me`` failed; the gateway then uses an identity that is ``identity_age`` old.
     """
 
@@ -30,6 +31,7 @@ class SlotStatus(msgspec.Struct, frozen=True):
     note: str | None = None
     fault: str | None = None
     identity_fault: str | None = None
+    source_fault: bool = False
 
 
 class ShareStatus(msgspec.Struct, frozen=True):

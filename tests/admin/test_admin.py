@@ -221,8 +221,10 @@ async def test_the_status_tells_everything_but_the_secret(admin: TestClient[Any,
                         "note": None,
                         "fault": None,
                         "identity_fault": "no connection",
+                        "source_fault": False,
                     },
                     {"slot": "2", "state": "missing", "requests_last_hour": 0, "fault": "the file x does not exist"}
+                    | {"source_fault": False}
                     | dict.fromkeys(("preview", "workspace", "api_key_id", "scopes", "identity_age", "last_used"))
                     | dict.fromkeys(("source", "since", "note", "identity_fault")),
                 ],

@@ -21,6 +21,7 @@ from gateway.core.promotion import (
     due,
     learn,
     next_due,
+    recheck,
 )
 from gateway.core.rotation import REPLACED, SUFFICES, UNVERIFIED, Finding, Rotation, candidates, rank_of, reason, state
 from gateway.core.secret import Secret
@@ -54,11 +55,11 @@ def told(rotation: Rotation, secret: Secret, finding: Finding | None, *, now: fl
 
 
 def states(rotation: Rotation) -> dict[str, str]:
-    return {place.slot: state(rotation, place) for place in rotation.all_places}
+    return {slot.name: state(rotation, slot) for slot in rotation.all_slots}
 
 
 def reasons(rotation: Rotation) -> dict[str, str]:
-    return {place.slot: reason(rotation, place) for place in rotation.all_places}
+    return {slot.name: reason(rotation, slot) for slot in rotation.all_slots}
 
 
 def test_the_first_in_order_that_verifies_is_active() -> None:
@@ -145,40 +146,64 @@ def test_a_narrower_secret_serves_where_the_full_one_is_gone() -> None:
 
 @pytest.mark.parametrize("finding", [REVOKED, OLD])
 def test_a_refused_one_gives_way_at_once_and_comes_back(finding: Finding) -> None:
-    """After a 401 the next good secret serves at once; when `/me` takes the first one again, it is back."""
+    """After a second 401 the next good secret serves at once; when `/me` takes the first one again, it is back."""
     both = told(told(key(A, B), A, GOOD), B, GOOD)
-    doubted = doubt(both, A, 10)
+    suspected = doubt(both, A, 10)
+    doubted = doubt(suspected, A, 10)
     refused = told(doubted, A, finding, now=10)
     back = told(refused, A, GOOD, now=20)
 
-    assert [A, B, B, A] == [each.current for each in (both, doubted, refused, back)]
+    assert [A, A, B, B, A] == [each.current for each in (both, suspected, doubted, refused, back)]
     assert {"1": "unverified", "2": "active"} == states(doubted)
     assert (A,) == due(doubted, 10)
 
 
+def test_one_answer_does_not_make_a_secret_doubtful() -> None:
+    """One answer that names the secret as refused has `/me` asked about it, and it goes on serving meanwhile."""
+    both = told(told(key(A, B), A, GOOD), B, GOOD)
+    suspected = doubt(both, A, 10)
+    vouched = told(suspected, A, GOOD, now=10)
+
+    assert (A, {"1": "active", "2": "standby"}, (A,)) == (suspected.current, states(suspected), due(suspected, 10))
+    assert vouched is doubt(vouched, A, 14.9)
+    assert A == doubt(vouched, A, 15).current
+
+
+def test_a_refused_scope_has_a_secret_asked_about_once_in_five_seconds() -> None:
+    """However many requests lack a scope that `/me` named, the secret is asked about once, and serves meanwhile."""
+    good = told(key(A), A, GOOD)
+    asked = recheck(good, A, 10)
+    answered = told(asked, A, NARROW, now=10)
+
+    assert ((A,), A) == (due(asked, 10), asked.current)
+    assert [asked, answered] == [recheck(asked, A, 14.9), recheck(answered, A, 14.9)]
+    assert (A,) == due(recheck(answered, A, 15), 15)
+    assert () == due(recheck(told(key(A), A, REVOKED), A, 0), 0)
+
+
 def test_a_lone_doubted_secret_is_the_last_resort() -> None:
     """A 401 from upstream alone does not leave a key without a secret: `/me` has the last word on it."""
-    alone = doubt(told(key(A), A, GOOD), A, 0)
+    alone = doubt(doubt(told(key(A), A, GOOD), A, 0), A, 0)
 
     assert (A, None) == (alone.current, told(alone, A, REVOKED).current)
 
 
 def test_an_unverified_secret_is_better_than_a_doubted_one() -> None:
     """A secret that was just refused is tried after one of which nothing bad is known."""
-    assert (B, A) == candidates(doubt(told(key(A, B), A, GOOD), A, 0))
+    assert (B, A) == candidates(doubt(doubt(told(key(A, B), A, GOOD), A, 0), A, 0))
 
 
 def test_an_answer_from_before_the_doubt_does_not_count() -> None:
     """A late `/me` answer that was asked for before a 401 cannot reinstate the secret."""
     both = told(told(key(A, B), A, GOOD), B, GOOD)
-    doubted = doubt(both, A, 0)
+    doubted = doubt(doubt(both, A, 0), A, 0)
 
     assert doubted is learn(doubted, A, GOOD, asked=both.epoch, now=0, jitter=0)
     assert A == learn(doubted, A, GOOD, asked=doubted.epoch, now=0, jitter=0).current
 
 
 def test_an_answer_about_a_value_that_is_gone_does_not_count() -> None:
-    """A late answer about a value that no place holds changes nothing."""
+    """A late answer about a value that no slot holds changes nothing."""
     rotation = told(key(A), A, GOOD)
 
     assert rotation is told(rotation, B, GOOD)
@@ -189,7 +214,7 @@ def test_a_late_reading_does_not_reinstate_an_old_value() -> None:
     newer = written(told(key(A), A, GOOD), B, number=2)
     late = written(newer, A, number=1)
 
-    assert B == late.places[0].secret
+    assert B == late.slots[0].secret
 
 
 def test_a_file_that_cannot_be_read_keeps_its_value() -> None:
@@ -198,11 +223,11 @@ def test_a_file_that_cannot_be_read_keeps_its_value() -> None:
     broken = arrange(before, [Read("1", "file:/s/1", None, "the file /s/1 is empty")], 5, pin=None, needed=NEEDED)
 
     assert (A, {"1": "active"}) == (broken.current, states(broken))
-    assert ("the file /s/1 is empty", 0) == (broken.places[0].fault, broken.places[0].since)
+    assert ("the file /s/1 is empty", 0) == (broken.slots[0].fault, broken.slots[0].since)
 
 
 def test_a_refused_value_goes_with_its_file() -> None:
-    """After a secret was revoked and its file removed, its place is missing and the secret out of memory."""
+    """After a secret was revoked and its file removed, its slot is missing and the secret out of memory."""
     refused = told(told(told(key(A, B), A, GOOD), B, GOOD), B, REVOKED)
     gone = written(refused, A, None)
 
@@ -230,7 +255,7 @@ def test_of_replaced_values_the_one_that_serves_stays() -> None:
 
 
 def test_a_good_standby_that_was_displaced_stays() -> None:
-    """A good secret in the second place stays in memory as well when another one is written over it."""
+    """A good secret in the second slot stays in memory as well when another one is written over it."""
     both = told(told(key(A, B), A, GOOD), B, GOOD)
 
     assert {"1": "active", "2": "unverified", REPLACED: "standby"} == states(written(both, A, C))
@@ -274,7 +299,7 @@ def test_a_rollback_is_at_once() -> None:
 
     back = written(rotated, A, now=90)
 
-    assert (A, {"1": "active"}, 0) == (back.current, states(back), back.places[0].since)
+    assert (A, {"1": "active"}, 0) == (back.current, states(back), back.slots[0].since)
 
 
 def test_the_configuration_can_withdraw_a_secret() -> None:
@@ -372,7 +397,7 @@ EVENTS = st.one_of(
 
 
 def history(events: Iterable[tuple[str, object, object]]) -> list[Rotation]:
-    """What a key of two places goes through, from two secrets on."""
+    """What a key of two slots goes through, from two secrets on."""
     passed = [key(A, B)]
     for now, (kind, one, other) in enumerate(events, 1):
         rotation = passed[-1]
@@ -392,7 +417,7 @@ def history(events: Iterable[tuple[str, object, object]]) -> list[Rotation]:
 def test_what_serves_is_the_best_there_is(events: list[tuple[str, object, object]]) -> None:
     """Whatever happens: what serves is held, may be sent, and no held value is of a better kind."""
     for rotation in history(events):
-        held = {place.secret for place in rotation.all_places if place.secret is not None}
+        held = {slot.secret for slot in rotation.all_slots if slot.secret is not None}
         ranks = {secret: rank for secret in held if (rank := rank_of(rotation, secret)) is not None}
 
         assert held == set(rotation.known)
@@ -421,9 +446,9 @@ def test_a_good_secret_never_gives_way_to_an_unverified_one(events: list[tuple[s
 
 @given(st.lists(EVENTS, max_size=12))
 def test_one_place_at_most_is_active(events: list[tuple[str, object, object]]) -> None:
-    """A key shows one active place where its current secret is verified, and none else."""
+    """A key shows one active slot where its current secret is verified, and none else."""
     for rotation in history(events):
-        active = [place.secret for place in rotation.all_places if state(rotation, place) == "active"]
+        active = [slot.secret for slot in rotation.all_slots if state(rotation, slot) == "active"]
         rank = None if rotation.current is None else rank_of(rotation, rotation.current)
 
         assert active == ([rotation.current] if rank is not None and rank < UNVERIFIED else [])

@@ -14,6 +14,7 @@ from yarl import URL
 from gateway.core.secret import HeldSecrets, Secret
 from gateway.keys.cached import MeAnswers, name_of
 from gateway.keys.store import BestEffortStore
+from gateway.telemetry.events.keys import StoreFault
 from tests.support.me_upstream import A, B, Clock, Productlane, asking, productlane_serving
 from tests.support.stores import MemoryStore
 
@@ -298,11 +299,11 @@ async def test_clocks_of_replicas_may_differ_a_little(
     storage, clock, faults = MemoryStore(), Clock(), list[Any]()
     async with asking(productlane.url, clock, store=storage, wall=lambda: clock() + ahead) as theirs:
         await theirs.lookup("support", A)
-    async with asking(productlane.url, clock, store=storage, on_fault=lambda *told: faults.append(told)) as ours:
+    async with asking(productlane.url, clock, store=storage, store_emit=faults.append) as ours:
         known = await ours.lookup("support", A)
 
     assert (found or ("miss", 0.0)) == (known.result, known.age)
-    assert ([("read", "an answer from the future", True)] if ahead >= 1 else []) == faults
+    assert ([StoreFault("", "read", "an answer from the future", True)] if ahead >= 1 else []) == faults
 
 
 async def test_a_storage_is_never_listed_or_emptied() -> None:

@@ -15,6 +15,8 @@ from yarl import URL
 from gateway.core.key_faults import KeyFault
 from gateway.keys.cached import name_of
 from gateway.keys.identity import Identities, Known
+from gateway.telemetry.event import Event
+from gateway.telemetry.events.keys import IdentityLookup, StoreFault
 from tests.support.me_upstream import SETTINGS, A, B, C, Clock, Productlane, asking, productlane_serving, ready_have_run
 from tests.support.stores import MemoryStore
 
@@ -332,6 +334,7 @@ async def test_a_question_begun_before_forgetting_reinstates_nothing(productlane
     async with asking(productlane.url, clock, store=storage) as identities:
         before = asyncio.create_task(identities.lookup("k", A))
         await productlane.reached(1)
+        identities.overtake(A)
         identities.forget(A)
         clock.now += 1
         productlane.gate.set()
@@ -350,6 +353,7 @@ async def test_a_question_after_forgetting_does_not_join_the_old_one(productlane
     async with asking(productlane.url, clock) as identities:
         before = asyncio.create_task(identities.lookup("k", A))
         await productlane.reached(1)
+        identities.overtake(A)
         identities.forget(A)
         after = asyncio.create_task(identities.lookup("k", A))
         await productlane.reached(2)
@@ -409,8 +413,8 @@ async def test_what_is_remembered_goes_on_with_other_settings(productlane: Produ
 
 async def test_every_look_up_is_told(productlane: Productlane, clock: Clock) -> None:
     """Whoever counts learns the key's name and how each look-up ended."""
-    told: list[tuple[str, str]] = []
-    async with asking(productlane.url, clock, on_lookup=lambda key, result: told.append((key, result))) as identities:
+    told: list[Event] = []
+    async with asking(productlane.url, clock, emit=told.append) as identities:
         await identities.lookup("support", A)
         await identities.lookup("support", A)
         productlane.status = 500
@@ -426,7 +430,7 @@ async def test_every_look_up_is_told(productlane: Productlane, clock: Clock) -> 
         ("support", "stale"),
         ("billing", "error"),
         ("billing", "refused"),
-    ] == told
+    ] == [(event.key, event.result) for event in told if isinstance(event, IdentityLookup)]
 
 
 async def test_the_last_that_was_learnt_can_be_shown(productlane: Productlane, clock: Clock) -> None:
@@ -521,11 +525,11 @@ async def test_a_refusal_is_waited_for_by_all_and_shared_by_none(productlane: Pr
 
 async def test_a_claim_that_does_not_end_holds_nobody_up_twice(productlane: Productlane, clock: Clock) -> None:
     """A claim that stays beyond its time is waited for once; it is a fault of the store, and told as one."""
-    storage, told = MemoryStore(), list[tuple[str, str, bool]]()
+    storage, told = MemoryStore(), list[Event]()
     for secret in (A, B):
         storage.entries[f"{name_of(secret, URL(f'{productlane.url}/me'))}:asked"] = b"1"
     loop = asyncio.get_running_loop()
-    async with asking(productlane.url, clock, store=storage, on_fault=lambda *why: told.append(why)) as identities:
+    async with asking(productlane.url, clock, store=storage, store_emit=told.append) as identities:
         began = loop.time()
         first = await identities.lookup("k", A)
         between = loop.time()
@@ -535,7 +539,7 @@ async def test_a_claim_that_does_not_end_holds_nobody_up_twice(productlane: Prod
     assert ("miss", "miss", 2) == (first.result, second.result, len(productlane.asked))
     assert 1.0 <= between - began
     assert ended - between < 1.0
-    assert [("write", "a claim that does not end", True)] == told
+    assert [StoreFault("", "write", "a claim that does not end", True)] == told
 
 
 async def test_who_insists_does_not_wait_for_another(productlane: Productlane, clock: Clock) -> None:

@@ -16,6 +16,7 @@ from gateway.aio.waiting import finished
 from gateway.config.store import Password, Redis
 from gateway.keys.redis import RedisStore
 from gateway.keys.store import BestEffortStore
+from gateway.telemetry.events.keys import StoreBack, StoreFault
 from tests.support.kit import DEADLINE
 from tests.support.me_upstream import Clock
 from tests.support.redis_server import NEEDS_REDIS, RedisServer, documented_acl, free_port, redis_serving
@@ -134,8 +135,7 @@ async def test_a_restart_between_two_questions_costs_nothing(server: RedisServer
 async def test_a_redis_that_is_down_is_a_miss_and_back_in_ten_seconds(server: RedisServer) -> None:
     """After `kill -9` everything is a miss at once; ten seconds later the new one is in use."""
     clock, told = Clock(), list[Any]()
-    listening: dict[str, Any] = {"on_fault": lambda *fault: told.append(fault), "on_back": told.append}
-    async with patient(server.at, clock=clock, **listening) as guard:
+    async with patient(server.at, clock=clock, emit=told.append) as guard:
         await guard.set("a", b"1", 60)
         await server.kill()
         down = [await guard.get("a") for _ in range(3)]
@@ -148,14 +148,14 @@ async def test_a_redis_that_is_down_is_a_miss_and_back_in_ten_seconds(server: Re
         back = await guard.get("a")
 
     assert ([None] * 3, None, b"3") == (down, resting, back)
-    assert ["read", "write"] == [fault[0] for fault in told if fault[-1] is True]
-    assert ["read", "write"] == sorted(one for one in told if isinstance(one, str))
+    assert ["read", "write"] == [fault.use for fault in told if isinstance(fault, StoreFault) and fault.first]
+    assert ["read", "write"] == sorted(one.use for one in told if isinstance(one, StoreBack))
 
 
 async def test_a_redis_that_hangs_is_waited_for_once(server: RedisServer) -> None:
     """One that accepts and says nothing costs one patience, and is back in use after it goes on."""
     clock, told = Clock(), list[Any]()
-    async with patient(server.at, clock=clock, on_fault=lambda *fault: told.append(fault)) as guard:
+    async with patient(server.at, clock=clock, emit=told.append) as guard:
         await guard.set("a", b"1", 60)
         server.signal(signal.SIGSTOP)
         hung = [await guard.get("a") for _ in range(20)]
@@ -169,7 +169,7 @@ async def test_a_redis_that_hangs_is_waited_for_once(server: RedisServer) -> Non
                 await asyncio.sleep(0.01)
 
     assert ([None] * 20, b"1") == (hung, back)
-    assert ("read", "no answer in 50 ms", True) == told[0]
+    assert StoreFault("", "read", "no answer in 50 ms", True) == told[0]
 
 
 async def test_a_full_redis_is_read(server: RedisServer) -> None:

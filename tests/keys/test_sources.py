@@ -11,11 +11,11 @@ import pytest
 from gateway.config.assembly.snapshot import Key, Slot
 from gateway.config.secret_source import SINGLE_FILE
 from gateway.core.secret import Secret
-from gateway.keys.held import Change
 from gateway.keys.identity import Identities
-from gateway.keys.keyring import Keyring
 from gateway.keys.sources import Sources, read_place
-from tests.support.keyrings import slots
+from gateway.telemetry.event import Event
+from gateway.telemetry.events.keys import SecretStateChanged
+from tests.support.keyrings import keyring_of, slots
 from tests.support.me_upstream import A, B, C, Clock, Productlane, asking, productlane_serving
 
 DEADLINE = 10.0
@@ -65,13 +65,14 @@ class Watched:
 
     def __init__(self, key: Key, identities: Identities) -> None:
         self._changed = asyncio.Event()
-        self.changes: list[Change] = []
-        self.keyring = Keyring({"support": key}, identities, prefetch=True, on_change=self._tell)
-        self.sources = Sources({"support": key}, self.keyring.keeper, settle=0.01)
+        self.changes: list[SecretStateChanged] = []
+        self.keyring = keyring_of({"support": key}, identities, prefetch=True, emit=self._tell)
+        self.sources = Sources({"support": key}, self.keyring.verifier, settle=0.01)
 
-    def _tell(self, change: Change) -> None:
-        self.changes.append(change)
-        self._changed.set()
+    def _tell(self, change: Event) -> None:
+        if isinstance(change, SecretStateChanged):
+            self.changes.append(change)
+            self._changed.set()
 
     async def until(self, holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(DEADLINE):
@@ -97,7 +98,7 @@ async def watched(identities: Identities, *secrets: tuple[Path, Secret | None]) 
     """A key with these files, each with what it held at the start, once no change can be missed any more."""
     slots = tuple(Slot(n, f"file:{path}", secret) for n, (path, secret) in enumerate(secrets, 1))
     it = Watched(Key("support", slots, None), identities)
-    work = [asyncio.create_task(it.keyring.keeper.run()), asyncio.create_task(it.sources.watcher.run())]
+    work = [asyncio.create_task(it.keyring.verifier.run()), asyncio.create_task(it.sources.watcher.run())]
     try:
         async with asyncio.timeout(DEADLINE):
             await it.sources.watcher.watching.wait()
@@ -243,10 +244,10 @@ async def test_secrets_of_the_environment_stay_as_started(identities: Identities
 
 async def test_without_files_nothing_is_watched(identities: Identities, file: Path) -> None:
     """A gateway whose secrets all come from the environment watches no file."""
-    keyring = Keyring({}, identities)
+    keyring = keyring_of({}, identities)
 
-    assert not Sources({"support": Key("support", (Slot(1, "env:SUPPORT", A),), None)}, keyring.keeper).files
-    assert Sources({"support": Key("support", (Slot(1, f"file:{file}", A),), None)}, keyring.keeper).files
+    assert not Sources({"support": Key("support", (Slot(1, "env:SUPPORT", A),), None)}, keyring.verifier).files
+    assert Sources({"support": Key("support", (Slot(1, f"file:{file}", A),), None)}, keyring.verifier).files
 
 
 async def test_the_files_of_another_configuration(identities: Identities, file: Path, tmp_path: Path) -> None:
@@ -254,7 +255,7 @@ async def test_the_files_of_another_configuration(identities: Identities, file: 
     it = Watched(Key("support", (Slot(1, f"file:{file}", A),), None), identities)
     put(tmp_path / "other", B.reveal())
     other = Key("support", (Slot(1, f"file:{tmp_path / 'other'}", None),), None)
-    Keyring({"support": other}, identities, after=it.keyring)
+    keyring_of({"support": other}, identities, after=it.keyring)
     await it.sources.adopt({"support": other})
 
     assert ("1", "bbbb") == it.states[0][:2]

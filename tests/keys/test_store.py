@@ -12,6 +12,7 @@ import pytest
 from gateway.config.store import Redis
 from gateway.config.store import Store as Setting
 from gateway.keys.store import BestEffortStore, kind_of, make_store
+from gateway.telemetry.events.keys import StoreBack, StoreFault
 from tests.support.me_upstream import Clock
 from tests.support.stores import MemoryStore
 
@@ -152,7 +153,7 @@ async def test_what_fails_is_told_and_that_it_works_again() -> None:
     told: list[Any] = []
     working, clock = MemoryStore(), Clock()
     broken: Any = Broken()
-    store = BestEffortStore(broken, clock=clock, on_fault=lambda *fault: told.append(fault), on_back=told.append)
+    store = BestEffortStore(broken, clock=clock, kind="redis", emit=told.append)
     await store.get("a")
     clock.now += 10
     await store.get("a")
@@ -162,10 +163,13 @@ async def test_what_fails_is_told_and_that_it_works_again() -> None:
     await store.get("a")
     await store.get("a")
 
-    assert [("read", "ConnectionError", True), ("read", "ConnectionError", False), ("write", "OSError", True)] == told[
-        :3
-    ]
-    assert (["read"], {"write": "OSError"}) == (told[3:], store.faults)
+    assert [
+        StoreFault("redis", "read", "ConnectionError", True),
+        StoreFault("redis", "read", "ConnectionError", False),
+        StoreFault("redis", "write", "OSError", True),
+        StoreBack("redis", "read"),
+    ] == told
+    assert {"write": "OSError"} == store.faults
 
 
 async def test_a_claim_that_cannot_be_made_is_ours() -> None:

@@ -1,6 +1,9 @@
 """Keys, keyrings, routes and permits as small as a test needs them, and what a keyring shows of its slots."""
 
+import time
+from collections.abc import Callable, Mapping
 from datetime import date
+from typing import Any
 
 from gateway.config.assembly.snapshot import Key, Slot
 from gateway.core.catalog import Endpoint, Lane
@@ -12,6 +15,8 @@ from gateway.core.secret import Secret
 from gateway.keys.identity import Identities
 from gateway.keys.keyring import Keyring
 from gateway.keys.status import slot_statuses
+from gateway.keys.verifier import KeyVerifier
+from gateway.telemetry.event import Emit, ignore
 from gateway.telemetry.status import SlotStatus
 from tests.support.me_upstream import Clock
 
@@ -21,8 +26,23 @@ def key(name: str, *secrets: Secret | None, workspace: str | None = None) -> Key
     return Key(name, slots, workspace)
 
 
+def keyring_of(
+    keys: Mapping[str, Key],
+    identities: Identities,
+    *,
+    after: Keyring | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    wall: Callable[[], float] = time.time,
+    emit: Emit = ignore,
+    **adopted: Any,
+) -> Keyring:
+    """The keyring of a configuration, which may follow another."""
+    verifier = KeyVerifier(identities, clock=clock, wall=wall, emit=emit) if after is None else after.verifier
+    return Keyring(verifier.adopt(keys, identities=identities, **adopted), verifier)
+
+
 def ring(identities: Identities, *keys: Key, wall: Clock | None = None) -> Keyring:
-    return Keyring({each.name: each for each in keys}, identities, wall=wall or Clock())
+    return keyring_of({each.name: each for each in keys}, identities, wall=wall or Clock())
 
 
 def route(*keys: str) -> Route:
@@ -37,4 +57,4 @@ def permit(*scopes: str, by: Route) -> Permit:
 
 def slots(keyring: Keyring) -> list[SlotStatus]:
     """Every slot of every key, in order."""
-    return [slot for cell in keyring.cells for slot in slot_statuses(keyring, cell)]
+    return [slot for state in keyring.states for slot in slot_statuses(keyring, state)]

@@ -12,7 +12,8 @@ from aiohttp.test_utils import RawTestServer
 from gateway.config.schema.gateway import Identity as IdentitySettings
 from gateway.core.secret import Secret
 from gateway.keys.identity import Identities
-from gateway.keys.store import BestEffortStore, OnFault, Store
+from gateway.keys.store import BestEffortStore, Store
+from gateway.telemetry.event import Emit, ignore
 
 A = Secret("pl_v2_aaaa-the-first-secret")
 B = Secret("pl_v2_bbbb-another-secret")
@@ -92,10 +93,10 @@ async def productlane_serving() -> AsyncIterator[Productlane]:
 
 @asynccontextmanager
 async def asking(
-    url: str, clock: Clock, store: Store | None = None, on_fault: OnFault = lambda *_: None, **more: Any
+    url: str, clock: Clock, store: Store | None = None, store_emit: Emit = ignore, **more: Any
 ) -> AsyncIterator[Identities]:
     """`Identities` that ask at this URL, closed at the end. The wall clock is the other one, if none is given."""
-    kept = None if store is None else BestEffortStore(store, clock=clock, on_fault=on_fault)
+    kept = None if store is None else BestEffortStore(store, clock=clock, emit=store_emit)
     arguments: dict[str, Any] = {"settings": SETTINGS, "timeout": 5.0, "ssl": None, "wall": clock, **more}
     identities = Identities(url=url, clock=clock, store=kept, **arguments)
     try:

@@ -9,6 +9,7 @@ from gateway.core.key_faults import KeyFault
 from gateway.keys.identity import Identities
 from gateway.keys.keyring import Keyring
 from gateway.keys.status import key_statuses
+from gateway.keys.verifier import KeyVerifier
 from gateway.net.client_tls import upstream_context
 from gateway.net.resolver import Names, Resolver
 from gateway.telemetry.status import KeyStatus, SlotStatus
@@ -29,7 +30,8 @@ async def ask(snapshot: Snapshot) -> tuple[KeyStatus, ...]:
     )
     today = datetime.now(UTC).date()
     try:
-        keyring = Keyring(snapshot.keys, identities)
+        verifier = KeyVerifier(identities)
+        keyring = Keyring(verifier.adopt(snapshot.keys), verifier)
         await keyring.prefetch()
         needed = needs(snapshot.policies.values(), snapshot.routes, snapshot.catalog.endpoints, today)
         return key_statuses(keyring, needed, snapshot.catalog.scopes)

@@ -11,12 +11,14 @@ from gateway.config.schema.gateway import Identity as IdentitySettings
 from gateway.core.promotion import Read
 from gateway.core.refusal import Code, Refused
 from gateway.core.secret import Secret
-from gateway.keys.held import Change, Chosen
 from gateway.keys.identity import Identities
+from gateway.keys.key_state import Chosen
 from gateway.keys.keyring import Keyring
 from gateway.keys.status import slot_statuses
+from gateway.telemetry.event import Event
+from gateway.telemetry.events.keys import SecretStateChanged
 from gateway.telemetry.status import moment
-from tests.support.keyrings import key, permit, route, slots
+from tests.support.keyrings import key, keyring_of, permit, route, slots
 from tests.support.me_upstream import A, B, C, Clock, Productlane, asking, productlane_serving, ready_have_run
 
 ROUTE = route("support")
@@ -26,12 +28,13 @@ class Told:
     """What was told of changes, and a way to wait for it."""
 
     def __init__(self) -> None:
-        self.changes: list[Change] = []
+        self.changes: list[SecretStateChanged] = []
         self._came = asyncio.Event()
 
-    def __call__(self, change: Change) -> None:
-        self.changes.append(change)
-        self._came.set()
+    def __call__(self, change: Event) -> None:
+        if isinstance(change, SecretStateChanged):
+            self.changes.append(change)
+            self._came.set()
 
     async def until(self, holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(5):
@@ -68,13 +71,13 @@ def told() -> Told:
 
 @pytest.fixture
 def keyring(identities: Identities, clock: Clock, told: Told) -> Keyring:
-    return Keyring({"support": key("support", A)}, identities, prefetch=True, clock=clock, wall=Clock(), on_change=told)
+    return keyring_of({"support": key("support", A)}, identities, prefetch=True, clock=clock, wall=Clock(), emit=told)
 
 
 @asynccontextmanager
 async def running(keyring: Keyring) -> AsyncIterator[None]:
     """The background work of a keyring, ended and looked at afterwards."""
-    work = asyncio.create_task(keyring.keeper.run())
+    work = asyncio.create_task(keyring.verifier.run())
     try:
         yield
     finally:
@@ -84,9 +87,9 @@ async def running(keyring: Keyring) -> AsyncIterator[None]:
 
 
 def write(keyring: Keyring, *secrets: Secret | None) -> None:
-    number = keyring.keeper.begin_reading()
+    number = keyring.verifier.begin_reading()
     reads = [Read(str(n), f"env:SECRET_{n}", secret, number=number) for n, secret in enumerate(secrets, 1)]
-    keyring.keeper.reread("support", reads)
+    keyring.verifier.reread("support", reads)
 
 
 def states(keyring: Keyring) -> dict[str, str]:
@@ -143,13 +146,13 @@ async def test_a_bad_new_secret_is_an_alarm_and_changes_nothing(
 ) -> None:
     """Whatever is wrong with a new secret is told as a warning with the reason, and the old one goes on serving."""
     needs = frozenset({(("support",), frozenset({"threads:read"}))})
-    keyring = Keyring({"support": key("support", A)}, identities, needs=needs, clock=clock, on_change=told)
+    keyring = keyring_of({"support": key("support", A)}, identities, needs=needs, clock=clock, emit=told)
     await keyring.prefetch()
     productlane.statuses[B.reveal()] = status
     productlane.workspaces[B.reveal()] = workspace
     productlane.scopes[B.reveal()] = scopes
     write(keyring, B)
-    await keyring.keeper.verify()
+    await keyring.verifier.verify()
 
     last = told.changes[-1]
     assert ("1", state, True) == (last.slot, last.state, last.alarming)
@@ -163,7 +166,7 @@ async def test_a_refused_secret_comes_back(
 ) -> None:
     """A secret that Productlane refused for a while serves again after a question in the background."""
     productlane.statuses[A.reveal()] = 401
-    await keyring.keeper.verify()
+    await keyring.verifier.verify()
     with pytest.raises(Refused):
         await keyring.choose(permit(by=ROUTE))
     productlane.statuses.clear()
@@ -179,7 +182,7 @@ async def test_a_key_whose_every_secret_is_refused_answers_at_once(
 ) -> None:
     """No request asks Productlane about a refused secret, however many come and for however long."""
     productlane.status = 401
-    keyring = Keyring({"support": key("support", A, B)}, identities, clock=clock)
+    keyring = keyring_of({"support": key("support", A, B)}, identities, clock=clock)
     for _ in range(50):
         with pytest.raises(Refused) as caught:
             await keyring.choose(permit(by=ROUTE))
@@ -192,14 +195,14 @@ async def test_an_outage_of_me_delays_a_promotion_and_no_more(
     keyring: Keyring, productlane: Productlane, clock: Clock, told: Told
 ) -> None:
     """While `/me` fails a new secret waits, and it is promoted by the first answer after that."""
-    await keyring.keeper.verify()
+    await keyring.verifier.verify()
     productlane.status = 503
     write(keyring, B)
-    await keyring.keeper.verify()
+    await keyring.verifier.verify()
     waiting, note = states(keyring), slots(keyring)[0].note
     productlane.status = 200
     clock.now += 2
-    await keyring.keeper.verify()
+    await keyring.verifier.verify()
 
     assert {"1": "unverified", "replaced": "active"} == waiting
     assert "`/me` could not be asked: status 503" == note
@@ -209,12 +212,12 @@ async def test_an_outage_of_me_delays_a_promotion_and_no_more(
 async def test_a_question_on_its_way_is_not_put_twice(productlane: Productlane, clock: Clock) -> None:
     """While `/me` is slow, what happens to a key meanwhile starts no second look-up of the same secret."""
     looked: list[str] = []
-    async with asking(productlane.url, clock, on_lookup=lambda name, _: looked.append(name)) as identities:
-        keyring = Keyring({"support": key("support", A)}, identities, clock=clock, prefetch=True)
+    async with asking(productlane.url, clock, emit=lambda event: looked.append(event.key)) as identities:
+        keyring = keyring_of({"support": key("support", A)}, identities, clock=clock, prefetch=True)
         productlane.gate.clear()
-        first = asyncio.create_task(keyring.keeper.verify())
+        first = asyncio.create_task(keyring.verifier.verify())
         await productlane.reached(1)
-        await keyring.keeper.verify()
+        await keyring.verifier.verify()
         productlane.gate.set()
         await first
 
@@ -239,11 +242,11 @@ async def test_a_recheck_asks_productlane_and_no_memory(productlane: Productlane
     """However long identities are remembered, a revoked secret that stands by is found out within minutes."""
     settings = IdentitySettings(ttl=86_400.0, refused_ttl=10.0, stale_if_error=0.0, prefetch=False)
     async with asking(productlane.url, clock, settings=settings) as identities:
-        keyring = Keyring({"support": key("support", A, B)}, identities, clock=clock)
+        keyring = keyring_of({"support": key("support", A, B)}, identities, clock=clock)
         await keyring.prefetch()
         productlane.statuses[B.reveal()] = 401
         clock.now += 361
-        await keyring.keeper.verify()
+        await keyring.verifier.verify()
 
         assert {"1": "active", "2": "rejected"} == states(keyring)
 
@@ -252,14 +255,14 @@ async def test_a_recheck_that_fails_is_tried_again_soon(
     keyring: Keyring, productlane: Productlane, clock: Clock
 ) -> None:
     """A fault of `/me` says nothing of a good secret: it serves on, and is asked about again within seconds."""
-    await keyring.keeper.verify()
+    await keyring.verifier.verify()
     productlane.status = 503
     clock.now += 361
-    await keyring.keeper.verify()
+    await keyring.verifier.verify()
     productlane.statuses[A.reveal()] = 401
     serving = states(keyring)
     clock.now += 2
-    await keyring.keeper.verify()
+    await keyring.verifier.verify()
 
     assert ({"1": "active"}, {"1": "rejected"}) == (serving, states(keyring))
 
@@ -268,9 +271,9 @@ async def test_use_of_what_is_gone_is_forgotten(keyring: Keyring) -> None:
     """However often a key rotates, nothing piles up in memory."""
     for secret in (A, B, C, A, B, C):
         write(keyring, secret)
-        await keyring.keeper.verify()
+        await keyring.verifier.verify()
         keyring.used(await keyring.choose(permit(by=ROUTE)))
-    (held,) = keyring.keeper.held
+    (held,) = keyring.states
 
     assert (2, 2) == (len(held._uses), len(held.rotation.known))
 
@@ -279,10 +282,10 @@ async def test_a_slow_question_does_not_hold_up_another(
     productlane: Productlane, identities: Identities, clock: Clock, told: Told
 ) -> None:
     """A secret whose `/me` hangs does not keep another key's new secret from being promoted."""
-    keyring = Keyring(
-        {"support": key("support", A), "other": key("other", B)}, identities, clock=clock, on_change=told, prefetch=True
+    keyring = keyring_of(
+        {"support": key("support", A), "other": key("other", B)}, identities, clock=clock, emit=told, prefetch=True
     )
-    await keyring.keeper.verify()
+    await keyring.verifier.verify()
     clock.now += 400
     productlane.held[A.reveal()] = asyncio.Event()
     async with running(keyring):
@@ -295,12 +298,13 @@ async def test_a_slow_question_does_not_hold_up_another(
 
 async def test_late_answers_do_not_reinstate(keyring: Keyring, productlane: Productlane, clock: Clock) -> None:
     """A good answer of `/me` that was asked for before a 401 on a request does not count after it."""
-    await keyring.keeper.verify()
+    await keyring.verifier.verify()
     productlane.gate.clear()
     clock.now += 400
-    asking_late = asyncio.create_task(keyring.keeper.verify())
+    asking_late = asyncio.create_task(keyring.verifier.verify())
     await productlane.reached(2)
-    keyring.answered(Chosen("support", "1", A), 401, "unauthenticated")
+    for _ in range(2):
+        keyring.answered(Chosen("support", "1", A), 401, "unauthenticated")
     productlane.gate.set()
     await asking_late
 
@@ -310,9 +314,10 @@ async def test_late_answers_do_not_reinstate(keyring: Keyring, productlane: Prod
 async def test_the_next_good_secret_is_given_after_a_401(productlane: Productlane, identities: Identities) -> None:
     """A request that Productlane refused can be sent with another secret, which `/me` is asked about first."""
     productlane.statuses[B.reveal()] = 401
-    keyring = Keyring({"support": key("support", A, B, C)}, identities)
+    keyring = keyring_of({"support": key("support", A, B, C)}, identities)
     first = await keyring.choose(permit(by=ROUTE))
-    keyring.answered(first, 401, "unauthenticated")
+    for _ in range(2):
+        keyring.answered(first, 401, "unauthenticated")
     second = await keyring.another(first)
 
     assert (Chosen("support", "1", A), Chosen("support", "3", C)) == (first, second)
@@ -323,7 +328,7 @@ async def test_the_next_good_secret_is_given_after_a_401(productlane: Productlan
 async def test_there_may_be_no_other_secret(productlane: Productlane, identities: Identities) -> None:
     """Where a key has no other secret that Productlane takes, none is given."""
     productlane.statuses[B.reveal()] = 401
-    keyring = Keyring({"support": key("support", A, B), "lone": key("lone", C)}, identities)
+    keyring = keyring_of({"support": key("support", A, B), "lone": key("lone", C)}, identities)
 
     assert None is await keyring.another(Chosen("support", "1", A))
     assert None is await keyring.another(Chosen("lone", "1", C))
@@ -335,9 +340,9 @@ async def test_a_reload_carries_what_is_known(
     """Over a reload the states, the use and the replaced secret of a key stay, and nothing is asked anew."""
     await keyring.prefetch()
     keyring.used(Chosen("support", "1", A))
-    later = Keyring({"support": key("support", B), "new": key("new", C)}, identities, after=keyring)
-    await later.keeper.verify()
-    one, replaced = slot_statuses(later, later.cells[0])
+    later = keyring_of({"support": key("support", B), "new": key("new", C)}, identities, after=keyring, prefetch=False)
+    await later.verifier.verify()
+    one, replaced = slot_statuses(later, later.states[0])
 
     assert ("1", "active", "replaced", "standby") == (one.slot, one.state, replaced.slot, replaced.state)
     assert (moment(1000), 1) == (replaced.last_used, replaced.requests_last_hour)
@@ -350,18 +355,18 @@ async def test_a_request_of_the_configuration_before_still_has_its_key(
 ) -> None:
     """A request in hand while a reload takes its key away is served with it all the same."""
     await keyring.prefetch()
-    later = Keyring({"other": key("other", B)}, identities, after=keyring)
+    later = keyring_of({"other": key("other", B)}, identities, after=keyring)
 
     assert Chosen("support", "1", A) == await keyring.choose(permit(by=ROUTE))
-    assert ["other"] == [cell.name for cell in later.cells]
+    assert ["other"] == [state.name for state in later.states]
 
 
 async def test_a_reload_that_read_old_files_does_not_reinstate_them(keyring: Keyring, identities: Identities) -> None:
     """A reload that began before a secret was written, and ends after it, leaves the new secret in place."""
     await keyring.prefetch()
-    number = keyring.keeper.begin_reading()
+    number = keyring.verifier.begin_reading()
     write(keyring, B)
-    later = Keyring({"support": key("support", A)}, identities, after=keyring, number=number)
+    later = keyring_of({"support": key("support", A)}, identities, after=keyring, number=number)
 
     assert ["bbbb", "aaaa"] == [slot.preview for slot in slots(later)]
 
@@ -392,9 +397,9 @@ async def test_a_file_fault_is_told_and_over_again(keyring: Keyring, told: Told)
     await keyring.prefetch()
     del told.changes[:]
     for fault in ("the file x is empty", "the file x is empty", ""):
-        number = keyring.keeper.begin_reading()
+        number = keyring.verifier.begin_reading()
         read = Read("1", "env:SECRET_1", None if fault else A, fault, number)
-        keyring.keeper.reread("support", [read])
+        keyring.verifier.reread("support", [read])
 
     assert [("the file x is empty", True), ("", False)] == [(c.reason, c.alarming) for c in told.changes]
     assert [("1", "active", "active")] * 2 == told.states
@@ -404,29 +409,29 @@ async def test_a_forgotten_secret_is_told(keyring: Keyring, productlane: Product
     """When a revoked secret leaves memory, the log can say so."""
     await keyring.prefetch()
     write(keyring, B)
-    await keyring.keeper.verify()
+    await keyring.verifier.verify()
     productlane.statuses[A.reveal()] = 401
-    keyring.answered(Chosen("support", "replaced", A), 401, None)
-    await keyring.keeper.verify()
+    keyring.answered(Chosen("support", "replaced", A), 401, "unauthenticated")
+    await keyring.verifier.verify()
 
-    assert ("replaced", "unverified", "forgotten") == told.states[-1]
+    assert ("replaced", "standby", "forgotten") == told.states[-1]
 
 
 async def test_a_key_that_is_not_held_is_passed_over(keyring: Keyring) -> None:
     """A reading that ends after a reload took its key away does nothing."""
-    keyring.keeper.reread("gone", [Read("1", "env:X", A)])
+    keyring.verifier.reread("gone", [Read("1", "env:X", A)])
 
-    assert ["support"] == [cell.name for cell in keyring.cells]
+    assert ["support"] == [state.name for state in keyring.states]
 
 
 async def test_the_stale_answer_of_a_storage_is_a_first_word(productlane: Productlane, clock: Clock) -> None:
     """With Productlane away at the start, what is still known of a secret decides, and faults do not unsay it."""
     async with asking(productlane.url, clock) as identities:
-        keyring = Keyring({"support": Key("support", (Slot(1, "env:S", A),), None)}, identities, clock=clock)
+        keyring = keyring_of({"support": Key("support", (Slot(1, "env:S", A),), None)}, identities, clock=clock)
         await keyring.prefetch()
         productlane.status = 503
         clock.now += 120
-        again = Keyring({"support": Key("support", (Slot(1, "env:S", A),), None)}, identities, clock=clock)
+        again = keyring_of({"support": Key("support", (Slot(1, "env:S", A),), None)}, identities, clock=clock)
         await again.prefetch()
 
         assert {"1": "active"} == states(again)

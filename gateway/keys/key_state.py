@@ -1,15 +1,14 @@
 """One key as this process holds it: its values, which of them serves, and when each was used."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 from gateway.core.key_faults import KeyFault
 from gateway.core.rotation import (
     FALLS_SHORT,
     SUFFICES,
-    Place,
     Rotation,
+    Slot,
     State,
     rank_of,
     reason,
@@ -18,8 +17,10 @@ from gateway.core.rotation import (
 )
 from gateway.core.secret import Secret
 from gateway.keys.uses import Uses
+from gateway.telemetry.event import Emit
+from gateway.telemetry.events.keys import SecretStateChanged
 
-# What a change is told as where a value that was kept in memory is kept no longer.
+# The state that is reported where a value that was kept in memory is kept no longer.
 FORGOTTEN: Final = "forgotten"
 
 
@@ -32,42 +33,23 @@ class Chosen:
     secret: Secret
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A place of a key stands otherwise than before. ``previous`` is empty where its value was not held before.
-
-    ``state`` is a `State`, or `FORGOTTEN`; ``alarming`` where somebody should look.
-    """
-
-    key: str
-    slot: str
-    preview: str
-    previous: str
-    state: str
-    reason: str
-    alarming: bool
-
-
-OnChange: TypeAlias = Callable[[Change], None]
-
-
-class Held:
-    """The cell of one key; `become` is the one way to change it.
+class KeyState:
+    """The state of one key. `become` is the only way to change it; it reports each slot whose state changed.
 
     ``chosen`` is the secret that serves, None for none; ``verified`` says whether ``/me`` has vouched for it.
     """
 
-    __slots__ = ("_on_change", "_shown", "_uses", "chosen", "name", "rotation", "verified")
+    __slots__ = ("_emit", "_shown", "_uses", "chosen", "name", "rotation", "verified")
 
-    def __init__(self, name: str, rotation: Rotation, on_change: OnChange) -> None:
+    def __init__(self, name: str, rotation: Rotation, emit: Emit) -> None:
         self.name: Final = name
-        self._on_change = on_change
+        self._emit = emit
         self._uses: dict[Secret, Uses] = {}
         self._take(rotation)
         self._shown = self._show()
 
     def become(self, rotation: Rotation) -> None:
-        """Take what an event made of the key, and tell of each place that stands otherwise."""
+        """Take what an event made of the key, and report each slot whose state changed."""
         if rotation is self.rotation:
             return
         self._take(rotation)
@@ -75,7 +57,7 @@ class Held:
             del self._uses[secret]
         before, self._shown = self._shown, self._show()
         for change in _changes(self.name, before, self._shown):
-            self._on_change(change)
+            self._emit(change)
 
     def used(self, secret: Secret, now: float) -> None:
         """Count a request that is sent with a value of this key now, in Unix seconds."""
@@ -88,8 +70,8 @@ class Held:
         return self._uses.get(secret) or Uses()
 
     def slot_of(self, secret: Secret) -> str | None:
-        """The first place that holds the value; None where it is not held any more."""
-        return next((place.slot for place in self.rotation.all_places if place.secret == secret), None)
+        """The first slot that holds the value; None where it is not held any more."""
+        return next((slot.name for slot in self.rotation.all_slots if slot.secret == secret), None)
 
     @property
     def refusal(self) -> KeyFault:
@@ -106,38 +88,38 @@ class Held:
     def _show(self) -> "dict[str, _Shown]":
         rotation = self.rotation
         return {
-            place.slot: _Shown(
-                place, state(rotation, place), "; ".join(filter(None, (reason(rotation, place), place.fault)))
+            slot.name: _Shown(
+                slot, state(rotation, slot), "; ".join(filter(None, (reason(rotation, slot), slot.fault)))
             )
-            for place in rotation.all_places
+            for slot in rotation.all_slots
         }
 
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    place: Place
+    slot: Slot
     state: State
     reason: str
 
     @property
     def preview(self) -> str:
-        return self.place.secret.preview if self.place.secret is not None else ""
+        return self.slot.secret.preview if self.slot.secret is not None else ""
 
     @property
     def seen(self) -> tuple[Secret | None, State, str]:
-        return self.place.secret, self.state, self.reason
+        return self.slot.secret, self.state, self.reason
 
 
-def _changes(key: str, before: dict[str, _Shown], now: dict[str, _Shown]) -> list[Change]:
+def _changes(key: str, before: dict[str, _Shown], now: dict[str, _Shown]) -> list[SecretStateChanged]:
     changes = []
     for slot, shown in now.items():
         old = before.get(slot)
         if old is None or old.seen != shown.seen:
-            same = old is not None and old.place.secret == shown.place.secret
+            same = old is not None and old.slot.secret == shown.slot.secret
             previous = old.state if old is not None and same else ""
             alarming = isinstance(shown.state, KeyFault) or bool(shown.reason)
-            changes.append(Change(key, slot, shown.preview, previous, shown.state, shown.reason, alarming))
+            changes.append(SecretStateChanged(key, slot, shown.preview, previous, shown.state, shown.reason, alarming))
     for slot in before.keys() - now.keys():
         gone = before[slot]
-        changes.append(Change(key, slot, gone.preview, gone.state, FORGOTTEN, "", False))
+        changes.append(SecretStateChanged(key, slot, gone.preview, gone.state, FORGOTTEN, "", False))
     return changes
