@@ -149,7 +149,7 @@ def _identity_fault(slot: SlotStatus) -> str:
 
 def _callers(callers: Iterable[CallerStatus]) -> str:
     latest = sorted(callers, key=_last_seen, reverse=True)
-    heads = ("caller", "mode", "granted", "endpoint used", "allowed", "denied", "would deny", "last")
+    heads = ("caller", "known by", "mode", "granted", "endpoint used", "allowed", "denied", "would deny", "last")
     table = _table(heads, (row for caller in latest[:_SHOWN] for row in _caller(caller)))
     more = len(latest) - _SHOWN
     return table + (f'<p class="dim">{more} more callers are in /status.json.</p>' if more > 0 else "")
@@ -159,12 +159,13 @@ def _caller(caller: CallerStatus) -> Iterable[list[str]]:
     granted = _names(caller.scopes + caller.endpoints)
     if caller.expires:
         granted += f'<br><span class="soon">until {escape(caller.expires)}</span>'
-    first = [_cell(escape(caller.caller)), _cell(_text(caller.mode)), _cell(granted)]
+    known_by = _cell(_text(", ".join(caller.authenticate)))
+    first = [_cell(escape(caller.caller)), known_by, _cell(_text(caller.mode)), _cell(granted)]
     uses = list(caller.used.items())
     if not uses:
         yield [*first, *[_cell(_NOTHING)] * 5]
     for n, (endpoint, use) in enumerate(uses):
-        yield [*(first if n == 0 else [_cell("")] * 3), _cell(_code(endpoint)), *_counts(use)]
+        yield [*(first if n == 0 else [_cell("")] * 4), _cell(_code(endpoint)), *_counts(use)]
 
 
 def _counts(use: UseStatus) -> list[str]:

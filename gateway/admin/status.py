@@ -34,10 +34,16 @@ def build(
     reload: ReloadStatus,
     store: StoreStatus,
     issuers: Iterable[IssuerStatus] = (),
+    authenticate: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Status:
-    """The whole status. ``config`` says where the config is from; ``started`` and ``now`` are Unix times."""
+    """The whole status. ``config`` says where the config is from; ``started`` and ``now`` are Unix times.
+
+    ``authenticate`` are the kinds of credential of each caller.
+    """
     unruled = sorted(caller for caller in usage.callers if caller not in policies)
-    ruled = (_caller(name, policy, usage) for name, policy in sorted(policies.items()))
+    ruled = (
+        _caller(name, policy, usage, (authenticate or {}).get(name, ())) for name, policy in sorted(policies.items())
+    )
     return Status(
         version=__version__,
         started=moment(started),
@@ -64,7 +70,7 @@ def encode(status: Status) -> bytes:
     return msgspec.json.format(body, indent=2) + b"\n"
 
 
-def _caller(name: str, policy: Policy, usage: Usage) -> CallerStatus:
+def _caller(name: str, policy: Policy, usage: Usage, authenticate: tuple[str, ...]) -> CallerStatus:
     return CallerStatus(
         name,
         mode="audit" if policy.audit else "enforce",
@@ -73,6 +79,7 @@ def _caller(name: str, policy: Policy, usage: Usage) -> CallerStatus:
         endpoints=tuple(sorted(endpoint.name for endpoint in policy.endpoints)),
         deny=tuple(sorted(endpoint.name for endpoint in policy.deny)),
         used=_used(name, usage),
+        authenticate=authenticate,
     )
 
 

@@ -1,6 +1,6 @@
 """How the callers of a configuration are identified."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,9 +30,18 @@ class Callers:
         """The issuers whose signed tokens are accepted."""
         return tuple(issuer for value in self.settings.values() if isinstance(value, tuple) for issuer in value)
 
-    def of(self, caller: str) -> dict[str, list[Hashable]]:
-        """A caller's credentials by kind, without the kinds of which it has none."""
+    def of(self, caller: str) -> dict[str, list[str]]:
+        """What a caller is identified by, for people: by kind, each credential in brief."""
         found = {
-            kind: [entry for entry, name in entries.items() if name == caller] for kind, entries in self.by_kind.items()
+            name: [kind.brief(entry) for entry, one in self.by_kind.get(name, {}).items() if one == caller]
+            for name, kind in KINDS.items()
         }
-        return {kind: found[kind] for kind in KINDS if found.get(kind)}
+        return {name: entries for name, entries in found.items() if entries}
+
+    def kinds(self) -> dict[str, tuple[str, ...]]:
+        """The kinds of credential of each caller, by the caller's name."""
+        found: dict[str, dict[str, None]] = {}
+        for name in KINDS:
+            for caller in self.by_kind.get(name, {}).values():
+                found.setdefault(caller, {})[name] = None
+        return {caller: tuple(names) for caller, names in found.items()}

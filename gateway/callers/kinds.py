@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from gateway.callers import anonymous, kubernetes, spiffe, tokens, unix_users
+from gateway.callers import anonymous, kubernetes, oidc, spiffe, tokens, unix_users
 from gateway.callers.kind import CredentialKind, SettingOf
 from gateway.config.reading.section import Section, setting
 
 # The order in which a request is verified: the first kind that identifies a caller decides. Anonymous is the last.
 KINDS: Final[Mapping[str, CredentialKind]] = {
-    kind.name: kind for kind in (spiffe.KIND, tokens.KIND, kubernetes.KIND, unix_users.KIND, anonymous.KIND)
+    kind.name: kind for kind in (spiffe.KIND, tokens.KIND, kubernetes.KIND, oidc.KIND, unix_users.KIND, anonymous.KIND)
 }
 
 

@@ -354,6 +354,7 @@ class Gateway:
             reload=ReloadStatus() if self.reloads is None else self.reloads.facts,
             store=self._factory.store,
             issuers=self._issuers(),
+            authenticate=self._snapshot.callers.kinds(),
         )
 
 

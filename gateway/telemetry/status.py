@@ -93,7 +93,10 @@ class UseStatus(msgspec.Struct, frozen=True):
 
 
 class CallerStatus(msgspec.Struct, frozen=True):
-    """What one caller may do and what it did. ``mode`` is None for ``-`` and ``other``, which have no policy."""
+    """What one caller may do and what it did. ``mode`` is None for ``-`` and ``other``, which have no policy.
+
+    ``authenticate`` are the kinds of credential that identify it.
+    """
 
     caller: str
     mode: str | None = None
@@ -102,6 +105,7 @@ class CallerStatus(msgspec.Struct, frozen=True):
     endpoints: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
     used: dict[str, UseStatus] = {}
+    authenticate: tuple[str, ...] = ()
 
 
 class StoreStatus(msgspec.Struct, frozen=True):

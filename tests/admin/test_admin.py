@@ -185,6 +185,7 @@ async def test_the_status_tells_everything_but_the_secret(admin: TestClient[Any,
         "scopes": [],
         "endpoints": [],
         "deny": [],
+        "authenticate": [],
     }
 
     assert {
@@ -255,6 +256,7 @@ async def test_the_status_tells_everything_but_the_secret(admin: TestClient[Any,
                 "endpoints": ["POST /companies/{id}/merge"],
                 "deny": ["DELETE /companies/{id}"],
                 "used": {"GET /companies": used},
+                "authenticate": [],
             },
             no_policy | {"used": {"other": used | {"allowed": 0}}},
         ],

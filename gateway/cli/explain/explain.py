@@ -96,7 +96,11 @@ def explained(
     from gateway.core.target import read_target
 
     raw = _raw(path)
-    about = {"caller": policy.caller, "request": f"{method} {raw}"}
+    about = {
+        "caller": policy.caller,
+        "authenticate": snapshot.callers.of(policy.caller),
+        "request": f"{method} {raw}",
+    }
     try:
         target = read_target(method, raw)
     except Refused as unread:
@@ -177,6 +181,7 @@ def _in_words(facts: Facts) -> str:
         ("message", facts["message"]),
         ("to change it", facts["fix"]),
         ("caller", facts["caller"]),
+        ("known by", "; ".join(f"{kind}: {', '.join(texts)}" for kind, texts in facts["authenticate"].items())),
         ("request", facts["request"]),
         ("endpoint", endpoint and _endpoint_in_words(endpoint)),
         (

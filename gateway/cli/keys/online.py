@@ -1,5 +1,6 @@
-"""What Productlane says of every secret of a configuration, asked at once."""
+"""What Productlane says about each secret of a configuration, and issuers about their keys, asked at once."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Final
 
@@ -12,7 +13,7 @@ from gateway.keys.status import key_statuses
 from gateway.keys.verifier import KeyVerifier
 from gateway.net.client_tls import upstream_context
 from gateway.net.resolver import Names, Resolver
-from gateway.telemetry.status import KeyStatus, SlotStatus
+from gateway.telemetry.status import IssuerStatus, KeyStatus, SlotStatus
 
 # A missing secret is no fault: a rotation may be about to bring it.
 _REFUSED: Final = frozenset(KeyFault) - {KeyFault.MISSING}
@@ -37,6 +38,19 @@ async def ask(snapshot: Snapshot) -> tuple[KeyStatus, ...]:
         return key_statuses(keyring, needed, snapshot.catalog.scopes)
     finally:
         await identities.close()
+
+
+async def ask_issuers(snapshot: Snapshot) -> list[IssuerStatus]:
+    """Ask each issuer of callers' tokens for its keys once, as `serve` does. Never raises for what they answer."""
+    settings = snapshot.callers.issuers
+    if not settings:
+        return []
+    # PyJWT and cryptography: 50 ms that only issuers need.
+    from gateway.callers.issuers import Issuers
+
+    issuers = Issuers(settings, resolver=Resolver(Names()))
+    await asyncio.gather(*(keys.ask() for keys in issuers.sets.values()))
+    return issuers.statuses()
 
 
 def faults(key: KeyStatus) -> list[str]:

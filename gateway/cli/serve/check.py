@@ -11,12 +11,16 @@ from gateway.cli.table import listed, table
 
 if TYPE_CHECKING:
     from gateway.config.assembly.snapshot import Snapshot
-    from gateway.telemetry.status import KeyStatus
+    from gateway.telemetry.status import IssuerStatus, KeyStatus
+
+    Online = tuple[Sequence[KeyStatus], Sequence[IssuerStatus]]
 
 
 @click.command()
 @config_option
-@click.option("--online", is_flag=True, help="Ask Productlane's /me for every secret as well.")
+@click.option(
+    "--online", is_flag=True, help="Ask Productlane's /me for every secret as well, and issuers for their keys."
+)
 @json_option
 def check(config: Path | None, online: bool, as_json: bool) -> None:
     """Check the configuration, its policies and its secrets.
@@ -24,38 +28,43 @@ def check(config: Path | None, online: bool, as_json: bool) -> None:
     Reads everything that `serve` would read and opens nothing. Every problem is told at once, each with file, line and
     key. With --online, each secret is shown to Productlane's GET /me, and told is whether it is taken, which scopes it
     carries, which of those that the policies need are missing, which are carried for nobody, and what would mend it.
+    Each issuer of callers' tokens is asked for its keys, as `serve` asks.
 
     \b
         productlane-gateway check --config gateway.yaml
         productlane-gateway check --config gateway.yaml --online
 
     Exit status: 0 where all is well; 1 with --online, where a secret is rejected, unsupported, of another workspace or
-    could not be asked about, or a scope is missing; 2 where the configuration has problems.
+    could not be asked about, a scope is missing, or an issuer's keys cannot be fetched; 2 where the configuration has
+    problems.
     """
     snapshot = loaded(config, as_json=as_json)
     source = location(config)
-    keys = _ask(snapshot) if online else None
+    answers = _ask(snapshot) if online else None
     if as_json:
-        print_json(_facts(source, snapshot, keys))
+        print_json(_facts(source, snapshot, answers))
     else:
         click.echo(_summary(source, snapshot))
-        if keys is not None:
-            click.echo("\n" + _keys_table(keys))
-    if keys is not None and any(_faults(keys)):
+        if answers is not None:
+            click.echo("\n" + "\n\n".join(filter(None, (_keys_table(answers[0]), _issuers_table(answers[1])))))
+    if answers is not None and any(_faults(answers)):
         raise SystemExit(REFUSED)
 
 
-def _ask(snapshot: "Snapshot") -> "Sequence[KeyStatus]":
+def _ask(snapshot: "Snapshot") -> "Online":
     import asyncio
 
-    from gateway.cli.keys.online import ask
+    from gateway.cli.keys.online import ask, ask_issuers
 
-    return asyncio.run(ask(snapshot))
+    async def both() -> "Online":
+        return await ask(snapshot), await ask_issuers(snapshot)
+
+    return asyncio.run(both())
 
 
-def _facts(source: str, snapshot: "Snapshot", keys: "Sequence[KeyStatus] | None") -> dict[str, object]:
+def _facts(source: str, snapshot: "Snapshot", answers: "Online | None") -> dict[str, object]:
     facts: dict[str, object] = {
-        "ok": not _faults(keys or ()),
+        "ok": answers is None or not _faults(answers),
         "config": source,
         "listen": str(snapshot.settings.listen),
         "admin": str(snapshot.settings.admin),
@@ -67,8 +76,11 @@ def _facts(source: str, snapshot: "Snapshot", keys: "Sequence[KeyStatus] | None"
             for route in snapshot.routes.all
         ],
     }
-    if keys is not None:
-        facts["online"] = [_key_facts(key) for key in keys]
+    if answers is not None:
+        import msgspec
+
+        facts["online"] = [_key_facts(key) for key in answers[0]]
+        facts["issuers"] = msgspec.to_builtins(answers[1])
     return facts
 
 
@@ -85,7 +97,12 @@ def _key_facts(key: "KeyStatus") -> dict[str, object]:
     return facts | {"faults": faults(key)}
 
 
-def _faults(keys: "Sequence[KeyStatus]") -> list[str]:
+def _faults(answers: "Online") -> list[str]:
+    keys, issuers = answers
+    return [*_key_faults(keys), *(f"issuer {issuer.name}: {issuer.fault}" for issuer in issuers if not issuer.up)]
+
+
+def _key_faults(keys: "Sequence[KeyStatus]") -> list[str]:
     from gateway.cli.keys.online import faults
 
     return [f"{key.name}: {fault}" for key in keys for fault in faults(key)]
@@ -133,5 +150,10 @@ def _keys_table(keys: "Sequence[KeyStatus]") -> str:
                 (key.name, slot.slot, slot.preview or "", slot.state, slot.workspace or "?", missing, excess, scopes)
             )
     advice = [f"{key.name}: {said}" for key in keys for said in key.advice]
-    told = [line for lines in (_faults(keys), advice) if lines for line in ("", *lines)]
+    told = [line for lines in (_key_faults(keys), advice) if lines for line in ("", *lines)]
     return "\n".join([table(rows), *told])
+
+
+def _issuers_table(issuers: "Sequence[IssuerStatus]") -> str:
+    rows = [(one.name, one.issuer, str(one.keys), "up" if one.up else one.fault or "") for one in issuers]
+    return table([("issuer", "url", "keys", "state"), *rows]) if rows else ""
