@@ -226,6 +226,9 @@ class Forwarder:
         note = f"Productlane answered {incoming.status} to key {chosen.key}, slot {chosen.slot}, not to the caller"
         if exchange.serving.snapshot.settings.upstream.key_errors == "translate":
             row = KEY_FAULTS[fault]
-            raise Refused(row.code, Reason.KEY_REFUSED, row.message, note=f"{note}; {row.cure}")
+            record.translated = incoming.status
+            raise Refused(
+                row.code, Reason.KEY_REFUSED, row.message, note=note, fix=row.cure, decided_by=f"key {chosen.key}"
+            )
         record.note = note
         return [("Proxy-Status", proxy_status("", note, received=incoming.status))]

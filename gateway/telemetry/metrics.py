@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Metric, ProcessCollector
 from prometheus_client.registry import Collector
 
 from gateway import __version__
+from gateway.core.key_faults import default_code
 from gateway.telemetry import exposition, labels
 from gateway.telemetry.budget_gauges import budget_families
 from gateway.telemetry.event import Event, Names
@@ -156,6 +157,10 @@ class Metrics:
         if record.status in _AUTH_STATUSES:
             code = record.code if record.code in labels.CODES else OTHER
             self._auth.inc((status, code, source, caller, endpoint, self._key_label(record.key)))
+        if record.translated:
+            # What Productlane said about the key counts as well, beside the 502 that the caller got.
+            said = labels.STATUSES.get(record.translated, OTHER), default_code(record.translated), "upstream"
+            self._auth.inc((*said, caller, endpoint, self._key_label(record.key)))
 
     def count_event(self, event: Event) -> None:
         """Count an event that has a counter."""

@@ -24,6 +24,7 @@ class Record:
 
     ``caller`` is ``-`` while unknown and ``endpoint`` is ``other`` outside the catalog. ``status`` is what the caller
     got, 0 where it left before an answer. ``code`` is ``error.code`` of the answer, whoever gave it, else empty.
+    ``translated`` is Productlane's 401 or 410 about the key where the caller gets 502 in its place, else 0.
     ``source`` says who answered: ``gateway`` or ``upstream``. ``decision`` is ``allow``, ``deny`` or
     ``would_deny``, empty before there is one; ``reason`` is a `Reason` of the core, ``note`` that of a `Refused`.
     ``lane`` is empty while unknown. Times are milliseconds: ``wait_ms`` for budget, ``upstream_ms`` from the first byte
@@ -39,6 +40,7 @@ class Record:
     method: str = ""
     status: int = 0
     code: str = ""
+    translated: int = 0
     source: str = "gateway"
     decision: str = ""
     reason: str = ""

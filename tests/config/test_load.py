@@ -71,7 +71,7 @@ def test_what_is_not_said_is_the_documented_default(folder: Path) -> None:
             response_timeout=60.0,
             idle_timeout=60.0,
             max_connections=100,
-            key_errors="relay",
+            key_errors="translate",
         )
         == snapshot.settings.upstream
     )
@@ -108,7 +108,7 @@ def test_every_setting_arrives(folder: Path) -> None:
         response_timeout=120.0,
         idle_timeout=3600.0,
         max_connections=7,
-        key_errors="translate",
+        key_errors="relay",
     )
     assert upstream == snapshot.settings.upstream
     slots = (Slot(1, "env:SUPPORT", Secret(SUPPORT)), Slot(2, f"file:{folder}/later", None))

@@ -238,7 +238,7 @@ async def test_a_refused_key_is_relayed_or_translated_as_set(
     start: Start, status: int, code: str, translated: str
 ) -> None:
     """`key_errors` decides whether callers see Productlane's 401 and 410 or a 502 that says whose fault it is."""
-    relay, translate = await start(), await start(upstream={"key_errors": "translate"})
+    relay, translate = await start(upstream={"key_errors": "relay"}), await start()
     relay.upstream.reply = error(status, code)
     passed, turned = await relay.ask(), await translate.ask()
 
@@ -247,20 +247,31 @@ async def test_a_refused_key_is_relayed_or_translated_as_set(
     assert "key main, slot 1" in str(passed.get("proxy-status"))
     assert (502, translated) == (turned.status, turned.code)
     assert "key main, slot 1" in str(turned.get("proxy-status"))
+    said = {"status": str(status), "code": code, "source": "upstream", "key": "main"}
+    assert 1 == await translate.metric("auth_responses_total") == await translate.metric("auth_responses_total", **said)
+
+
+async def test_a_revoked_key_is_one_story_from_the_first_request_on(run: Running) -> None:
+    """By default no caller ever sees a 401 about a key that is not its own: not the first, and not the second."""
+    run.upstream.reply = run.upstream.me = error(401, "unauthenticated")
+    answers = [await run.ask() for _ in range(3)]
+
+    assert [(502, "upstream_key_rejected")] * 3 == [(one.status, one.code) for one in answers]
 
 
 @pytest.mark.parametrize("body", [b"<html>who are you</html>", b'{"error": 1}', b""])
 async def test_a_401_without_an_envelope_is_taken_for_a_refused_key(start: Start, body: bytes) -> None:
     """A bare 401 in front of the API means the same, so `translate` turns it too."""
-    run = await start(upstream={"key_errors": "translate"})
+    run = await start()
     run.upstream.reply = answer(401, body)
     response = await run.ask()
 
     assert (502, "upstream_key_rejected") == (response.status, response.code)
 
 
-async def test_a_key_echoed_in_an_error_is_blotted_out(run: Running) -> None:
+async def test_a_key_echoed_in_an_error_is_blotted_out(start: Start) -> None:
     """An upstream that quotes the key, in a body or a field, does not teach it to the caller."""
+    run = await start(upstream={"key_errors": "relay"})
     quoted = json.dumps({"error": {"code": "unauthenticated", "message": f"bad key {KEY}"}}).encode()
     run.upstream.reply = answer(401, quoted, fields=("Content-Type: application/json", f"WWW-Authenticate: x={KEY}"))
     response = await run.ask()

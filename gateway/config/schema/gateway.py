@@ -64,9 +64,9 @@ class Upstream(Section):
     )
     key_errors: KeyErrors = setting(
         one_of(get_args(KeyErrors)),
-        "What a caller sees when Productlane refuses the gateway's key: `relay` passes 401 and 410 on, `translate` "
-        "answers 502 `upstream_key_rejected` or `upstream_key_unsupported`.",
-        default="relay",
+        "What a caller sees when Productlane refuses the gateway's key: `translate` answers 502 "
+        "`upstream_key_rejected` or `upstream_key_unsupported`, `relay` passes Productlane's 401 or 410 on.",
+        default="translate",
     )
 
 
