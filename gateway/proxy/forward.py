@@ -23,7 +23,7 @@ from gateway.proxy.serving import Current
 from gateway.proxy.upstream_connection import Lost
 from gateway.proxy.upstream_messages import Incoming, Outgoing
 from gateway.telemetry.events.peers import UpstreamRetry
-from gateway.telemetry.record import read_request_id
+from gateway.telemetry.ids import read_request_id
 from gateway.telemetry.reporter import Reporter
 
 # Nobody was asked.
@@ -131,7 +131,7 @@ class Forwarder:
                     upstream_lines(chosen.secret),
                     body,
                     request.length,
-                    record.trace,
+                    record.trace or None,
                     lease.sent,
                 )
             )

@@ -27,7 +27,8 @@ from gateway.proxy.reply import CallerGone, Reply, make_head
 from gateway.proxy.request import NO_FIELDS, Request
 from gateway.proxy.serving import Current, Serving
 from gateway.telemetry.events.peers import CallerSuppliedKey
-from gateway.telemetry.record import Record, RequestIds, trace_id
+from gateway.telemetry.ids import RequestIds, read_request_id, trace_id
+from gateway.telemetry.record import Record
 from gateway.telemetry.reporter import Reporter
 
 if TYPE_CHECKING:
@@ -122,12 +123,13 @@ class Handler:
         else:
             trace = trace_id(request.fields.get("traceparent"))
             record = Record(request_id=self._new_request_id(), method=request.method, trace_id=trace)
+            record.caller_request_id = read_request_id(request.fields.get("X-Request-Id"))
         if self._tracing is not None:
             self._tracing.begin(record, NO_FIELDS if request is None else request.fields)
         return record
 
     def _tell(self, record: Record) -> None:
-        if record.trace is not None:
+        if record.trace:
             record.trace.end()
         self._reporter.finished(record)
 

@@ -25,7 +25,7 @@ from gateway.telemetry.event import Emit, ignore
 from gateway.telemetry.events.peers import CircuitClosed, CircuitOpen, UpstreamFailure, UpstreamRetry
 
 if TYPE_CHECKING:
-    from gateway.telemetry.spans import Trace
+    from gateway.telemetry.record import Trace
 
 # Repeats may be a tenth of all requests and ten at a time, as in Linkerd's retry budget, so that an outage is not
 # made worse by its own echo.

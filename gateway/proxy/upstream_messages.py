@@ -9,7 +9,7 @@ from gateway.core.refusal import Reason, Refused
 from gateway.proxy.upstream_connection import Lost, UpstreamConnection
 
 if TYPE_CHECKING:
-    from gateway.telemetry.spans import Trace
+    from gateway.telemetry.record import Trace
 
 
 class Outgoing(NamedTuple):

@@ -195,7 +195,7 @@ class Reloads:
 
     def _succeeded(self, loaded: Loaded, seconds: float) -> None:
         reported, self.facts = self.facts.restart_needed, ReloadStatus(restart_needed=loaded.restart)
-        self._metrics.config_loaded(ok=True, now=self._clock(), restart_needed=bool(loaded.restart))
+        self._metrics.config_loaded(ok=True, now=self._clock())
         snapshot = loaded.snapshot
         self._emit(Reload("success", len(snapshot.keys), len(snapshot.policies), round(seconds, 3)))
         for caller, outcome in loaded.changes[:_LOGGED]:

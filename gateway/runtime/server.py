@@ -43,6 +43,7 @@ from gateway.runtime.reload import Loaded, Reloads
 from gateway.runtime.serving_factory import ServingFactory
 from gateway.telemetry.events.keys import LimitsStoreFault
 from gateway.telemetry.events.process import BackgroundFailed, DescriptorsShort, Draining, Started, Stopped
+from gateway.telemetry.gauge import State
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.reporter import Reporter
@@ -131,7 +132,8 @@ class Gateway:
         if self._tracing is not None:
             self._stack.push_async_callback(asyncio.to_thread, self._tracing.close)
         self._needs = needs(snapshot.policies.values(), snapshot.routes, snapshot.catalog.endpoints, self._today())
-        self._watch()
+        self._metrics.watch(self._state)
+        self._metrics.watch_log(lambda: self._log.dropped)
         self._know(snapshot)
         self._metrics.config_loaded(ok=True, now=self._clock())
         self._raise_descriptors(snapshot)
@@ -228,8 +230,7 @@ class Gateway:
         self._raise_descriptors(snapshot)
         self._listener.limits = snapshot.settings.limits
         self._usage.prune(snapshot.policies)
-        verifier = self._current.serving.keyring.verifier
-        self._pacer.keep(verifier.secrets)
+        self._pacer.keep(self._current.serving.keyring.verifier.secrets)
         await self._sources.adopt(snapshot.keys)
         self._follow_secrets()
 
@@ -241,13 +242,24 @@ class Gateway:
             reason = "raise the hard limit of open files (RLIMIT_NOFILE), or lower limits.connections"
             self._emit(DescriptorsShort(limit, needed, reason))
 
-    def _watch(self) -> None:
-        self._metrics.watch_keys(self._keys)
-        self._metrics.watch_store(lambda: self._factory.store)
-        self._metrics.watch_issuers(self._issuers)
-        self._metrics.watch_log(lambda: self._log.dropped)
-        self._metrics.watch_budgets(self._pacer.status)
-        self._metrics.watch_circuit(lambda: self._current.serving.upstream.circuit_open)
+    def _state(self) -> State:
+        """What gauges show now."""
+        snapshot = self._snapshot
+        expiring = ((caller, policy.expires) for caller, policy in snapshot.policies.items())
+        return State(
+            keys=self._keys(),
+            budgets=self._pacer.status(),
+            store=self._factory.store,
+            issuers=tuple(self._issuers()),
+            circuit_open=self._current.serving.upstream.circuit_open,
+            restart_needed=self.reloads is not None and bool(self.reloads.facts.restart_needed),
+            policy_expires={
+                caller: datetime.combine(day, datetime.min.time(), UTC).timestamp()
+                for caller, day in expiring
+                if day is not None
+            },
+            certificate_expires=None if self.tls is None else self.tls.expires,
+        )
 
     def _know(self, snapshot: Snapshot) -> None:
         self._metrics.know(

@@ -24,7 +24,7 @@ from opentelemetry.trace import Status, StatusCode
 from gateway import __version__
 from gateway.telemetry import labels
 from gateway.telemetry.record import Record
-from gateway.telemetry.spans import Attributes, Sent, Story, Tracing
+from gateway.telemetry.spans import Attributes, FinishedSpan, Sent, Tracing
 
 _SERVICE: Final = "productlane-gateway"
 # RFC 9110 section 9 and RFC 5789. Another may be any text of a caller's; the conventions have a word for all of them.
@@ -64,7 +64,7 @@ def open_tracing(on_fault: Callable[[str], None], on_back: Callable[[], None]) -
     library.addHandler(logging.NullHandler())
     library.propagate = False
 
-    def emit(story: Story) -> None:
+    def emit(story: FinishedSpan) -> None:
         processor.on_end(cast("ReadableSpan", story))
 
     return Tracing(
@@ -86,7 +86,7 @@ class Describe:
         self._scope: Final = InstrumentationScope(_SERVICE, __version__)
         self._limits: Final = SpanLimits()
 
-    def __call__(self, story: Story) -> ReadableSpan:
+    def __call__(self, story: FinishedSpan) -> ReadableSpan:
         """Empty attributes are left out."""
         about = story.about
         told, failed = _of_request(about, self._listener) if isinstance(about, Record) else _of_sending(about)
@@ -164,15 +164,15 @@ def _error(code: str, status: int) -> str:
 class Exporter(SpanExporter):
     """Sends batches by ``inner``, whose ``session`` knows what became of each, and tells of faults once.
 
-    It takes stories (see `Story`) where the library's types say spans, and lets ``describe`` make them just before they
-    are sent. ``clock`` is in seconds.
+    It takes a `FinishedSpan` where the library's types say spans, and lets ``describe`` make those just before they are
+    sent. ``clock`` is in seconds.
     """
 
     def __init__(
         self,
         inner: SpanExporter,
         session: "Session",
-        describe: Callable[[Story], ReadableSpan],
+        describe: Callable[[FinishedSpan], ReadableSpan],
         *,
         on_fault: Callable[[str], None],
         on_back: Callable[[], None],
@@ -188,7 +188,7 @@ class Exporter(SpanExporter):
         self._failed_at: float | None = None
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        stories = cast("Sequence[Story]", spans)
+        stories = cast("Sequence[FinishedSpan]", spans)
         # The queue drops the oldest where it is full.
         dropped = stories[-1].number - self._last_number - len(stories)
         self._last_number = stories[-1].number
@@ -216,7 +216,7 @@ class Exporter(SpanExporter):
 class _Spans:
     """Spans, each of which is made when its turn comes, in short stretches with the GIL let go in between."""
 
-    def __init__(self, stories: Sequence[Story], describe: Callable[[Story], ReadableSpan]) -> None:
+    def __init__(self, stories: Sequence[FinishedSpan], describe: Callable[[FinishedSpan], ReadableSpan]) -> None:
         self._stories = stories
         self._describe = describe
 

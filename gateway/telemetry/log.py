@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, Final, Literal
 
 import msgspec
+from msgspec import structs
 
 from gateway.core.key_faults import KEY_FAULTS
 from gateway.telemetry import labels
@@ -34,7 +35,7 @@ class Log:
         self.level: Final = level
         self._lines: Final = Lines(fd)
         self._clock = clock
-        self._least = LEVELS.index(level)
+        self._shown: Final[frozenset[Level]] = frozenset(LEVELS[LEVELS.index(level) :])
         self._console = style == "console"
         self._second = -1
         self._stamp = ""
@@ -45,20 +46,31 @@ class Log:
         """Lines lost because their reader or disk did not take them."""
         return self._lines.dropped
 
+    @property
+    def debug(self) -> bool:
+        """Whether lines of the level ``debug`` are written."""
+        return "debug" in self._shown
+
     def request(self, record: Record) -> None:
-        """Tell of a finished request, once."""
-        level = _level_of(record)
-        if LEVELS.index(level) < self._least:
+        """Tell of a finished request, once. Fills in its ``time`` and ``level``."""
+        level = record.level = _level_of(record)
+        if level not in self._shown:
             return
+        record.time = self._now()
         if self._console:
-            self._lines.put(_console_line(self._now(), level, _request_sentence(record)))
-        else:
-            self._put(_request_fields(self._now(), level, record))
+            self._lines.put(_console_line(record.time, level, _request_sentence(record)))
+            return
+        record.code = labels.listed_code(record.code)
+        try:
+            line = self._encode(record)
+        except UnicodeEncodeError:
+            line = self._encode(_utf8(_encodable(record)))
+        self._lines.put(line + b"\n")
 
     def event(self, event: Event) -> None:
         """Write the line of an event, where it has one."""
         level = event.severity()
-        if level is None or LEVELS.index(level) < self._least:
+        if level is None or level not in self._shown:
             return
         if self._console:
             told = " ".join(f"{name}={value}" for name, value in event.fields().items())
@@ -74,8 +86,7 @@ class Log:
         try:
             line = self._encode(fields)
         except UnicodeEncodeError:
-            # Bytes outside UTF-8 reach Python as lone surrogates, which JSON cannot carry.
-            line = self._encode({name: _utf8(value) for name, value in fields.items()})
+            line = self._encode(_utf8(fields))
         self._lines.put(line + b"\n")
 
     def _now(self) -> str:
@@ -95,35 +106,6 @@ def _level_of(record: Record) -> Level:
     return "error" if record.status >= 500 else "info"
 
 
-def _request_fields(now: str, level: Level, record: Record) -> dict[str, Any]:
-    """The fields of a request's line, in their order."""
-    upstream_ms = record.upstream_ms
-    return {
-        "time": now,
-        "level": level,
-        "request_id": record.request_id,
-        "upstream_request_id": record.upstream_request_id,
-        "caller": record.caller,
-        "endpoint": record.endpoint,
-        "method": record.method,
-        "status": record.status,
-        "code": labels.listed_code(record.code),
-        "source": record.source,
-        "decision": record.decision,
-        "reason": record.reason,
-        "note": record.note,
-        "key": record.key,
-        "slot": record.slot,
-        "lane": record.lane,
-        "wait_ms": round(record.wait_ms, 3),
-        "upstream_ms": None if upstream_ms is None else round(upstream_ms, 3),
-        "duration_ms": round(record.duration_ms, 3),
-        "bytes_in": record.bytes_in,
-        "bytes_out": record.bytes_out,
-        "trace_id": record.trace_id,
-    }
-
-
 def _request_sentence(record: Record) -> str:
     asked = record.endpoint if record.endpoint != "other" else f"{record.method} (no endpoint)"
     parts = [f"{record.status:3d} {asked}", f"caller {record.caller}"]
@@ -133,6 +115,8 @@ def _request_sentence(record: Record) -> str:
         parts.append(f"key {record.key}/{record.slot}")
     upstream = "" if record.upstream_ms is None else f" ({record.upstream_ms:.1f} upstream)"
     parts += [f"{record.duration_ms:.1f} ms{upstream}", record.request_id]
+    if record.caller_request_id:
+        parts.append(f"caller's id {record.caller_request_id}")
     if record.note:
         parts.append(record.note)
     return "  ".join(parts)
@@ -144,7 +128,14 @@ def _console_line(now: str, level: Level, sentence: str) -> bytes:
     return ("".join(c if c.isprintable() else "?" for c in text) + "\n").encode("utf-8", "replace")
 
 
+def _encodable(record: Record) -> dict[str, Any]:
+    return {name: value for name, value in structs.asdict(record).items() if value is not msgspec.UNSET}
+
+
 def _utf8(value: Any) -> Any:
+    """Bytes outside UTF-8 reach Python as lone surrogates, which JSON cannot carry; they become ``?``."""
+    if isinstance(value, dict):
+        return {name: _utf8(one) for name, one in value.items()}
     if isinstance(value, list):
         return [_utf8(item) for item in value]
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

@@ -1,46 +1,52 @@
-"""What there is to tell of one request; log lines, metrics and usage all tell it from here."""
+"""What there is to tell of one request: its log line, which metrics, usage and spans are made from too."""
 
-import os
-import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from gateway.telemetry.spans import Trace
-
-# W3C Trace Context section 3.2.2. A later version may append fields after a dash; version ff is forbidden.
-_TRACEPARENT: Final = re.compile(r"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
-
-# Productlane's example is `req_` and 16 hex digits; other vendors' ids use these characters too. Whatever could carry
-# a line break, a terminal sequence or a key echoed back is not an id.
-_REQUEST_ID: Final = re.compile(r"(?!.*pl_v)[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
-
-_POOLED: Final = 512
+import msgspec
 
 
-@dataclass(slots=True)
-class Record:
-    """The story of one request, filled in as it goes and told once at its end. The data path's only mutable value.
+class Attempt(Protocol):
+    """One time that a request is sent upstream, with the ``fields`` that its span adds."""
 
-    ``caller`` is ``-`` while unknown and ``endpoint`` is ``other`` outside the catalog. ``status`` is what the caller
-    got, 0 where it left before an answer. ``code`` is ``error.code`` of the answer, whoever gave it, else empty.
-    ``translated`` is Productlane's 401 or 410 about the key where the caller gets 502 in its place, else 0.
-    ``source`` says who answered: ``gateway`` or ``upstream``. ``decision`` is ``allow``, ``deny`` or
-    ``would_deny``, empty before there is one; ``reason`` is a `Reason` of the core, ``note`` that of a `Refused`.
-    ``lane`` is empty while unknown. Times are milliseconds: ``wait_ms`` for budget, ``upstream_ms`` from the first byte
-    sent upstream until the head of its answer was read or failed to come (None where it was not asked), ``duration_ms``
-    from the request's head to the last byte of its answer. Bytes are those of the two bodies, on the caller's side.
-    ``trace`` is what its spans are told by, until they are; None where tracing is off.
+    @property
+    def fields(self) -> list[tuple[str, str]]: ...
+    def answered(self, status: int) -> None: ...
+    def failed(self, error: str) -> None: ...
+
+
+class Trace(Protocol):
+    """What the spans of one request are told by."""
+
+    def send(self, host: str, port: int) -> Attempt: ...
+    def end(self) -> None: ...
+
+
+class Record(msgspec.Struct):
+    """One request, filled in as it goes and reported once at its end. The data path's only mutable value.
+
+    Its fields, in their order, are the log line of the request. ``time`` and ``level`` are filled in by the log.
+    ``caller_request_id`` is the caller's ``X-Request-Id``, and ``upstream_request_id`` Productlane's, as far as they
+    are fit to be logged. ``caller`` is ``-`` while unknown and ``endpoint`` is ``other`` outside the catalog.
+    ``status`` is what the caller got, 0 where it left before an answer. ``code`` is ``error.code`` of the answer,
+    whoever gave it, else empty. ``source`` says who answered: ``gateway`` or ``upstream``. ``decision`` is ``allow``,
+    ``deny`` or ``would_deny``, empty before there is one; ``reason`` is a `Reason` of the core, ``note`` that of a
+    `Refused`. ``lane`` is empty while unknown. Times are milliseconds: ``wait_ms`` for budget, ``upstream_ms`` from the
+    first byte sent upstream until the head of its answer was read or failed to come (None where it was not asked),
+    ``duration_ms`` from the request's head to the last byte of its answer. Bytes are those of the two bodies, on the
+    caller's side. ``translated`` is Productlane's 401 or 410 about the key where the caller got 502 in its place; unset
+    otherwise. ``trace`` is what its spans are told by, until they are; unset where tracing is off.
     """
 
+    time: str = ""
+    level: str = "info"
     request_id: str = ""
+    caller_request_id: str = ""
     upstream_request_id: str = ""
     caller: str = "-"
     endpoint: str = "other"
     method: str = ""
     status: int = 0
     code: str = ""
-    translated: int = 0
     source: str = "gateway"
     decision: str = ""
     reason: str = ""
@@ -54,49 +60,13 @@ class Record:
     bytes_in: int = 0
     bytes_out: int = 0
     trace_id: str = ""
-    trace: "Trace | None" = field(default=None, repr=False, compare=False)
+    translated: int | msgspec.UnsetType = msgspec.UNSET
+    trace: Trace | msgspec.UnsetType = msgspec.UNSET
 
-
-class RequestIds:
-    """Makes ``req_`` and 16 hex digits at each call, as Productlane's own ids look.
-
-    Random bytes are drawn in bulk: 0.2 µs an id, against 3 µs for ``uuid4``.
-    """
-
-    __slots__ = ("_at", "_pool")
-
-    def __init__(self) -> None:
-        self._pool = ""
-        self._at = 0
-
-    def __call__(self) -> str:
-        at = self._at
-        if at == len(self._pool):
-            self._pool = os.urandom(8 * _POOLED).hex()
-            at = 0
-        self._at = at + 16
-        return f"req_{self._pool[at : at + 16]}"
-
-
-def trace_id(traceparent: str | None) -> str:
-    """The trace id of a valid ``traceparent``, 32 hex digits; else empty."""
-    found = read_traceparent(traceparent)
-    return "" if found is None else found[0]
-
-
-def read_traceparent(text: str | None) -> tuple[str, str, int] | None:
-    """Trace id (32 hex digits), parent id (16) and flags of a valid ``traceparent`` (W3C Trace Context section 3.2)."""
-    if not text:
-        return None
-    found = _TRACEPARENT.fullmatch(text)
-    if found is None:
-        return None
-    version, trace, parent, flags, more = found.groups()
-    if (version == "00" and more) or not trace.strip("0") or not parent.strip("0"):
-        return None
-    return trace, parent, int(flags, 16)
-
-
-def read_request_id(text: str | None) -> str:
-    """An upstream's ``X-Request-Id`` where it is fit to be logged: 1 to 128 characters of an id, no key; else empty."""
-    return text if text and _REQUEST_ID.fullmatch(text) else ""
+    def round_times(self) -> None:
+        """Round times to whole microseconds, as the log shows them."""
+        self.duration_ms = round(self.duration_ms, 3)
+        if self.wait_ms:
+            self.wait_ms = round(self.wait_ms, 3)
+        if self.upstream_ms is not None:
+            self.upstream_ms = round(self.upstream_ms, 3)

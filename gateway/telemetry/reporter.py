@@ -25,6 +25,7 @@ class Reporter:
 
     def finished(self, record: Record) -> None:
         """Report a finished request, once."""
+        record.round_times()
         self.metrics.count(record)
         self.usage.count(record)
         self.log.request(record)

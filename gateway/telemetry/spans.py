@@ -9,13 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from msgspec import UNSET
 from multidict import MultiMapping
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, Sampler
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags, TraceState, set_span_in_context
 
-from gateway.telemetry.record import Record, read_traceparent
+from gateway.telemetry.ids import read_traceparent
+from gateway.telemetry.record import Record
 
 # W3C Trace Context level 2: sampled, and a trace id that is random. Other bits mean nothing yet.
 _FLAGS: Final = TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID
@@ -57,15 +59,15 @@ class Trace:
         sent = Sent(record.method, record.endpoint, host, port, record.key, record.slot, resends)
         return Attempt(self, opened, sent)
 
-    def tell(self, story: "Story") -> None:
+    def tell(self, story: "FinishedSpan") -> None:
         self._tracing.tell(story)
 
     def end(self) -> None:
         """Tell what has become of the request. Its record is whole and changes no more."""
         record = self._record
-        record.trace = None
+        record.trace = UNSET
         ended = self.began + int(record.duration_ms * 1_000_000)
-        self.tell(Story(self.context, self._parent, SpanKind.SERVER, self.began, ended, record))
+        self.tell(FinishedSpan(self.context, self._parent, SpanKind.SERVER, self.began, ended, record))
 
 
 @dataclass(slots=True)
@@ -107,11 +109,11 @@ class Attempt:
 
     def _tell(self) -> None:
         trace = self._trace
-        trace.tell(Story(self._context, trace.context, SpanKind.CLIENT, self._began, trace.now(), self._sent))
+        trace.tell(FinishedSpan(self._context, trace.context, SpanKind.CLIENT, self._began, trace.now(), self._sent))
 
 
 @dataclass(slots=True)
-class Story:
+class FinishedSpan:
     """A span that has ended. Times are Unix nanoseconds; ``number`` counts the stories of a process from 1."""
 
     context: SpanContext
@@ -135,7 +137,7 @@ class Tracing:
         sampler: Sampler,
         ids: IdGenerator,
         *,
-        emit: Callable[[Story], None],
+        emit: Callable[[FinishedSpan], None],
         shut: Callable[[], None],
         on_fault: Callable[[str], None],
         listener: Attributes,
@@ -178,7 +180,7 @@ class Tracing:
         context = SpanContext(trace, self._ids.generate_span_id(), is_remote=False, trace_flags=TraceFlags(flags))
         return context, sampled.trace_state or _NO_STATE
 
-    def tell(self, story: Story) -> None:
+    def tell(self, story: FinishedSpan) -> None:
         if story.context.trace_flags.sampled:
             self._told += 1
             story.number = self._told

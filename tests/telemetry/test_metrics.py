@@ -7,7 +7,6 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -22,7 +21,9 @@ from gateway.telemetry.events.peers import (
     UpstreamFailure,
     UpstreamRetry,
 )
-from gateway.telemetry.metrics import DURATIONS, Metrics
+from gateway.telemetry.exposition import content_type
+from gateway.telemetry.gauge import State
+from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.record import Record
 from gateway.telemetry.status import (
     BudgetStatus,
@@ -33,6 +34,7 @@ from gateway.telemetry.status import (
     StoreStatus,
     moment,
 )
+from gateway.telemetry.tally import DURATIONS
 
 PREFIX = "productlane_gateway_"
 CALLERS, ENDPOINTS, KEYS = ("billing", "support"), ("GET /threads/{id}", "POST /threads"), ("main",)
@@ -42,6 +44,8 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 LABELS = {
     "circuit_state": set(),
     "restart_needed": set(),
+    "policy_expires_timestamp_seconds": {"caller"},
+    "certificate_expires_timestamp_seconds": set(),
     "requests_total": {"caller", "endpoint", "status", "source"},
     "auth_responses_total": {"status", "code", "source", "caller", "endpoint", "key"},
     "request_duration_seconds": {"lane", "source"},
@@ -119,17 +123,23 @@ def metrics() -> Metrics:
 @pytest.fixture
 def busy(metrics: Metrics) -> Metrics:
     """Metrics in which everything has happened once."""
-    metrics.watch_keys(facts)
-    metrics.watch_log(lambda: 7)
-    metrics.watch_budgets(
-        lambda: {
-            ("main", "read"): BudgetStatus(
-                1000, 998, moment(1700000060), 990, 17, callers=(share("billing"), share("gone"))
-            ),
-            ("main", "write"): BudgetStatus(60, 60, waiting=4),
-            ("gone", "write"): BudgetStatus(60, 60, moment(1700000060), waiting=1),
-        }
+    metrics.watch(
+        lambda: State(
+            keys=facts(),
+            budgets={
+                ("main", "read"): BudgetStatus(
+                    1000, 998, moment(1700000060), 990, 17, callers=(share("billing"), share("gone"))
+                ),
+                ("main", "write"): BudgetStatus(60, 60, waiting=4),
+                ("gone", "write"): BudgetStatus(60, 60, moment(1700000060), waiting=1),
+            },
+            store=StoreStatus("redis", "redis://r:6379/0", {"write": "OutOfMemoryError"}),
+            policy_expires={"billing": 1700000000.0},
+            certificate_expires=1800000000.0,
+            issuers=(IssuerStatus("github", "https://issuer.test", True, 2, 7.0),),
+        )
     )
+    metrics.watch_log(lambda: 7)
     metrics.config_loaded(ok=True, now=1700000000.0)
     for event in (
         IdentityLookup("main", "hit"),
@@ -142,8 +152,6 @@ def busy(metrics: Metrics) -> Metrics:
         IssuerFault("github", "", first=True),
     ):
         metrics.count_event(event)
-    metrics.watch_issuers(lambda: [IssuerStatus("github", "https://issuer.test", True, 2, 7.0)])
-    metrics.watch_store(lambda: StoreStatus("redis", "redis://r:6379/0", {"write": "OutOfMemoryError"}))
     metrics.in_flight += 2
     metrics.count(
         Record(
@@ -182,7 +190,7 @@ def value(metrics: Metrics, name: str, **at: str) -> float | None:
 
 
 def test_every_metric_has_the_labels_that_dashboards_rely_on(busy: Metrics) -> None:
-    """The names and labels of DESIGN section 10 are all there, and nothing else is."""
+    """These names and labels are all there, and no others are."""
     suffixes = ("_bucket", "_count", "_sum")
     found: dict[str, set[str]] = {}
     for name, at in series(busy):
@@ -269,7 +277,7 @@ def test_the_state_of_each_secret_is_shown(busy: Metrics) -> None:
 
 def test_drift_is_not_claimed_while_scopes_are_unknown(metrics: Metrics) -> None:
     """No alert fires on a key about which nothing is known yet."""
-    metrics.watch_keys(lambda: (KeyStatus("main", (SlotStatus("1", "unverified", "abcd"),)),))
+    metrics.watch(lambda: State(keys=(KeyStatus("main", (SlotStatus("1", "unverified", "abcd"),)),)))
     metrics.refresh()
 
     drift = {"key_scopes_missing", "key_scopes_excess", "key_scopes_unknown", "key_wide"}
@@ -309,21 +317,71 @@ def test_a_budget_that_no_answer_has_told_is_not_shown(busy: Metrics) -> None:
 
 def test_names_that_left_the_config_leave_the_metrics(busy: Metrics) -> None:
     """A caller or key that was removed leaves no series behind, so reloads cannot pile them up."""
-    busy.watch_keys(tuple)
+    busy.watch(State)
     busy.refresh()
     busy.know(callers=["support"], endpoints=ENDPOINTS, keys=["new"])
 
     assert not {pair for _, at in series(busy) for pair in at} & {("caller", "billing"), ("key", "main")}
 
 
-def test_a_registry_can_be_handed_in() -> None:
-    """Metrics go to the registry they are given, and two sets of them do not meet."""
-    registry = CollectorRegistry()
-    metrics = Metrics(registry)
-    Metrics()
+def test_counts_of_kinds_that_are_many_are_kept(metrics: Metrics) -> None:
+    """However many kinds of answers an upstream makes up, memory is bounded and no request is lost."""
+    for number in range(50_000):
+        metrics.count(Record(caller="billing", endpoint="POST /threads", status=403, code=str(number)))
+    at = {"caller": "billing", "endpoint": "POST /threads", "status": "403", "source": "gateway"}
 
-    assert registry is metrics.registry
-    assert PREFIX.encode() + b"build_info{" in metrics.render()
+    assert 50_000 == value(metrics, "requests_total", **at)
+    assert 50_000 == value(metrics, "auth_responses_total", **at, code="other", key="-")
+    assert len(metrics._tally._kinds) <= 20_000
+
+
+def test_nothing_is_lost_at_a_scrape_or_a_reload(metrics: Metrics) -> None:
+    """Counts go on where they were, whatever is asked for and named in between."""
+    at = {"caller": "billing", "endpoint": "POST /threads", "status": "200", "source": "upstream"}
+    record = Record(caller="billing", endpoint="POST /threads", status=200, source="upstream", decision="allow")
+    found = []
+    for _ in range(3):
+        metrics.count(record)
+        found.append(value(metrics, "requests_total", **at))
+        metrics.know(callers=CALLERS, endpoints=ENDPOINTS, keys=KEYS)
+        found.append(value(metrics, "requests_total", **at))
+
+    assert [1, 1, 2, 2, 3, 3] == found
+
+
+def test_label_values_are_escaped(metrics: Metrics) -> None:
+    """A name with quotes, backslashes and line breaks comes back from a parser as it was."""
+    name = 'a "name" with \\ and \n in it'
+    metrics.watch(lambda: State(policy_expires={name: 1.5}))
+    metrics.refresh()
+
+    assert 1.5 == value(metrics, "policy_expires_timestamp_seconds", caller=name)
+    (found,) = [
+        sample
+        for family in openmetrics_families(metrics.render(OPENMETRICS).decode())  # type: ignore[no-untyped-call]
+        for sample in family.samples
+        if sample.name == f"{PREFIX}policy_expires_timestamp_seconds"
+    ]
+    assert {"caller": name} == found.labels
+
+
+@pytest.mark.parametrize(
+    ("accept", "openmetrics"),
+    [
+        ("", False),
+        ("*/*", False),
+        ("text/plain;version=0.0.4", False),
+        (OPENMETRICS, True),
+        ("text/html, application/openmetrics-text;version=0.0.1;q=0.5", True),
+        ("application/openmetrics-text; version=nonsense", False),
+        ("application/openmetrics-textual", False),
+        (",;,=", False),
+    ],
+)
+def test_the_format_is_the_one_that_is_asked_for(metrics: Metrics, accept: str, openmetrics: bool) -> None:
+    """The media type and the text are of one format, whatever sense an ``Accept`` makes."""
+    assert content_type(accept).startswith("application/openmetrics-text" if openmetrics else "text/plain")
+    assert metrics.render(accept).endswith(b"# EOF\n") is openmetrics
 
 
 def test_buckets_are_where_the_times_are() -> None:

@@ -15,7 +15,7 @@ from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 
 from gateway.telemetry.export import Describe, Exporter, Session
 from gateway.telemetry.record import Record
-from gateway.telemetry.spans import Story
+from gateway.telemetry.spans import FinishedSpan
 from tests.secrets.test_leaks import mangled, wire_rows
 from tests.support.collector import TAKEN, Collector, traced
 from tests.support.hunt import found
@@ -282,10 +282,10 @@ async def test_a_variable_that_cannot_be_used_is_told(
     assert [] == found({"out": bytes(served.out), "err": bytes(served.err)})
 
 
-def story(number: int) -> Story:
+def story(number: int) -> FinishedSpan:
     """A span with this number."""
     context = SpanContext(1, number, is_remote=False, trace_flags=TraceFlags(1))
-    return Story(context, None, SpanKind.SERVER, 0, 1, Record(method="GET", status=200), number)
+    return FinishedSpan(context, None, SpanKind.SERVER, 0, 1, Record(method="GET", status=200), number)
 
 
 async def test_a_fault_is_over_once_it_has_been_calm(collector: Collector) -> None:

@@ -1,4 +1,4 @@
-"""`gateway.telemetry.record`: ids that look like Productlane's, and nothing logged that an upstream could plant."""
+"""`gateway.telemetry.ids`: ids that look like Productlane's, and nothing logged that an upstream could plant."""
 
 import re
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.telemetry.record import RequestIds, read_request_id, trace_id
+from gateway.telemetry.ids import RequestIds, read_request_id, trace_id
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
