@@ -35,6 +35,7 @@ def build(
     store: StoreStatus,
     issuers: Iterable[IssuerStatus] = (),
     authenticate: Mapping[str, tuple[str, ...]] | None = None,
+    instance: str = "",
 ) -> Status:
     """The whole status. ``config`` says where the config is from; ``started`` and ``now`` are Unix times.
 
@@ -56,6 +57,7 @@ def build(
         store=store,
         keys=tuple(keys),
         callers=(*ruled, *(CallerStatus(name, used=_used(name, usage)) for name in unruled)),
+        instance=instance,
         issuers=tuple(issuers),
     )
 

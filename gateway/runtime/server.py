@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import time
@@ -106,6 +107,7 @@ class Gateway:
         self._clock: Final = clock
         self._tracing: Final = tracing
         self._started = clock()
+        self._instance: Final = os.urandom(6).hex()
         self._health: Final = Health()
         self._metrics: Final = Metrics()
         self._usage: Final = Usage(clock)
@@ -367,6 +369,7 @@ class Gateway:
             store=self._factory.store,
             issuers=self._issuers(),
             authenticate=self._snapshot.callers.kinds(),
+            instance=self._instance,
         )
 
 

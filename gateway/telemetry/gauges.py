@@ -49,6 +49,12 @@ GAUGES: Final[tuple[Gauge, ...]] = (
         ],
     ),
     gauge(
+        "key_source_fault",
+        "1 while a secret is in memory only: its file is gone or unusable.",
+        _SECRET,
+        lambda state: [((key, slot.slot), slot.source_fault) for key, slot in _slots(state)],
+    ),
+    gauge(
         "key_last_used_timestamp_seconds",
         "When a secret was last sent to Productlane.",
         _SECRET,

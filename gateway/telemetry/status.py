@@ -147,7 +147,10 @@ class ReloadStatus(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """Everything that ``/status.json`` has, in its order."""
+    """Everything that ``/status.json`` has, in its order.
+
+    ``instance`` is drawn at the start: two addresses that answer with the same one are one process.
+    """
 
     version: str
     started: datetime | None
@@ -160,6 +163,7 @@ class Status(msgspec.Struct, frozen=True):
     store: StoreStatus
     keys: tuple[KeyStatus, ...]
     callers: tuple[CallerStatus, ...]
+    instance: str = ""
     issuers: tuple[IssuerStatus, ...] = ()
 
 

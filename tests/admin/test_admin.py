@@ -261,6 +261,7 @@ async def test_the_status_tells_everything_but_the_secret(admin: TestClient[Any,
             },
             no_policy | {"used": {"other": used | {"allowed": 0}}},
         ],
+        "instance": "",
         "issuers": [],
     } == told
 

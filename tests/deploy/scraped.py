@@ -122,6 +122,8 @@ def _write(folder: Path, upstream: str, store: str) -> Path:
     (folder / "policies").mkdir()
     for fields in policies:
         (folder / "policies" / f"{fields['caller']}.yaml").write_text(yaml.safe_dump(fields))
+    (folder / "narrow").write_text(NARROW)
+    (folder / "narrow").chmod(0o600)
     path = folder / "gateway.yaml"
     settings = {
         "listen": "127.0.0.1:0",
@@ -129,7 +131,7 @@ def _write(folder: Path, upstream: str, store: str) -> Path:
         "upstream": {"url": upstream},
         "keys": {
             "support": {"secrets": ["env:OLD", "env:NEW"]},
-            "billing": {"secrets": ["env:NARROW"]},
+            "billing": {"secrets": ["file:narrow"]},
             "tags": {"secrets": ["env:DEAD"]},
         },
         "routes": [
@@ -190,7 +192,7 @@ async def _prometheus(folder: Path, target: str) -> AsyncIterator[Prometheus]:
 async def scraped(folder: Path) -> AsyncIterator[Stage]:
     """A gateway to which everything has happened that it counts, and Prometheus that has seen it happen.
 
-    At the end one key is revoked, another serves by its second secret, ``/me`` and the store fail, and the
+    At the end one key is revoked, another serves by its second secret, the file of a third is gone, ``/me`` and the store fail, and the
     configuration is broken.
     """
     limits = Limits(reads=1000, writes=20, uploads=30, uploads_per_day=500, burst=6)
@@ -200,7 +202,7 @@ async def scraped(folder: Path) -> AsyncIterator[Stage]:
         SimulatedKey(NARROW, frozenset({"companies:read", "contacts:read", "portal:admin"})),
         SimulatedKey(DEAD, frozenset(TAGS)),
     ]
-    secrets = {"OLD": OLD, "NEW": NEW, "NARROW": NARROW, "DEAD": DEAD}
+    secrets = {"OLD": OLD, "NEW": NEW, "DEAD": DEAD}
     async with contextlib.AsyncExitStack() as stack:
         redis = await stack.enter_async_context(redis_serving(folder))
         upstream = await stack.enter_async_context(Simulator(catalog(), known, limits=limits))
@@ -223,10 +225,12 @@ async def scraped(folder: Path) -> AsyncIterator[Stage]:
             upstream.fault("GET /issues", status=500, code="internal_error", count=1)
             await stage.ask("support-bot", "/api/v2/issues")
         await prometheus.until('ALERTS{alertname="ProductlaneGatewayScopesMissing"}')
+        (folder / "narrow").unlink()
         config.write_text(config.read_text() + "unknown: 1\n")
         upstream.fault("GET /me", status=500, code="internal_error")
         await redis.kill()
         await prometheus.until("productlane_gateway_config_last_reload_successful == 0")
+        await prometheus.until("productlane_gateway_key_source_fault == 1")
         for _ in range(3):
             await stage.some_of_everything()
             await asyncio.sleep(1)

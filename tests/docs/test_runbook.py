@@ -16,6 +16,7 @@ from gateway.core.refusal import Code, Reason
 from gateway.telemetry import labels
 from gateway.telemetry.events import LOG_EVENTS
 from gateway.telemetry.record import Record
+from gateway.telemetry.status import SlotStatus
 from tests.support import documents
 from tests.support.documents import ROOT, settings
 
@@ -45,7 +46,7 @@ def known() -> set[str]:
     names = {".".join(path.split(".")[:n]) for path in paths for n in range(1, path.count(".") + 2)}
     names |= {path.rpartition(".")[2] for path in paths}
     names |= {*map(str, Code), *map(str, Reason), *labels.FAILURES, *labels.KEY_STATES, *labels.SOURCES, *LOG_EVENTS}
-    names |= {*Record.__struct_fields__} | {"slot", "use", "replaced", "source"}
+    names |= {*Record.__struct_fields__, *SlotStatus.__struct_fields__} | {"slot", "use", "replaced", "source"}
     names |= documents.metrics()
     chart = yaml.safe_load((ROOT / "helm/productlane-gateway/values.yaml").read_text("utf-8"))
     return names | set(chart) | {"/status", "/status.json", "livez", "readyz"}

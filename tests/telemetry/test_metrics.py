@@ -80,6 +80,7 @@ LABELS = {
     "store_up": {"kind", "use"},
     "key_scopes_unknown": {"key"},
     "key_wide": {"key"},
+    "key_source_fault": {"key", "slot"},
     "issuer_faults_total": {"issuer"},
     "issuer_up": {"issuer"},
     "issuer_keys_age_seconds": {"issuer"},

@@ -1,6 +1,7 @@
 """The command that shows the secrets of running gateways, and says which of them may be revoked."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -9,8 +10,8 @@ from gateway.cli.settings import REFUSED, fail, json_option, print_json
 from gateway.cli.table import listed, table
 
 if TYPE_CHECKING:
-    from gateway.cli.keys.replicas import Answered
-    from gateway.cli.keys.revocation import Secret, Sighting
+    from gateway.cli.keys.replicas import Asked
+    from gateway.cli.keys.revocation import Secret
 
 
 def _seconds(_: click.Context, __: click.Parameter, text: str) -> float:
@@ -22,6 +23,19 @@ def _seconds(_: click.Context, __: click.Parameter, text: str) -> float:
         raise click.BadParameter("expected a duration such as 30m or 1h") from None
 
 
+def _count(_: click.Context, __: click.Parameter, text: str | None) -> int | None:
+    if text is None:
+        return None
+    path = text.removeprefix("file:")
+    try:
+        number = int(Path(path).read_text("utf-8") if path != text else text)
+    except (OSError, ValueError):
+        number = 0
+    if number < 1:
+        raise click.BadParameter("expected a number from 1, or file:/path of a file with one")
+    return number
+
+
 @click.command()
 @click.option(
     "--admin",
@@ -30,7 +44,15 @@ def _seconds(_: click.Context, __: click.Parameter, text: str) -> float:
     multiple=True,
     default=("http://127.0.0.1:9090",),
     show_default=True,
+    envvar="PRODUCTLANE_GATEWAY_KEYS_ADMIN",
     help="Admin listener to ask; a name stands for every address that it resolves to. May be given more than once.",
+)
+@click.option(
+    "--replicas",
+    metavar="N",
+    envvar="PRODUCTLANE_GATEWAY_REPLICAS",
+    callback=_count,
+    help="How many gateways there are, or file:/path of a file that says it.",
 )
 @click.option(
     "--unused-for",
@@ -41,50 +63,47 @@ def _seconds(_: click.Context, __: click.Parameter, text: str) -> float:
     help="How long no replica may have used a secret before it is called safe to revoke.",
 )
 @json_option
-def keys(addresses: tuple[str, ...], unused_for: float, as_json: bool) -> None:
+def keys(addresses: tuple[str, ...], replicas: int | None, unused_for: float, as_json: bool) -> None:
     """Show the secrets of running gateways: state, age and use, and which may be revoked.
 
     Productlane has no call to rotate a key and cannot tell when an old one is out of use; the gateway can. A secret is
     safe to revoke where every replica answered, has another secret of the key active, and has not used this one for
-    --unused-for. Use is counted in memory, so a replica that has just started has to run that long first. Give the
-    name of a headless Service to ask every replica of it.
+    --unused-for. Use is counted in memory, so a replica that has just started has to run that long first.
+
+    Every replica is known where --admin names a headless Service that resolves to several addresses, or where
+    --replicas says how many there are. Other hosts need the gateways' `status_token`, from the variable
+    PRODUCTLANE_GATEWAY_STATUS_TOKEN: file:/path or env:NAME.
 
     \b
-        productlane-gateway keys
+        productlane-gateway keys --replicas 1
         productlane-gateway keys --admin http://gateway-headless:9090 --unused-for 30m
 
-    Exit status: 0 where every key is served by the first of its secrets; 1 where one is not, or a replica did not
-    answer; 2 where none did.
+    Exit status: 0 where every key is served by the first of its secrets; 1 where one is not, a secret's file is gone
+    or unusable, a replica did not answer, or a secret could be revoked if it were known that every replica was asked;
+    2 where none answered.
     """
-    from gateway.cli.keys.replicas import BadAddress, ask_all
+    from gateway.cli.keys.replicas import BadAddress, ask_all, status_token
     from gateway.cli.keys.revocation import faults, gather, sightings
 
     try:
-        answers = ask_all(addresses)
+        asked = ask_all(addresses, token=status_token(), replicas=replicas)
     except BadAddress as error:
         fail(str(error))
-    seen: list[Sighting] = []
-    replicas: list[str] = []
-    silent: list[Answered] = []
-    for answer in answers:
-        if answer.status is None:
-            silent.append(answer)
-        else:
-            seen += sightings(answer.replica, answer.status)
-            replicas.append(answer.replica)
-    if not replicas:
-        fail("\n".join(f"{answer.replica}: {answer.fault}" for answer in silent))
-    secrets = gather(seen, replicas, silent=len(silent), unused_for=unused_for)
-    found = faults(secrets, replicas) + [f"{answer.replica} did not answer: {answer.fault}." for answer in silent]
+    if not asked.replicas:
+        fail("\n".join(f"{answer.replica}: {answer.fault}" for answer in asked.silent))
+    seen = [one for answer in asked.answers if answer.status for one in sightings(answer.replica, answer.status)]
+    secrets = gather(seen, asked.replicas, doubt=asked.doubt, unused_for=unused_for)
+    found = faults(secrets, asked.replicas)
+    found += [f"{answer.replica} did not answer: {answer.fault}." for answer in asked.silent]
     if as_json:
-        print_json(_facts(secrets, replicas, silent, found))
+        print_json(_facts(secrets, asked, found))
     else:
-        click.echo(_text(secrets, found))
-    if found:
+        click.echo(_text(secrets, asked, found))
+    if found or any(secret.uncertain for secret in secrets):
         raise SystemExit(REFUSED)
 
 
-def _text(secrets: "Sequence[Secret]", found: Sequence[str]) -> str:
+def _text(secrets: "Sequence[Secret]", asked: "Asked", found: Sequence[str]) -> str:
     from gateway.cli.keys.revocation import ago
 
     rows = [("key", "slot", "preview", "state", "workspace", "age", "last used", "last hour", "scopes")]
@@ -104,16 +123,17 @@ def _text(secrets: "Sequence[Secret]", found: Sequence[str]) -> str:
     ]
     said = (sentence for secret in secrets for sentence in (secret.fault, secret.advice))
     sentences = [*found, *filter(None, said)]
+    if len(asked.replicas) > 1:
+        sentences.append(f"Asked {len(asked.replicas)} replicas: {', '.join(asked.replicas)}.")
     return "\n".join([table(rows), *(["", *sentences] if sentences else [])])
 
 
-def _facts(
-    secrets: "Sequence[Secret]", replicas: Sequence[str], silent: "Sequence[Answered]", found: Sequence[str]
-) -> dict[str, object]:
+def _facts(secrets: "Sequence[Secret]", asked: "Asked", found: Sequence[str]) -> dict[str, object]:
     return {
-        "ok": not found,
-        "replicas": replicas,
-        "silent": [{"replica": answer.replica, "fault": answer.fault} for answer in silent],
+        "ok": not found and not any(secret.uncertain for secret in secrets),
+        "replicas": list(asked.replicas),
+        "expected": asked.expected,
+        "silent": [{"replica": answer.replica, "fault": answer.fault} for answer in asked.silent],
         "secrets": [
             {
                 "key": secret.key,

@@ -1,10 +1,12 @@
 """Asks the admin listeners of running gateways for their status: one, or every replica behind a name."""
 
 import http.client
+import os
 import socket
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -31,15 +33,65 @@ class Answered:
     fault: str = ""
 
 
-def ask_all(addresses: Iterable[str]) -> list[Answered]:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """All that answered, each process once, and all that did not.
+
+    ``expected`` is how many replicas there are: as somebody said, or as many as a name resolves to, where that is more
+    than one. It is None where nothing says it: the one address of a Service stands for any number.
+    """
+
+    answers: tuple[Answered, ...]
+    expected: int | None = None
+
+    @property
+    def replicas(self) -> tuple[str, ...]:
+        return tuple(one.replica for one in self.answers if one.status is not None)
+
+    @property
+    def silent(self) -> tuple[Answered, ...]:
+        return tuple(one for one in self.answers if one.status is None)
+
+    @property
+    def doubt(self) -> str:
+        """Why it is not certain that every replica answered, as the end of a sentence; empty where it is."""
+        if self.silent:
+            return f"{len(self.silent)} of {len(self.answers)} replicas did not answer; ask again"
+        if self.expected is None:
+            known = f"nothing says that {', '.join(self.replicas)} is all there is"
+            return f"{known}; give --replicas, or --admin with the name of a headless Service"
+        if len(self.replicas) < self.expected:
+            return f"{len(self.replicas)} of {self.expected} replicas were asked; name the others with --admin"
+        return ""
+
+
+def ask_all(addresses: Iterable[str], *, token: str = "", replicas: int | None = None) -> Asked:
     """Ask every replica at every address, side by side. A name stands for all that it resolves to.
 
-    Raises `BadAddress`.
+    ``token`` is what the status asks for beyond loopback, ``replicas`` how many there are. Raises `BadAddress`.
     """
     places = [_parsed(address) for address in addresses]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        targets = [target for found in pool.map(_targets, places) for target in found]
-        return list(pool.map(_ask, targets))
+        resolved = [list(found) for found in pool.map(_targets, places)]
+        targets = [target for found in resolved for target in found]
+        answers = list(pool.map(lambda target: _ask(target, token), targets))
+    # Two addresses of one process are one replica.
+    once = {(one.status and one.status.instance) or one.replica: one for one in answers}
+    if replicas is None and any(len(found) > 1 for found in resolved):
+        replicas = len(once)
+    return Asked(tuple(once.values()), replicas)
+
+
+def status_token() -> str:
+    """The token for the status of other hosts, from the environment; empty where none is set. Raises `BadAddress`."""
+    source = os.environ.get("PRODUCTLANE_GATEWAY_STATUS_TOKEN", "")
+    kind, _, name = source.partition(":")
+    try:
+        if kind == "file":
+            return Path(name).read_text("utf-8").strip()
+        return os.environ[name] if kind == "env" else {"": ""}[kind]
+    except (KeyError, OSError, UnicodeDecodeError):
+        raise BadAddress("PRODUCTLANE_GATEWAY_STATUS_TOKEN must be file:/path or env:NAME of the token") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,16 +146,21 @@ def one_kind(found: Iterable[tuple[int, str]]) -> list[str]:
     )
 
 
-def _ask(target: _Target) -> Answered:
+def _ask(target: _Target, token: str) -> Answered:
     if target.fault:
         return Answered(target.name, None, target.fault)
     connection = (
         _Unix(target.path) if target.path else http.client.HTTPConnection(target.host, target.port, timeout=TIMEOUT)
     )
     try:
-        connection.request("GET", "/status.json", headers={"Accept": "application/json"})
+        fields = {"Accept": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+        connection.request("GET", "/status.json", headers=fields)
         response = connection.getresponse()
         body = response.read(_LONGEST)
+        if response.status == 403:
+            return Answered(
+                target.name, None, "it asks for `status_token` from other hosts; set PRODUCTLANE_GATEWAY_STATUS_TOKEN"
+            )
         if response.status != 200:
             return Answered(target.name, None, f"status {response.status}")
         return Answered(target.name, msgspec.json.decode(body, type=Status))

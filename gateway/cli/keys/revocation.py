@@ -41,12 +41,16 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """One secret of a key, as all replicas see it. ``advice`` is a sentence, empty where there is nothing to say."""
+    """One secret of a key, as all replicas see it. ``advice`` is a sentence, empty where there is nothing to say.
+
+    ``uncertain``: it could be revoked if it were known that every replica answered.
+    """
 
     key: str
     seen: tuple[Sighting, ...]
     safe_to_revoke: bool
     advice: str
+    uncertain: bool = False
 
     @property
     def name(self) -> str:
@@ -72,14 +76,14 @@ class Secret:
     @property
     def state(self) -> str:
         """Its state, with the number of replicas for each where they differ."""
-        states = [one.slot.state for one in self.seen]
+        states = [one.slot.state + (", source_fault" if one.slot.source_fault else "") for one in self.seen]
         kinds = sorted(set(states))
         return kinds[0] if len(kinds) == 1 else ", ".join(f"{kind} ({states.count(kind)})" for kind in kinds)
 
     @property
     def fault(self) -> str:
         """What is wrong with its file, as a sentence; empty where nothing is."""
-        fault = next((one.slot.fault for one in self.seen if one.slot.fault), "")
+        fault = next((one.slot.fault for one in self.seen if one.slot.fault and not one.slot.source_fault), "")
         return f"`{self.name}`: {fault}." if fault else ""
 
     @property
@@ -103,18 +107,18 @@ def sightings(replica: str, status: Status) -> list[Sighting]:
     return [Sighting(replica, key.name, slot, now) for key in status.keys for slot in key.slots]
 
 
-def gather(seen: Sequence[Sighting], replicas: Sequence[str], *, silent: int, unused_for: float) -> list[Secret]:
+def gather(seen: Sequence[Sighting], replicas: Sequence[str], *, doubt: str, unused_for: float) -> list[Secret]:
     """The secrets of all keys, each with what may be done about it.
 
-    ``replicas`` have answered and ``silent`` have not. A secret is safe to revoke where every replica answered, has
-    another secret of the key active, and has not used this one for ``unused_for`` seconds.
+    ``replicas`` have answered; ``doubt`` says why there may be others. A secret is safe to revoke where every replica
+    answered, has another secret of the key active, and has not used this one for ``unused_for`` seconds.
     """
     active: dict[str, set[tuple[str, str | None]]] = {}
     for one in seen:
         if one.slot.state == "active":
             active.setdefault(one.key, set()).add((one.replica, one.slot.preview))
     return [
-        _judged(group, active.get(group[0].key, set()), replicas, silent, unused_for) for group in _same_secret(seen)
+        _judged(group, active.get(group[0].key, set()), replicas, doubt, unused_for) for group in _same_secret(seen)
     ]
 
 
@@ -132,6 +136,9 @@ def faults(secrets: Iterable[Secret], replicas: Sequence[str]) -> list[str]:
         elif len(first) < len(replicas):
             blocked = next((one for one in seen if one.slot.slot == "1" and one.slot.state != "active"), None)
             found.append(f"`{key}` is not served by the first of its secrets{_because(blocked)}.")
+        faulty = {one.slot.fault: one for one in seen if one.slot.source_fault}
+        for fault, one in faulty.items():
+            found.append(f"`{name_of(one)}` is in memory only, and a restart would not find it: {fault}.")
     return found
 
 
@@ -154,11 +161,11 @@ def _judged(
     seen: list[Sighting],
     active: set[tuple[str, str | None]],
     replicas: Sequence[str],
-    silent: int,
+    doubt: str,
     unused_for: float,
 ) -> Secret:
-    def secret(advice: str, *, safe: bool = False) -> Secret:
-        return Secret(first.key, tuple(seen), safe, advice)
+    def secret(advice: str, *, safe: bool = False, uncertain: bool = False) -> Secret:
+        return Secret(first.key, tuple(seen), safe, advice, uncertain)
 
     first = seen[0]
     name = f"`{name_of(first)}`"
@@ -178,10 +185,10 @@ def _judged(
         return secret(f"{name} has to stay: no other secret of `{first.key}` is active at {', '.join(without)}.")
     idle = min(one.idle_for for one in seen)
     used = _used(seen, idle)
-    if silent:
-        return secret(f"{name} {used}, but {silent} of {silent + len(replicas)} replicas did not answer; ask again.")
     if idle < unused_for:
         return secret(f"{name} {used}; wait until it has been unused for {ago(unused_for)}.")
+    if doubt:
+        return secret(f"{name} {used}, but {doubt}.", uncertain=True)
     return secret(f"{name} {used}; it is safe to revoke.", safe=True)
 
 

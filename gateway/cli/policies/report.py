@@ -131,7 +131,7 @@ def _check_names(wanted: Iterable[str], files: "Sequence[PolicyFile]") -> None:
 
 
 def _observed(addresses: Sequence[str], logs: Sequence[IO[bytes]]) -> "Observed":
-    from gateway.cli.keys.replicas import BadAddress, ask_all
+    from gateway.cli.keys.replicas import BadAddress, ask_all, status_token
     from gateway.cli.policies.observed import from_gateways, from_logs
 
     if logs:
@@ -140,7 +140,7 @@ def _observed(addresses: Sequence[str], logs: Sequence[IO[bytes]]) -> "Observed"
             fail(f"{seen.source} holds no request of a gateway's log in JSON (`log.format: json`)")
         return seen
     try:
-        seen = from_gateways(ask_all(addresses or ("http://127.0.0.1:9090",)))
+        seen = from_gateways(ask_all(addresses or ("http://127.0.0.1:9090",), token=status_token()).answers)
     except BadAddress as error:
         fail(str(error))
     if not seen.since:

@@ -3,13 +3,14 @@
 import asyncio
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.cli.keys.replicas import BadAddress, ask_all, one_kind
 from tests.support.command import run
-from tests.support.kit import KEY, OTHER_KEY, Running, Upstream
+from tests.support.kit import KEY, OTHER_KEY, Running, Upstream, eventually
 
 Start = Callable[..., Any]
 TWO = {"keys": {"main": {"secrets": ["env:MAIN_KEY", "env:SECOND_KEY"]}}, "identity": {"prefetch": True}}
@@ -34,7 +35,7 @@ async def test_a_table_and_what_may_be_revoked(start: Start, upstream: Upstream)
     gateway = await start(**TWO)
     await shows(gateway, s1="active", s2="standby")
     await gateway.ask()
-    done = await run("keys", *admin(gateway), "--unused-for", "0s")
+    done = await run("keys", *admin(gateway), "--replicas", "1", "--unused-for", "0s")
     heads, first, second, _, sentence = done.out.splitlines()
 
     assert (0, "") == (done.status, done.err)
@@ -53,11 +54,15 @@ async def test_every_replica_is_asked(start: Start, upstream: Upstream) -> None:
     for gateway in (one, two):
         await shows(gateway, s1="active", s2="standby")
         await gateway.ask()
-    both = await run("keys", *admin(one), *admin(two), "--json", "--unused-for", "0s")
+    two_of_two = await run("keys", *admin(one), *admin(two), "--replicas", "2", "--json", "--unused-for", "0s")
     silent = await run("keys", *admin(one), "--admin", "http://127.0.0.1:1", "--json", "--unused-for", "0s")
 
-    assert (0, True, 2) == (both.status, both.json["ok"], both.json["secrets"][0]["requests_last_hour"])
-    assert [False, True] == [secret["safe_to_revoke"] for secret in both.json["secrets"]]
+    assert (0, True, 2) == (
+        two_of_two.status,
+        two_of_two.json["ok"],
+        two_of_two.json["secrets"][0]["requests_last_hour"],
+    )
+    assert [False, True] == [secret["safe_to_revoke"] for secret in two_of_two.json["secrets"]]
     assert (1, False) == (silent.status, silent.json["ok"])
     assert [False, False] == [secret["safe_to_revoke"] for secret in silent.json["secrets"]]
     assert ["127.0.0.1:1 did not answer: Connection refused."] == silent.json["faults"]
@@ -109,10 +114,70 @@ async def test_something_else_at_the_address(upstream: Upstream) -> None:
     assert "the answer is not a gateway's status" in done.err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "but nothing says that {} is all there is; give --replicas"),
+        (("--replicas", "2"), "but 1 of 2 replicas were asked"),
+    ],
+)
+async def test_without_certainty_nothing_is_safe(
+    words: tuple[str, ...], said: str, start: Start, upstream: Upstream
+) -> None:
+    """A replica that was not asked may use the secret: the sentence says what is missing, and the exit status is 1."""
+    gateway = await start(**TWO)
+    await shows(gateway, s1="active", s2="standby")
+    done = await run("keys", *admin(gateway), "--unused-for", "0s", *words)
+    as_json = await run("keys", *admin(gateway), "--unused-for", "0s", "--json", *words)
+
+    assert (1, 1, False) == (done.status, as_json.status, as_json.json["ok"])
+    assert said.format(gateway.gateway.admin) in done.out
+    assert "safe to revoke" not in done.out
+    assert [False, False] == [secret["safe_to_revoke"] for secret in as_json.json["secrets"]]
+
+
+async def test_one_process_at_two_addresses_is_one_replica(start: Start, upstream: Upstream, tmp_path: Path) -> None:
+    """Whoever names one gateway twice has asked one of two; a file can say how many there are."""
+    gateway = await start(**TWO)
+    await shows(gateway, s1="active", s2="standby")
+    (tmp_path / "replicas").write_text("2\n")
+    port = gateway.gateway.admin.port
+    twice = "--admin", f"http://127.0.0.1:{port}", "--admin", f"http://localhost:{port}"
+    done = await run("keys", *twice, "--replicas", f"file:{tmp_path}/replicas", "--json")
+    wrong = await run("keys", *twice, "--replicas", "file:/nowhere")
+
+    assert (1, 2) == (len(done.json["replicas"]), done.json["expected"])
+    assert (2, True) == (wrong.status, "expected a number from 1" in wrong.err)
+
+
+async def test_a_secret_whose_file_is_gone(start: Start, upstream: Upstream, tmp_path: Path) -> None:
+    """While the value in memory serves on, the command shows the fault beside it and exits with 1; a metric has it."""
+    file = tmp_path / "secret"
+    file.write_text(KEY)
+    file.chmod(0o600)
+    gateway = await start(keys={"main": {"secrets": [f"file:{file}"]}}, identity={"prefetch": True})
+    await shows(gateway, s1="active")
+    good = await run("keys", *admin(gateway))
+    before = await gateway.metric("key_source_fault", slot="1")
+    file.unlink()
+
+    async def seen() -> bool:
+        return bool(await gateway.metric("key_source_fault", slot="1"))
+
+    await eventually(seen)
+    gone = await run("keys", *admin(gateway))
+    served = await gateway.ask()
+
+    assert (0, 0, 1, 200) == (good.status, before, gone.status, served.status)
+    assert "active, source_fault" in gone.out
+    assert "`main/secret` is in memory only, and a restart would not find it: " in gone.out
+    assert str(file) in gone.out
+
+
 def test_a_name_stands_for_its_addresses() -> None:
     """A name is resolved, and one of both kinds of address counts once."""
-    assert ["127.0.0.1:1"] == [answer.replica for answer in ask_all(["http://localhost:1"])]
-    assert ["127.0.0.1:9090", "[::1]:2"] == [answer.replica for answer in ask_all(["127.0.0.1", "[::1]:2"])]
+    assert ["127.0.0.1:1"] == [answer.replica for answer in ask_all(["http://localhost:1"]).answers]
+    assert ["127.0.0.1:9090", "[::1]:2"] == [answer.replica for answer in ask_all(["127.0.0.1", "[::1]:2"]).answers]
     both = [(socket.AF_INET6, "fd00::1"), (socket.AF_INET, "10.0.0.1"), (socket.AF_INET, "10.0.0.1")]
     assert (["10.0.0.1"], ["fd00::1"]) == (one_kind(both), one_kind(both[:1]))
     with pytest.raises(BadAddress):
