@@ -43,7 +43,7 @@ class Sources:
             for name, reads in (await asyncio.to_thread(read_all, keys, number)).items():
                 self._verifier.reread(name, reads)
 
-    async def _changed(self, _: frozenset[Path]) -> None:
+    async def _changed(self, _: frozenset[str]) -> None:
         await self.read()
 
     @property

@@ -5,11 +5,11 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
-# Each path to a digest of its bytes and permissions; None where nothing can be read there.
-Contents: TypeAlias = Mapping[Path, bytes | None]
+# Each path to a digest of its bytes and permissions; None where nothing can be read there. Paths are text here: two
+# readings of 5,000 files are compared on the loop, which takes 20 ms where they are `pathlib.Path`.
+Contents: TypeAlias = Mapping[str, bytes | None]
 
 # Larger than any configuration; the rest of a larger file is not looked at.
 _LONGEST: Final = 16 << 20
@@ -22,18 +22,9 @@ def visible(name: str) -> bool:
     return not name.startswith(".")
 
 
-class _Version(NamedTuple):
-    """What a file's inode says of its content. Each write and each change of permissions moves ``changed``."""
-
-    device: int
-    inode: int
-    size: int
-    modified: int
-    changed: int
-
-    @classmethod
-    def of(cls, facts: os.stat_result) -> "_Version":
-        return cls(facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+def _version(facts: os.stat_result) -> tuple[int, ...]:
+    """What a file's inode says of its content. Each write and each change of permissions moves the last number."""
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
 
 
 class Digests:
@@ -44,50 +35,51 @@ class Digests:
 
     def __init__(self, now: Callable[[], int] = time.time_ns) -> None:
         self._now: Final = now
-        self._known: dict[Path, tuple[_Version, bytes]] = {}
+        self._known: dict[str, tuple[tuple[int, ...], bytes]] = {}
 
-    def read(self, paths: Iterable[Path], wanted: Callable[[str], bool] = visible) -> Contents:
+    def read(self, paths: Iterable[str | os.PathLike[str]], wanted: Callable[[str], bool] = visible) -> Contents:
         """What the paths hold now. A folder stands for the files in it whose names are wanted, not for folders in it.
 
         It blocks.
         """
-        found: dict[Path, bytes | None] = {}
-        known: dict[Path, tuple[_Version, bytes]] = {}
-        for path in paths:
+        found: dict[str, bytes | None] = {}
+        known: dict[str, tuple[tuple[int, ...], bytes]] = {}
+        for path in (os.fspath(path) for path in paths):
             try:
-                inside = list(path.iterdir())
+                inside = os.listdir(path)  # noqa: PTH208 - text in, text out
             except OSError:
                 found[path] = self._digest(path, known)
             else:
                 found[path] = b""
-                found.update({file: self._digest(file, known) for file in inside if wanted(file.name)})
+                files = (os.path.join(path, name) for name in inside if wanted(name))  # noqa: PTH118
+                found.update({file: self._digest(file, known) for file in files})
         self._known = known
         return found
 
-    def _digest(self, path: Path, known: dict[Path, tuple[_Version, bytes]]) -> bytes | None:
+    def _digest(self, path: str, known: dict[str, tuple[tuple[int, ...], bytes]]) -> bytes | None:
         try:
-            facts = path.stat()
+            facts = os.stat(path)  # noqa: PTH116 - text in
         except OSError:
             return None
-        version, digest = self._known.get(path, (None, b""))
-        if version == _Version.of(facts):
-            known[path] = version, digest
-            return digest
+        before = self._known.get(path)
+        if before is not None and before[0] == _version(facts):
+            known[path] = before
+            return before[1]
         read = _read(path)
         if read is None:
             return None
         facts, digest = read
         if self._now() - facts.st_ctime_ns > _RECENT:
-            known[path] = _Version.of(facts), digest
+            known[path] = _version(facts), digest
         return digest
 
 
-def read_contents(paths: Iterable[Path], wanted: Callable[[str], bool] = visible) -> Contents:
+def read_contents(paths: Iterable[str | os.PathLike[str]], wanted: Callable[[str], bool] = visible) -> Contents:
     """As `Digests.read`, once."""
     return Digests().read(paths, wanted)
 
 
-def _read(path: Path) -> tuple[os.stat_result, bytes] | None:
+def _read(path: str) -> tuple[os.stat_result, bytes] | None:
     try:
         # Non-blocking, so that a pipe put in a file's place cannot hold the thread up.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -40,7 +40,7 @@ class Watcher:
     def __init__(
         self,
         paths: Callable[[], Iterable[Path]],
-        on_change: Callable[[frozenset[Path]], Awaitable[None]],
+        on_change: Callable[[frozenset[str]], Awaitable[None]],
         *,
         seen: Contents | None = None,
         wanted: Callable[[str], bool] = visible,

@@ -8,7 +8,6 @@ import socket
 import time
 from collections.abc import Callable, Collection, Coroutine
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp.http_parser
@@ -216,7 +215,7 @@ class Gateway:
         )
         self._in_background(self.reloads.watcher.run())
 
-    async def _adopt(self, loaded: Loaded, changed: Collection[Path], number: int) -> None:
+    async def _adopt(self, loaded: Loaded, changed: Collection[str], number: int) -> None:
         """Serve what was loaded from now on. A request that has begun goes on with what it began with."""
         snapshot = loaded.snapshot
         await self._prepare_caps(snapshot)
@@ -373,8 +372,8 @@ class Gateway:
         )
 
 
-def _files(tls: Tls) -> set[Path | None]:
-    return {tls.certificate, tls.private_key, tls.client_ca}
+def _files(tls: Tls) -> set[str]:
+    return {str(path) for path in (tls.certificate, tls.private_key, tls.client_ca)}
 
 
 async def serve(gateway: Gateway) -> None:

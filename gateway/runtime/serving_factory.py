@@ -8,7 +8,6 @@ import asyncio
 import functools
 import ssl
 from collections.abc import Awaitable, Callable, Collection
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gateway.aio.background import Background
@@ -82,14 +81,14 @@ class ServingFactory:
         self._serving = Serving(snapshot, keyring, self._upstream(snapshot, tls), self._identification(snapshot))
         return self._serving
 
-    async def follow(self, snapshot: Snapshot, needs: Needs, changed: Collection[Path], number: int) -> Serving:
+    async def follow(self, snapshot: Snapshot, needs: Needs, changed: Collection[str], number: int) -> Serving:
         """What serves next; ``changed`` are the paths whose content is new, ``number`` that of the reading of keys.
 
         Raises OSError where a certificate can no longer be read; then nothing has changed.
         """
         before = self._serving
         assert before is not None  # noqa: S101 - `first` comes first
-        other_ca = snapshot.settings.upstream.ca in changed
+        other_ca = str(snapshot.settings.upstream.ca) in changed
         other_upstream = other_ca or _leg(snapshot) != _leg(before.snapshot)
         other_identities = other_ca or _questions(snapshot) != _questions(before.snapshot)
         tls = await asyncio.to_thread(_upstream_tls, snapshot) if other_upstream or other_identities else None

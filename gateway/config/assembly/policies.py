@@ -17,13 +17,13 @@ from gateway.config.assembly.authentication import (
     claims_of,
     entries_of,
 )
-from gateway.config.assembly.catalog import unknown_endpoint, unknown_scope
+from gateway.config.assembly.grants import Sets, make_policy
 from gateway.config.reading.document import Document
 from gateway.config.reading.problem import Problem, shown
 from gateway.config.reading.section import read
 from gateway.config.reading.source import parse, read_file
 from gateway.config.schema import policy as schema
-from gateway.core.catalog import Catalog, Endpoint
+from gateway.core.catalog import Catalog
 from gateway.core.policy import Policy
 
 
@@ -31,9 +31,14 @@ from gateway.core.policy import Policy
 class PolicyFile:
     """A policy, what its caller is identified by, and the file it stands in."""
 
-    file: Path
+    path: str
     policy: Policy
     authenticate: Authenticated
+
+    @property
+    def file(self) -> Path:
+        """Where the policy stands."""
+        return Path(self.path)
 
     @property
     def cases(self) -> Path:
@@ -64,13 +69,13 @@ class Kept:
 
     def __init__(self) -> None:
         self._basis: object = None
-        self._files: dict[Path, tuple[bytes, PolicyFile]] = {}
+        self._files: dict[str, tuple[bytes, PolicyFile]] = {}
 
-    def of(self, basis: object) -> dict[Path, tuple[bytes, PolicyFile]]:
+    def of(self, basis: object) -> dict[str, tuple[bytes, PolicyFile]]:
         """Each file's digest and its policy, where they were read on the same basis: catalog and `Available`."""
         return self._files if basis == self._basis else {}
 
-    def become(self, basis: object, files: dict[Path, tuple[bytes, PolicyFile]]) -> None:
+    def become(self, basis: object, files: dict[str, tuple[bytes, PolicyFile]]) -> None:
         self._basis, self._files = basis, files
 
 
@@ -84,16 +89,16 @@ def read_folder(
     """The same with the names of all callers; what is wrong goes to ``problems``."""
     basis = (catalog.endpoints, catalog.scopes, verifying)
     before = {} if kept is None else kept.of(basis)
-    now: dict[Path, tuple[bytes, PolicyFile]] = {}
+    now: dict[str, tuple[bytes, PolicyFile]] = {}
     gathered = _Gathered(catalog, verifying)
     for path in _policy_paths(folder, problems):
-        data = _read(path, problems)
+        name, data = str(path), _read(path, problems)
         digest = hashlib.blake2b(data or b"", digest_size=16).digest()
-        known, file = before.get(path, (b"", None))
-        if file is None or known != digest or not gathered.add_again(file):
-            file = gathered.add(path, parse(str(path), data, problems))
-        if file is not None:
-            now[path] = digest, file
+        known = before.get(name)
+        if known is not None and known[0] == digest and gathered.add_again(known[1]):
+            now[name] = known
+        elif (file := gathered.add(path, parse(name, data, problems))) is not None:
+            now[name] = digest, file
     if kept is not None:
         kept.become(basis, now)
     return gathered.policies()
@@ -130,6 +135,7 @@ class _Gathered:
         self._files: Final[list[PolicyFile]] = []
         self._callers: Final[dict[str, str]] = {}
         self._claims: Final[Claims] = {}
+        self._sets: Final[Sets] = {}
         self._unknown = False
 
     def add(self, path: Path, document: Document) -> PolicyFile | None:
@@ -140,7 +146,7 @@ class _Gathered:
             return None
         if (other := self._callers.setdefault(entry.caller, document.file)) != document.file:
             document.report(("caller",), f"{shown(entry.caller)} has a policy already, in {other}")
-        file = PolicyFile(path, _policy(entry, document, self._catalog), entries_of(entry))
+        file = PolicyFile(str(path), make_policy(entry, document, self._catalog, self._sets), entries_of(entry))
         check_authenticate(entry, document, self._claims, self._verifying)
         if not document.sound(()):
             return None
@@ -152,7 +158,7 @@ class _Gathered:
         caller, claims = file.policy.caller, claims_of(file.authenticate)
         if caller in self._callers or not self._claims.keys().isdisjoint(claims):
             return False
-        self._callers[caller] = str(file.file)
+        self._callers[caller] = file.path
         self._claims.update(dict.fromkeys(claims, caller))
         self._files.append(file)
         return True
@@ -179,33 +185,3 @@ def _policy_paths(folder: Path, problems: list[Problem]) -> Iterator[Path]:
             yield path
     if not found:
         problems.append(Problem(str(folder), 0, "", "holds no policy; without one, nothing is allowed to anybody"))
-
-
-def _policy(entry: schema.Policy, document: Document, catalog: Catalog) -> Policy:
-    for place, scope in zip(document.places("scopes"), entry.scopes, strict=False):
-        if scope not in catalog.scopes:
-            document.report(("scopes", place), unknown_scope(scope, catalog.scopes))
-    return Policy(
-        entry.caller,
-        frozenset(entry.scopes),
-        _endpoints("endpoints", entry.endpoints, document, catalog),
-        _endpoints("deny", entry.deny, document, catalog),
-        entry.mode == "audit",
-        entry.expires,
-        reads=entry.limits.reads_per_minute,
-        writes=entry.limits.writes_per_minute,
-        weight=entry.weight,
-    )
-
-
-def _endpoints(key: str, names: Sequence[str], document: Document, catalog: Catalog) -> frozenset[Endpoint]:
-    found: set[Endpoint] = set()
-    for place, name in zip(document.places(key), names, strict=False):
-        endpoint = catalog.named(name)
-        if endpoint is None:
-            document.report((key, place), unknown_endpoint(name, catalog))
-        elif endpoint in found:
-            document.report((key, place), f"{shown(name)} is named twice")
-        else:
-            found.add(endpoint)
-    return frozenset(found)

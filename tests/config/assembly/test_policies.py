@@ -32,7 +32,7 @@ def test_a_policy_can_be_read_by_itself(tmp_path: Path) -> None:
     policy = Policy("app", frozenset({"tags:read"}))
 
     assert not problems
-    assert (PolicyFile(tmp_path / "app.yaml", policy, {"tokens": (bytes.fromhex(DIGEST),)}),) == policies
+    assert (PolicyFile(str(tmp_path / "app.yaml"), policy, {"tokens": (bytes.fromhex(DIGEST),)}),) == policies
     assert tmp_path / "app.cases.yaml" == policies[0].cases
 
 
