@@ -6,39 +6,79 @@ from typing import Final
 # time-out. One request a second is enough to notice within two that the upstream is back.
 FAILURES: Final = 10
 PROBE_EVERY: Final = 1.0
+# How much later the caller of the last probe may make the next one: another caller goes first, if there is one.
+_AFTER_OTHERS: Final = 0.5
+
+
+class _Streak:
+    """Failures in a row, of one caller or of all, and when the next probe is due once there are `FAILURES`."""
+
+    __slots__ = ("callers", "count", "next_probe", "prober", "unconnected")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.unconnected = 0
+        self.callers: set[str] = set()
+        self.next_probe = 0.0
+        self.prober = ""
 
 
 class Breaker:
-    """Open after `FAILURES` failures in a row; then one request in `PROBE_EVERY` seconds is let through.
+    """Open for a caller after `FAILURES` of its own failures in a row; for everyone after as many failures to connect,
+    or as many failures in a row in which two callers had a part. So no caller closes the way for others by requests
+    that make the upstream hang up. While it is open, one request in `PROBE_EVERY` seconds is let through.
 
-    An answer of any status closes it: whoever says 401 or 500 can be reached. Times are readings of one clock.
+    An answer of any status closes it: whoever says 401 or 500 can be reached. Times are readings of one clock. What it
+    remembers is bounded by the number of callers.
     """
 
-    __slots__ = ("_failures", "_next_probe")
+    __slots__ = ("_all", "_own")
 
     def __init__(self) -> None:
-        self._failures = 0
-        self._next_probe = 0.0
+        self._all = _Streak()
+        self._own: dict[str, _Streak] = {}
 
     @property
     def is_open(self) -> bool:
-        return self._failures >= FAILURES
+        """Whether it is open for anyone."""
+        return self._open_for_all or any(own.count >= FAILURES for own in self._own.values())
 
-    def admit(self, now: float) -> bool:
-        """Whether a request may be sent now. While open, being told so makes it the probe of this second."""
-        if not self.is_open:
+    @property
+    def _open_for_all(self) -> bool:
+        every = self._all
+        return every.unconnected >= FAILURES or (every.count >= FAILURES and len(every.callers) > 1)
+
+    def admit(self, now: float, caller: str = "") -> bool:
+        """Whether a request may be sent now. While open, being admitted makes it the probe of this second."""
+        if not self._own:
             return True
-        if now < self._next_probe:
+        if self._open_for_all:
+            streak = self._all
+            due = streak.next_probe + (_AFTER_OTHERS if caller == streak.prober and len(streak.callers) > 1 else 0.0)
+        else:
+            own = self._own.get(caller)
+            if own is None or own.count < FAILURES:
+                return True
+            streak, due = own, own.next_probe
+        if now < due:
             return False
-        self._next_probe = now + PROBE_EVERY
+        streak.next_probe = now + PROBE_EVERY
+        streak.prober = caller
         return True
 
-    def answered(self) -> None:
-        """A byte of an answer has come."""
-        self._failures = 0
+    def answered(self, caller: str = "") -> None:
+        """A byte of an answer has come to a request of this caller."""
+        if self._own:
+            self._all = _Streak()
+            self._own.pop(caller, None)
 
-    def failed(self, now: float) -> None:
-        """Not a byte of an answer came."""
-        self._failures += 1
-        if self._failures == FAILURES:
-            self._next_probe = now + PROBE_EVERY
+    def failed(self, now: float, caller: str = "", *, connected: bool = True) -> None:
+        """Not a byte of an answer came; without ``connected`` there was not even a connection."""
+        own = self._own.setdefault(caller, _Streak())
+        for streak in (self._all, own):
+            was_below = streak.count < FAILURES
+            streak.count += 1
+            streak.unconnected = 0 if connected else streak.unconnected + 1
+            streak.callers.add(caller)
+            if was_below and streak.count >= FAILURES:
+                streak.next_probe = now + PROBE_EVERY

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Final, NamedTuple
 
-from gateway.core.headers import Rules, answer_rules, tokens, walk
+from gateway.core.field_rules import Rules
+from gateway.core.headers import tokens, walk
 
 MAX_HEAD: Final = 65_536
 MAX_CHUNK_LINE: Final = 256
@@ -67,10 +68,7 @@ def check_beginning(raw: bytes) -> None:
         raise Malformed("a line ends without CR")
 
 
-_ANSWERS: Final = answer_rules()
-
-
-def read_head(raw: bytes, method: str, rules: Rules = _ANSWERS) -> Head:
+def read_head(raw: bytes, method: str, rules: Rules) -> Head:
     """Read a response head up to but without its empty line, as the answer to a request with this method.
 
     Raises `Malformed`.

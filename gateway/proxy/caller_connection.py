@@ -4,7 +4,7 @@ import asyncio
 from typing import Final, Protocol, cast
 
 from gateway.callers.peers import STRANGER, Peer, peer_of
-from gateway.core.headers import Rules
+from gateway.core.field_rules import Rules
 from gateway.core.refusal import Refused
 from gateway.proxy.inbox import Inbox
 from gateway.proxy.reply import Reply
@@ -31,8 +31,8 @@ class Owner(Protocol):
     @property
     def handler(self) -> Handler: ...
 
-    @property
-    def rules(self) -> Rules: ...
+    def rules(self) -> Rules:
+        """Which fields of a request cross."""
 
     def admit(self, connection: "CallerConnection", address: str) -> Refused | None: ...
 
@@ -43,7 +43,8 @@ class Owner(Protocol):
 
 class CallerConnection(asyncio.Protocol):
     """``peer`` is who is at the other end. ``head_since`` is the loop time at which a head began to arrive, None while
-    there is none; ``idle_since`` that of the last answer. ``serving`` tells that a request is being served.
+    there is none; ``idle_since`` that of the last answer. ``serving`` tells that a request is being served,
+    ``retiring`` that its next answer is the last.
     """
 
     __slots__ = (
@@ -59,6 +60,7 @@ class CallerConnection(asyncio.Protocol):
         "head_since",
         "idle_since",
         "peer",
+        "retiring",
         "serving",
         "transport",
     )
@@ -75,6 +77,7 @@ class CallerConnection(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
         self.transport: asyncio.Transport | None = None
         self.peer: Peer = STRANGER
+        self.retiring = False
         self.serving = False
         self.head_since: float | None = None
         self.idle_since = 0.0

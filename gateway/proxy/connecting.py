@@ -8,6 +8,7 @@ from typing import Final
 
 from aiohappyeyeballs import start_connection
 
+from gateway.core.field_rules import Rules
 from gateway.core.network_faults import NETWORK_FAULTS
 from gateway.net.addresses import PATIENCE, Address
 from gateway.net.faults import network_fault
@@ -21,12 +22,15 @@ _NEXT_ADDRESS: Final = 0.25
 class Connector:
     """Connects to one host and port within ``timeout`` seconds, over TLS where there is a context."""
 
-    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None, *, names: Names, timeout: float) -> None:
+    def __init__(
+        self, host: str, port: int, tls: ssl.SSLContext | None, *, names: Names, timeout: float, rules: Rules
+    ) -> None:
         self.host: Final = host
         self.port: Final = port
         self._tls: Final = tls
         self._names: Final = names
         self._timeout: Final = timeout
+        self._rules: Final = rules
         self._patience: Final = min(PATIENCE, timeout / 2)
         self._loop: Final = asyncio.get_running_loop()
 
@@ -41,10 +45,12 @@ class Connector:
                 return await self._connect_to(await self._names.find(self.host, self._patience))
         except Unresolved as failure:
             fault = network_fault(failure, connecting=True)
-            raise Lost(fault, f"the upstream's name does not resolve: {failure.why}") from None
+            raise Lost(fault, f"the upstream's name does not resolve: {failure.why}", connected=False) from None
         except (OSError, TimeoutError) as failure:
             fault = network_fault(failure, connecting=True)
-            raise Lost(fault, f"connecting to the upstream failed: {NETWORK_FAULTS[fault].why}") from None
+            raise Lost(
+                fault, f"connecting to the upstream failed: {NETWORK_FAULTS[fault].why}", connected=False
+            ) from None
 
     async def _connect_to(self, addresses: Sequence[Address]) -> UpstreamConnection:
         """Race them as RFC 8305 says, and go on with the first one that is there."""
@@ -57,7 +63,7 @@ class Connector:
             peer = channel.getpeername()
             at = next((at for at, place in enumerate(places) if place[4] == peer), 0)
             _, connection = await self._loop.create_connection(
-                lambda: UpstreamConnection(self._loop, channel),
+                lambda: UpstreamConnection(self._loop, channel, self._rules),
                 sock=channel,
                 ssl=self._tls,
                 server_hostname=self.host if self._tls else None,

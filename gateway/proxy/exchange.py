@@ -13,10 +13,11 @@ class Exchange:
     """All that forwarding a request takes. It cannot be made without a `Permit`, which only `decide` makes.
 
     ``chosen`` is the secret that it is sent with; where Productlane refuses that one, another may take its place.
-    ``lease`` is the budget that it was sent with last.
+    ``lease`` is the budget that it was sent with last. ``serving`` is what it is served with, ``judged_by`` what
+    allowed it last: a later configuration where it had to wait.
     """
 
-    __slots__ = ("chosen", "lease", "permit", "record", "reply", "request", "serving")
+    __slots__ = ("chosen", "judged_by", "lease", "permit", "record", "reply", "request", "serving")
 
     def __init__(
         self,
@@ -35,3 +36,4 @@ class Exchange:
         self.reply = reply
         self.record = record
         self.serving = serving
+        self.judged_by = serving

@@ -1,28 +1,27 @@
 """An allowed request goes upstream with its key, and the answer comes back, streamed."""
 
 import time
-from collections.abc import AsyncIterator, Mapping
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Final, TypeAlias
 
 from gateway.budgets.pacing import Lease, Pacer
 from gateway.config.schema.gateway import Pacing
 from gateway.core.catalog import Lane
-from gateway.core.envelope import proxy_status
 from gateway.core.headers import upstream_lines
-from gateway.core.key_faults import KEY_FAULTS, fault_of_answer, fault_of_status
+from gateway.core.key_faults import fault_of_answer
 from gateway.core.network_faults import NETWORK_FAULTS
 from gateway.core.policy import Policy
-from gateway.core.refusal import Code, Reason, Refused
+from gateway.core.refusal import Code, Refused
 from gateway.keys.keyring import Chosen
 from gateway.proxy.catalog_misses import CatalogMisses
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.refusing import field_lines
-from gateway.proxy.relaying import error_code, read_error, relay
+from gateway.proxy.refusing import ID_FIELD, field_lines
+from gateway.proxy.relaying import error_code, key_fault_fields, read_error, relay
 from gateway.proxy.request_body import Body, Upload
 from gateway.proxy.serving import Current
 from gateway.proxy.upstream_connection import Lost
 from gateway.proxy.upstream_messages import Incoming, Outgoing
-from gateway.telemetry.events.peers import UpstreamRetry
+from gateway.telemetry.events.peers import UpstreamFailure, UpstreamRetry
 from gateway.telemetry.ids import read_request_id
 from gateway.telemetry.reporter import Reporter
 
@@ -37,13 +36,18 @@ _OF_BUDGETS: Final[Mapping[bytes, str]] = {
 }
 
 
+# Judges an exchange once more if the configuration or the day has changed since; raises `Refused`.
+JudgeAgain: TypeAlias = Callable[[Exchange], Awaitable[None]]
+
+
 class Forwarder:
     """Sends requests on and relays answers."""
 
-    def __init__(self, reporter: Reporter, current: Current, pacer: Pacer) -> None:
+    def __init__(self, reporter: Reporter, current: Current, pacer: Pacer, judge_again: JudgeAgain) -> None:
         self._emit: Final = reporter.emit
         self._current: Final = current
         self._pacer: Final = pacer
+        self._judge_again: Final = judge_again
         self._misses: Final = CatalogMisses(reporter.emit)
 
     async def forward(self, exchange: Exchange) -> None:
@@ -60,7 +64,9 @@ class Forwarder:
             record.bytes_in = upload.received
         elif upload is not None:
             upload.check()
-            body = upload.pieces()
+            body = self._streamed(exchange, upload)
+        if upload is not None:
+            await self._judge_again(exchange)
         lease = self._take(exchange) or await self._wait(exchange)
         asked = time.perf_counter()
         try:
@@ -84,6 +90,13 @@ class Forwarder:
         finally:
             incoming.close()
 
+    async def _streamed(self, exchange: Exchange, upload: Upload) -> AsyncIterator[bytes]:
+        """A body as it arrives. What arrives after a change of the configuration is judged by the new one."""
+        async for piece in upload.pieces():
+            await self._judge_again(exchange)
+            yield piece
+        await self._judge_again(exchange)
+
     def _upload(self, exchange: Exchange, body: Body) -> Upload:
         """The caller's body, unread. Raises `Refused` where it is stated to be too large."""
         snapshot, lane = exchange.serving.snapshot, exchange.permit.lane
@@ -93,6 +106,7 @@ class Forwarder:
             request.length,
             exchange.reply.connection.ask_for_body if request.awaits_continue else None,
             limit=snapshot.settings.limits.body[lane],
+            rate=snapshot.settings.limits.body_rate,
             idle_timeout=snapshot.settings.upstream.idle_timeout,
             lane=lane.value,
         )
@@ -104,9 +118,15 @@ class Forwarder:
         """Rate budget of the secret, of which there is none now. Raises `Refused`."""
         began = time.perf_counter()
         try:
-            return await self._pacer.wait(*self._asks(exchange))
+            lease = await self._pacer.wait(*self._asks(exchange))
         finally:
             exchange.record.wait_ms += (time.perf_counter() - began) * 1000
+        try:
+            await self._judge_again(exchange)
+        except BaseException:
+            lease.released()
+            raise
+        return lease
 
     def _asks(self, exchange: Exchange) -> tuple[Chosen, Lane, Policy, Pacing, str, float]:
         """What a request that waits for budget is, as `Pacer.wait` takes it."""
@@ -133,6 +153,7 @@ class Forwarder:
                     request.length,
                     record.trace or None,
                     lease.sent,
+                    exchange.permit.caller,
                 )
             )
         except BaseException as failure:
@@ -191,11 +212,11 @@ class Forwarder:
         record, reply, head = exchange.record, exchange.reply, incoming.head
         secrets = exchange.serving.keyring.secrets.including(exchange.chosen.secret)
         lines = head.lines
-        if fault_of_status(incoming.status):
-            lines = lines + field_lines(self._judge_error(exchange, incoming))
+        if fault_of_answer(incoming.status, record.code):
+            lines = lines + field_lines(key_fault_fields(exchange, incoming))
         lines, reason = secrets.redact_lines(lines), secrets.hide(head.reason)
-        if exchange.lease is not None:
-            lines = lines + field_lines(exchange.lease.fields())
+        ours = [(ID_FIELD, record.request_id)]
+        lines = lines + field_lines(ours if exchange.lease is None else [*ours, *exchange.lease.fields()])
         record.source, record.status = "upstream", incoming.status
         reply.closes = self._current.draining
         if incoming.whole and not incoming.bodiless:
@@ -209,26 +230,8 @@ class Forwarder:
             await relay(incoming, reply, mask.feed(error), mask)
         except Lost as lost:
             record.code, record.note = NETWORK_FAULTS[lost.fault].code.value, lost.note
+            self._emit(UpstreamFailure(lost.fault.value))
             reply.abort()
         except BaseException:
             reply.abort()
             raise
-
-    def _judge_error(self, exchange: Exchange, incoming: Incoming) -> list[tuple[str, str]]:
-        """The fields that say of a refused key that it is the gateway's; none for another answer.
-
-        Raises `Refused` where ``key_errors: translate`` keeps such an answer from the caller.
-        """
-        record, chosen = exchange.record, exchange.chosen
-        fault = fault_of_answer(incoming.status, record.code)
-        if fault is None:
-            return []
-        note = f"Productlane answered {incoming.status} to key {chosen.key}, slot {chosen.slot}, not to the caller"
-        if exchange.serving.snapshot.settings.upstream.key_errors == "translate":
-            row = KEY_FAULTS[fault]
-            record.translated = incoming.status
-            raise Refused(
-                row.code, Reason.KEY_REFUSED, row.message, note=note, fix=row.cure, decided_by=f"key {chosen.key}"
-            )
-        record.note = note
-        return [("Proxy-Status", proxy_status("", note, received=incoming.status))]

@@ -17,16 +17,17 @@ from gateway.callers.refusals import supplied_key
 from gateway.config.assembly.snapshot import Snapshot
 from gateway.core.catalog import NOWHERE, Lane
 from gateway.core.decision import Permit, ask, audit_note, decide
+from gateway.core.field_rules import Rules, field_class, request_rules
 from gateway.core.policy import Policy
 from gateway.core.refusal import Refused
 from gateway.core.target import Target, read_target
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
-from gateway.proxy.refusing import ENDS_CONNECTION, cut_by_drain, field_lines, own_fault, refusal_answer
+from gateway.proxy.refusing import ENDS_CONNECTION, ID_FIELD, cut_by_drain, field_lines, own_fault, refusal_answer
 from gateway.proxy.reply import CallerGone, Reply, make_head
 from gateway.proxy.request import NO_FIELDS, Request
 from gateway.proxy.serving import Current, Serving
-from gateway.telemetry.events.peers import CallerSuppliedKey
+from gateway.telemetry.events.peers import CallerSuppliedKey, RequestFieldsRefused
 from gateway.telemetry.ids import RequestIds, read_request_id, trace_id
 from gateway.telemetry.record import Record
 from gateway.telemetry.reporter import Reporter
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 DRAIN: Final = "drain"
 _ME: Final = "GET /me"
+# Of the names of refused fields, how many are logged, and how much of each.
+_MOST_SHOWN: Final = 16
+_SHOWN: Final = 64
 _LEFT: Final = "the caller left before the end of its answer"
 
 
@@ -58,15 +62,19 @@ class Handler:
         self._clock: Final = clock
         self._caps: Final = caps
         self._tracing: Final = tracing
-        self._forwarder: Final = Forwarder(reporter, current, pacer)
+        self._forwarder: Final = Forwarder(reporter, current, pacer, self._judge_again)
         self._new_request_id: Final = RequestIds()
+        self._named: tuple[str, ...] | None = None
+        self._rules = request_rules()
         self._day = -1
         self._today = date.min
 
-    @property
-    def traced(self) -> bool:
-        """Whether the gateway has spans of its own."""
-        return self._tracing is not None
+    def rules(self) -> Rules:
+        """Which fields of a request cross, as the configuration has it now."""
+        named = self._current.serving.snapshot.settings.upstream.request_fields
+        if named is not self._named:
+            self._named, self._rules = named, request_rules(named, traced=self._tracing is not None)
+        return self._rules
 
     async def serve(self, request: Request, reply: Reply) -> None:
         """Serve one request. Whatever happens, it is answered, counted and logged once."""
@@ -137,6 +145,8 @@ class Handler:
         """Judge a request and have it forwarded, or answer it from what is known. Raises `Refused`."""
         if request.refused is not None:
             raise request.refused
+        if request.refused_fields is not None:
+            self._report_fields(request.refused_fields)
         serving = self._current.serving
         snapshot = serving.snapshot
         reply.patience = snapshot.settings.upstream.idle_timeout
@@ -151,6 +161,27 @@ class Handler:
             await self._caps.spend(policy, permit.lane)
         exchange = Exchange(permit, chosen, request=request, reply=reply, record=record, serving=serving)
         await self._forwarder.forward(exchange)
+
+    async def _judge_again(self, exchange: Exchange) -> None:
+        """Judge a request that has waited by the configuration and on the day that there are now. Raises `Refused`.
+
+        What was allowed hours ago may have been revoked since. The secret, the budget and the upstream that were chosen
+        stay.
+        """
+        serving, record = self._current.serving, exchange.record
+        if serving is exchange.judged_by and exchange.permit.ask.today == self._date():
+            return
+        policy = await self._identify(exchange.request, exchange.reply, serving, record)
+        exchange.permit = self._decide(exchange.permit.target, policy, serving.snapshot, record)
+        exchange.judged_by = serving
+
+    def _report_fields(self, names: list[bytes]) -> None:
+        """Report the fields that stay behind, once for each class of names."""
+        classes: dict[str, list[str]] = {}
+        for name in names:
+            classes.setdefault(field_class(name), []).append(name[:_SHOWN].decode("ascii", "replace"))
+        for kind, shown in classes.items():
+            self._reporter.emit(RequestFieldsRefused(kind, sorted(set(shown))[:_MOST_SHOWN]))
 
     def _decide(self, target: Target, policy: Policy, snapshot: Snapshot, record: Record) -> Permit:
         """The decision, with what was known by then in the record. Raises `Refused`."""
@@ -191,6 +222,7 @@ class Handler:
             ("Age", str(int(known.age))),
             ("Cache-Status", f"productlane-gateway; {outcome}"),
             ("X-Request-Id", record.request_id),
+            (ID_FIELD, record.request_id),
         ]
         body = json.dumps(known.identity.as_seen_by(permit.policy), separators=(",", ":")).encode()
         reply.closes = self._current.draining

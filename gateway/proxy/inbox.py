@@ -2,11 +2,12 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from aiohttp.http import RawRequestMessage
 
-from gateway.core.headers import Rules
+from gateway.core.field_rules import Rules
 from gateway.core.refusal import Reason, Refused
 from gateway.proxy.head_reader import HeadReader
 from gateway.proxy.request import MAX_HEAD, Request, head_too_long, read_request, refused_request
@@ -37,7 +38,7 @@ class Inbox:
 
     __slots__ = ("_buffer", "_heads", "_loop", "_owner", "_queue", "_rules", "body", "closed")
 
-    def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop, rules: Rules) -> None:
+    def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop, rules: Callable[[], Rules]) -> None:
         self._owner = owner
         self._loop = loop
         self._rules = rules
@@ -137,7 +138,7 @@ class Inbox:
 
     def _begin(self, message: RawRequestMessage) -> None:
         """A head is whole."""
-        request = read_request(message, self._rules)
+        request = read_request(message, self._rules())
         if request.refused is not None and request.refused.reason is Reason.FRAMING:
             self.closed = True  # What follows cannot be read in one way.
         elif request.length != 0:

@@ -5,14 +5,15 @@ from collections import Counter
 from typing import Final
 
 from gateway.config.schema.gateway import Limits
-from gateway.core.headers import Rules, request_rules
+from gateway.core.field_rules import Rules
 from gateway.core.refusal import Code, Reason, Refused
 from gateway.proxy.caller_connection import LINGER, CallerConnection
 from gateway.proxy.handler import DRAIN, Handler
 from gateway.telemetry.event import Emit
 from gateway.telemetry.events.process import ConnectionFault
 
-_SWEEP: Final = 0.5
+# How late a connection may be closed that has taken too long: a tenth of the time for a head, and no more than this.
+_LATEST: Final = 1.0
 
 
 class Listener:
@@ -24,12 +25,15 @@ class Listener:
     def __init__(self, handler: Handler, limits: Limits, emit: Emit) -> None:
         self.handler: Final = handler
         self.limits = limits
-        self.rules: Final[Rules] = request_rules(traced=handler.traced)
         self.connections: Final[set[CallerConnection]] = set()
         self._emit: Final = emit
         self._open: Counter[str] = Counter()
         self._loop: Final = asyncio.get_running_loop()
         self._sweeper: asyncio.TimerHandle | None = None
+
+    def rules(self) -> Rules:
+        """Which fields of a request cross."""
+        return self.handler.rules()
 
     def __call__(self) -> CallerConnection:
         return CallerConnection(self, self._loop)
@@ -45,7 +49,7 @@ class Listener:
         self.connections.add(connection)
         self._open[address] += 1
         if self._sweeper is None:
-            self._sweeper = self._loop.call_later(_SWEEP, self._sweep)
+            self._sweep_later()
         return None
 
     def left(self, connection: CallerConnection, address: str) -> None:
@@ -78,7 +82,12 @@ class Listener:
             elif connection.idle and connection.idle_since <= unused:
                 connection.close()
         if self.connections:
-            self._sweeper = self._loop.call_later(_SWEEP, self._sweep)
+            self._sweep_later()
+
+    def _sweep_later(self) -> None:
+        limits = self.limits
+        seconds = min(_LATEST, limits.head_timeout / 10, limits.keepalive_timeout / 10)
+        self._sweeper = self._loop.call_later(max(seconds, 0.05), self._sweep)
 
     @property
     def unfinished(self) -> bool:
@@ -90,6 +99,11 @@ class Listener:
         for connection in [*self.connections]:
             if connection.idle:
                 connection.close()
+
+    def retire_certificates(self) -> None:
+        """Have connections with a client certificate end after their next answer: who issued it may be withdrawn."""
+        for connection in self.connections:
+            connection.retiring = connection.retiring or connection.peer.certificate is not None
 
     def cut(self) -> None:
         """End every request in hand: one that has no answer yet gets ``draining``, a half-sent answer is cut."""

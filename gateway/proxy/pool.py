@@ -17,47 +17,79 @@ _SWEEP: Final = 0.1
 
 
 class Pool:
-    """Room for ``size`` requests at a time, each on a connection of its own. Connections are kept, last used first."""
+    """Room for ``size`` requests at a time, each on a connection of its own. Connections are kept, last used first.
+
+    A caller holds at most half of it, unless there can be no other: answers that one caller takes slowly leave room for
+    others. Requests that wait get room in their order, those of a caller that holds its share later.
+    """
 
     def __init__(self, size: int) -> None:
         self._size: Final = size
+        self._share = size
         self._free = size
-        self._waiting: Final[deque[asyncio.Future[None]]] = deque()
+        self._held: Final[dict[str, int]] = {}
+        self._waiting: Final[deque[tuple[str, asyncio.Future[None]]]] = deque()
         self._idle: Final[list[UpstreamConnection]] = []
         self._active: Final[set[UpstreamConnection]] = set()
         self._loop: Final = asyncio.get_running_loop()
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
 
-    def enter(self) -> bool:
-        """Take room for a request, if there is some and nobody waits for it."""
-        if self._free and not self._waiting:
+    def expect(self, callers: int) -> None:
+        """How many callers there can be."""
+        self._share = self._size if callers < 2 else max(1, self._size // 2)
+
+    def enter(self, caller: str) -> bool:
+        """Take room for a request of this caller, if there is some and nobody waits for it."""
+        held = self._held.get(caller, 0)
+        if self._free and held < self._share and not self._waiting:
             self._free -= 1
+            self._held[caller] = held + 1
             return True
         return False
 
-    async def wait(self) -> None:
+    async def wait(self, caller: str) -> None:
         """Take room for a request in turn. Raises `Refused` ``overloaded`` where there is none in time."""
         turn: asyncio.Future[None] = self._loop.create_future()
-        self._waiting.append(turn)
+        entry = caller, turn
+        self._waiting.append(entry)
+        self._serve()
         try:
-            await asyncio.wait((turn,), timeout=_ACQUIRE_TIMEOUT)
+            if not turn.done():
+                await asyncio.wait((turn,), timeout=_ACQUIRE_TIMEOUT)
         except BaseException:
             if turn.done():
-                self.leave()
+                self.leave(caller)
             raise
         finally:
             if not turn.done():
-                self._waiting.remove(turn)
+                self._waiting.remove(entry)
         if not turn.done():
-            raise _overloaded(self._size)
+            raise _overloaded(self._size, self._held.get(caller, 0) >= self._share)
 
-    def leave(self) -> None:
+    def leave(self, caller: str) -> None:
         """Give room back."""
-        if self._waiting:
-            self._waiting.popleft().set_result(None)
+        self._free += 1
+        held = self._held[caller] - 1
+        if held:
+            self._held[caller] = held
         else:
-            self._free += 1
+            del self._held[caller]
+        if self._waiting:
+            self._serve()
+
+    def _serve(self) -> None:
+        """Give room to those who wait and may have it."""
+        for entry in [*self._waiting]:
+            if not self._free:
+                return
+            caller, turn = entry
+            held = self._held.get(caller, 0)
+            if held < self._share:
+                self._waiting.remove(entry)
+                self._free -= 1
+                self._held[caller] = held + 1
+                turn.set_result(None)
 
     def idle(self, *, undisturbed: bool) -> UpstreamConnection | None:
         """An idle connection, the one used last; older ones that are past their time are closed.
@@ -85,10 +117,10 @@ class Pool:
         self._active.discard(connection)
         connection.abort()
 
-    def end(self, connection: UpstreamConnection) -> None:
+    def end(self, connection: UpstreamConnection, caller: str) -> None:
         """An exchange has ended, and its room is free; keep the connection if it can be used again."""
         self._active.discard(connection)
-        self.leave()
+        self.leave(caller)
         if connection.reusable and not self._closed:
             connection.idle_since = self._loop.time()
             self._idle.append(connection)
@@ -127,11 +159,14 @@ class Pool:
         await asyncio.sleep(0)
 
 
-def _overloaded(connections: int) -> Refused:
+def _overloaded(connections: int, by_itself: bool) -> Refused:
+    note = f"all {connections} connections of `upstream.max_connections` are in use"
+    if by_itself:
+        note = f"the caller holds its share, half of the {connections} connections of `upstream.max_connections`"
     return Refused(
         Code.OVERLOADED,
         Reason.LOAD,
         "Too many requests are waiting for Productlane.",
-        note=f"all {connections} connections of `upstream.max_connections` are in use",
+        note=note,
         headers=(retry_after(1),),
     )

@@ -28,6 +28,10 @@ _NOT_DECISIONS: Final = frozenset(
 ENDS_CONNECTION: Final = frozenset({Reason.FRAMING, Reason.TIME, Reason.BODY, Reason.CREDENTIAL_EXPIRED})
 
 
+# The gateway's own id of the request, in every answer: `X-Request-Id` is Productlane's where it answered.
+ID_FIELD: Final = "X-Gateway-Request-Id"
+
+
 def field_lines(fields: "list[tuple[str, str]]") -> list[bytes]:
     """Header fields as lines of a head, without line breaks."""
     return [f"{name}: {value}".encode("utf-8", "surrogateescape") for name, value in fields]
@@ -44,6 +48,7 @@ def refusal_answer(refused: Refused, record: Record) -> tuple[list[bytes], bytes
     fields = [
         ("Content-Type", "application/json"),
         ("X-Request-Id", record.request_id),
+        (ID_FIELD, record.request_id),
         ("Proxy-Status", proxy_status(refused.proxy_error, refused.note)),
         *refused.headers,
     ]

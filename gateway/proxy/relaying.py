@@ -1,10 +1,13 @@
-"""How bodies of answers are read: relayed as they come, or, those of errors, read whole."""
+"""How answers are read: bodies relayed as they come, those of errors whole, and what they say of the gateway's key."""
 
 import json
 from typing import Final
 
-from gateway.core.key_faults import default_code
+from gateway.core.envelope import proxy_status
+from gateway.core.key_faults import KEY_FAULTS, default_code, fault_of_answer
+from gateway.core.refusal import Reason, Refused
 from gateway.core.secret import Mask
+from gateway.proxy.exchange import Exchange
 from gateway.proxy.reply import Reply
 from gateway.proxy.upstream_connection import Lost
 from gateway.proxy.upstream_messages import Incoming, refusal
@@ -50,3 +53,23 @@ def error_code(body: bytes, status: int) -> str:
     if isinstance(code, str):
         return code
     return default_code(status)
+
+
+def key_fault_fields(exchange: Exchange, incoming: Incoming) -> list[tuple[str, str]]:
+    """The fields that say of a refused key that it is the gateway's; none for another answer.
+
+    Raises `Refused` where ``key_errors: translate`` keeps such an answer from the caller.
+    """
+    record, chosen = exchange.record, exchange.chosen
+    fault = fault_of_answer(incoming.status, record.code)
+    if fault is None:
+        return []
+    note = f"Productlane answered {incoming.status} to key {chosen.key}, slot {chosen.slot}, not to the caller"
+    if exchange.serving.snapshot.settings.upstream.key_errors == "translate":
+        row = KEY_FAULTS[fault]
+        record.translated = incoming.status
+        raise Refused(
+            row.code, Reason.KEY_REFUSED, row.message, note=note, fix=row.cure, decided_by=f"key {chosen.key}"
+        )
+    record.note = note
+    return [("Proxy-Status", proxy_status("", note, received=incoming.status))]

@@ -26,6 +26,7 @@ class Connection(Protocol):
 
     transport: asyncio.Transport | None
     peer: Peer
+    retiring: bool
 
     @property
     def congested(self) -> bool:
@@ -102,7 +103,7 @@ class Reply:
             else:
                 self._chunks = True
                 framing = b"Transfer-Encoding: chunked\r\n"
-        if self.closes or not request.may_stay_open:
+        if self.closes or self._connection.retiring or not request.may_stay_open:
             self.closes = True
             framing += b"Connection: close\r\n"
         elif request.http10:

@@ -7,7 +7,8 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from gateway.core.headers import Fields, Rules, check_via, walk
+from gateway.core.field_rules import Rules
+from gateway.core.headers import Fields, check_via, walk
 from gateway.core.refusal import Code, Reason, Refused
 from gateway.core.target import MAX_TARGET, target_too_long
 from gateway.proxy.request_body import Body
@@ -25,11 +26,12 @@ TOO_MANY_FIELDS: Final = "Too many headers received"
 _WORTH_READING: Final = 65_536
 _NO_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 NO_FIELDS: Final = CIMultiDictProxy(CIMultiDict[str]())
-_NOTHING: Final = Fields([], {}, 0)
+_NOTHING: Final = Fields([], {}, None, 0)
 
 
 class Request:
     """One request. ``refused`` says why it is refused whatever it asks for; else ``body`` is what carries its body.
+    ``refused_fields`` are the names of fields that stay behind because no list names them.
 
     ``target`` is as the caller sent it, other bytes than UTF-8 as surrogates. ``fields`` are the parser's own.
     ``persists`` tells that the caller can send another request on the connection.
@@ -45,6 +47,7 @@ class Request:
         "persists",
         "read",
         "refused",
+        "refused_fields",
         "size",
         "target",
     )
@@ -57,6 +60,7 @@ class Request:
         self.persists = message is not None and not message.should_close
         self.lines = walked.lines
         self.read = walked.read
+        self.refused_fields = walked.refused
         self.size = walked.size
         self.length: int | None = 0
         self.body: Body | None = None

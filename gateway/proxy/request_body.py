@@ -1,6 +1,7 @@
 """The caller's body, bounded in size and in silence, read no earlier than the request is allowed."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Final, Protocol
 
@@ -10,6 +11,8 @@ from gateway.core.refusal import Code, Reason, Refused
 # A body up to this size is read before anything is taken for its request: a slow caller then holds no rate budget and
 # no upstream connection, and the request leaves in one write.
 AT_ONCE: Final = 65_536
+# How long a body may be waited for before its rate counts, in seconds.
+_GRACE: Final = 30.0
 # Past this many bytes that have not been taken, the caller is no longer read.
 _HIGH_WATER: Final = 131_072
 # Chunks read in one turn of the event loop: 0.1 ms of work, so that a caller of tiny ones slows nobody else down.
@@ -144,7 +147,8 @@ class Body:
 
 
 class Upload:
-    """What the forwarder reads of a body: ``limit`` bytes at most, in silences of ``idle_timeout`` seconds at most.
+    """What the forwarder reads of a body: ``limit`` bytes at most, in silences of ``idle_timeout`` seconds at most,
+    and at ``rate`` bytes a second at least, once it has been waited for long enough.
 
     ``length`` is the stated one; ``ask`` asks the caller for the body, where it waits for that.
     ``received`` counts the bytes; a ``small`` body is to be read whole before anything is taken for its request. Raises
@@ -152,7 +156,7 @@ class Upload:
     ``request_timeout``; ``invalid_request`` for broken framing.
     """
 
-    __slots__ = ("_ask", "_body", "_idle_timeout", "_lane", "_limit", "received", "small")
+    __slots__ = ("_ask", "_body", "_idle_timeout", "_lane", "_limit", "_rate", "_waited", "received", "small")
 
     def __init__(
         self,
@@ -161,12 +165,15 @@ class Upload:
         ask: Callable[[], None] | None,
         *,
         limit: int,
+        rate: int,
         idle_timeout: float,
         lane: str,
     ) -> None:
         self._ask = ask
         self._body = body
         self._limit = limit
+        self._rate = rate
+        self._waited = 0.0
         self._idle_timeout = idle_timeout
         self._lane = lane
         self.small = length is not None and length <= AT_ONCE
@@ -197,6 +204,7 @@ class Upload:
         self._body.check()
 
     async def _wait(self) -> None:
+        began = time.monotonic()
         try:
             async with asyncio.timeout(self._idle_timeout):
                 await self._body.wait()
@@ -207,6 +215,14 @@ class Upload:
                 "The request's body stopped arriving.",
                 note=f"the caller sent nothing for {self._idle_timeout:g} s (`upstream.idle_timeout`)",
             ) from None
+        self._waited += time.monotonic() - began
+        if self._waited > _GRACE and self.received < self._rate * self._waited:
+            raise Refused(
+                Code.REQUEST_TIMEOUT,
+                Reason.TIME,
+                "The request's body arrives too slowly.",
+                note=f"after {_GRACE:g} s it came at less than {self._rate} bytes a second (`limits.body_rate`)",
+            )
 
     def _taken(self) -> bytes:
         piece = self._body.take()

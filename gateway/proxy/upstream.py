@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from gateway.config.schema.gateway import Upstream as Settings
+from gateway.config.schema.upstream import Upstream as Settings
 from gateway.core.breaker import FAILURES, PROBE_EVERY, Breaker
+from gateway.core.field_rules import answer_rules
 from gateway.core.message import Head, write_head
 from gateway.core.network_faults import NETWORK_FAULTS, OF_THE_RESOLVER, NetworkFault
 from gateway.core.refusal import Code, Reason, Refused
@@ -52,7 +53,14 @@ class Upstream:
         tls = tls if parts.scheme == "https" else None
         port = parts.port or (443 if tls else 80)
         self._settings = settings
-        self._connector = Connector(parts.hostname or "", port, tls, names=names, timeout=settings.connect_timeout)
+        self._connector = Connector(
+            parts.hostname or "",
+            port,
+            tls,
+            names=names,
+            timeout=settings.connect_timeout,
+            rules=answer_rules(settings.response_fields),
+        )
         self._authority = parts.netloc.encode()
         self._base = parts.path.encode()
         self._emit = emit
@@ -67,16 +75,18 @@ class Upstream:
         Raises `Refused` where the upstream fails or has stopped answering, and whatever the body's iterator raises.
         """
         self._connector.keep_name()
-        if not self._breaker.admit(self._loop.time()):
+        caller = outgoing.caller
+        if not self._breaker.admit(self._loop.time(), caller):
             raise _circuit_open()
-        if not self._pool.enter():
-            await self._pool.wait()
+        if not self._pool.enter(caller):
+            await self._pool.wait(caller)
         try:
             incoming = await self._send(outgoing)
         except BaseException:
-            self._pool.leave()
+            self._pool.leave(caller)
             raise
-        self._heard(answered=True)
+        incoming.caller = caller
+        self._heard(caller)
         return incoming
 
     @property
@@ -84,12 +94,13 @@ class Upstream:
         """Whether requests are refused because the upstream has stopped answering."""
         return self._breaker.is_open
 
-    def _heard(self, *, answered: bool) -> None:
+    def _heard(self, caller: str, lost: Lost | None = None) -> None:
+        """Tell the breaker that an answer came, or that none did."""
         was_open = self._breaker.is_open
-        if answered:
-            self._breaker.answered()
+        if lost is None or lost.answered:
+            self._breaker.answered(caller)
         else:
-            self._breaker.failed(self._loop.time())
+            self._breaker.failed(self._loop.time(), caller, connected=lost.connected)
         if was_open is not self._breaker.is_open:
             self._emit(CircuitOpen() if self._breaker.is_open else CircuitClosed())
 
@@ -104,8 +115,9 @@ class Upstream:
                 return await self._traced(connection, outgoing, outgoing.trace)
             except Lost as lost:
                 if not (may_repeat and self._worth_repeating(lost)):
-                    if lost.fault not in OF_THE_RESOLVER:
-                        self._heard(answered=lost.answered)
+                    # A body that was not wholly sent says more about its caller than about the upstream.
+                    if lost.fault not in OF_THE_RESOLVER and not lost.in_body:
+                        self._heard(outgoing.caller, lost)
                     self._emit(UpstreamFailure(lost.fault.value))
                     raise refusal(lost) from None
                 may_repeat = False
@@ -185,6 +197,10 @@ class Upstream:
             await connection.write(b"0\r\n\r\n")
         connection.sent()
         connection.deadline = self._loop.time() + self._settings.response_timeout
+
+    def expect(self, callers: int) -> None:
+        """How many callers there can be; while there are several, none holds more than half of the connections."""
+        self._pool.expect(callers)
 
     @property
     def busy(self) -> bool:

@@ -6,6 +6,7 @@ import socket
 from collections import deque
 from typing import Final, cast
 
+from gateway.core.field_rules import Rules, answer_rules
 from gateway.core.message import MAX_HEAD, Chunked, Framing, Head, Malformed, check_beginning, read_head
 from gateway.core.network_faults import NETWORK_FAULTS, NetworkFault
 
@@ -17,20 +18,32 @@ _MAX_INTERIM: Final = 16
 
 
 class Lost(Exception):
-    """The exchange failed. ``note`` says in words what happened; ``answered`` tells that a byte of the answer came."""
+    """The exchange failed. ``note`` says in words what happened; ``answered`` tells that a byte of the answer came,
+    ``connected`` that there was a connection, ``in_body`` that the request's body was not wholly sent.
+    """
 
-    def __init__(self, fault: NetworkFault, note: str = "", *, answered: bool = False) -> None:
+    def __init__(
+        self,
+        fault: NetworkFault,
+        note: str = "",
+        *,
+        answered: bool = False,
+        connected: bool = True,
+        in_body: bool = False,
+    ) -> None:
         super().__init__(note or f"the upstream: {NETWORK_FAULTS[fault].why}")
         self.fault: Final = fault
         self.note: Final = str(self)
         self.answered: Final = answered
+        self.connected: Final = connected
+        self.in_body: Final = in_body
 
 
 class UpstreamConnection(asyncio.Protocol):
     """Sends a request, reads its answer, and may then be used again while ``reusable`` says so.
 
     ``deadline`` is the loop time at which whoever owns the connection calls `expire`. ``channel`` is the socket that
-    the connection was made on.
+    the connection was made on; ``rules`` say which fields of answers cross.
     """
 
     __slots__ = (
@@ -52,6 +65,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_pieces",
         "_reader",
         "_received",
+        "_rules",
         "_sent",
         "_writable",
         "deadline",
@@ -60,8 +74,11 @@ class UpstreamConnection(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, channel: socket.socket | None = None) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, channel: socket.socket | None = None, rules: Rules | None = None
+    ) -> None:
         self._loop = loop
+        self._rules = rules or answer_rules()
         self._channel = channel
         self.transport: asyncio.Transport | None = None
         self.deadline = _FOREVER
@@ -178,7 +195,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.deadline = _FOREVER
         phase = "between two bytes of its answer" if self._received else "to begin its answer"
         fault = NetworkFault.HTTP_RESPONSE_TIMEOUT if self._sent else NetworkFault.CONNECTION_WRITE_TIMEOUT
-        self._fail(Lost(fault, f"the upstream took too long {phase}", answered=self._received))
+        note = f"the upstream took too long {phase}"
+        self._fail(Lost(fault, note, answered=self._received, in_body=not self._sent))
         self.abort()
 
     # What the event loop calls.
@@ -216,7 +234,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         note = "the upstream closed the connection"
-        self._fail(Lost(NetworkFault.CONNECTION_TERMINATED, note, answered=self._received))
+        in_body = self._answering and not self._sent
+        self._fail(Lost(NetworkFault.CONNECTION_TERMINATED, note, answered=self._received, in_body=in_body))
         self.transport = None
 
     def pause_writing(self) -> None:
@@ -234,7 +253,7 @@ class UpstreamConnection(asyncio.Protocol):
         while (end := data.find(b"\r\n\r\n")) >= 0:
             if end > MAX_HEAD:
                 break
-            head = read_head(data[:end], self._method)
+            head = read_head(data[:end], self._method, self._rules)
             data = data[end + 4 :]
             if head.status >= 200:
                 self._buffer = b""

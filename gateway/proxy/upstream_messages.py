@@ -28,6 +28,7 @@ class Outgoing(NamedTuple):
     length: int | None = None
     trace: "Trace | None" = None
     on_sent: Callable[[], None] = lambda: None
+    caller: str = ""
 
 
 def refusal(lost: Lost) -> Refused:
@@ -39,19 +40,21 @@ def refusal(lost: Lost) -> Refused:
 class Incoming:
     """An answer whose head has arrived. It must be closed; closing it early frees the upstream.
 
-    ``bodiless`` tells that no body follows, as to HEAD, although ``head`` may state the length of one.
+    ``caller`` is whose request it answers. ``bodiless`` tells that no body follows, as to HEAD, although ``head`` may
+    state the length of one.
     """
 
-    __slots__ = ("_connection", "_release", "bodiless", "head", "status")
+    __slots__ = ("_connection", "_release", "bodiless", "caller", "head", "status")
 
     def __init__(
-        self, connection: UpstreamConnection, head: Head, release: "Callable[[UpstreamConnection], None]"
+        self, connection: UpstreamConnection, head: Head, release: "Callable[[UpstreamConnection, str], None]"
     ) -> None:
         self.head: Final = head
         self.status: Final = head.status
         self.bodiless: Final = head.framing is Framing.NONE
+        self.caller = ""
         self._connection = connection
-        self._release: Callable[[UpstreamConnection], None] | None = release
+        self._release: Callable[[UpstreamConnection, str], None] | None = release
 
     @property
     def whole(self) -> bool:
@@ -69,4 +72,4 @@ class Incoming:
     def close(self) -> None:
         release, self._release = self._release, None
         if release is not None:
-            release(self._connection)
+            release(self._connection, self.caller)

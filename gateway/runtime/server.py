@@ -225,6 +225,7 @@ class Gateway:
             and not _files(snapshot.settings.tls).isdisjoint(changed)
         ):
             await asyncio.to_thread(self.tls.reload)
+            self._listener.retire_certificates()
         self._current.serving = await self._factory.follow(snapshot, loaded.needs.endpoints, changed, number)
         self._snapshot, self._needs = snapshot, loaded.needs
         self._know(snapshot)

@@ -79,6 +79,7 @@ class ServingFactory:
         )
         keyring = Keyring(verifier.adopt(snapshot.keys, needs=needs), verifier)
         self._serving = Serving(snapshot, keyring, self._upstream(snapshot, tls), self._identification(snapshot))
+        self._serving.upstream.expect(len(snapshot.policies))
         return self._serving
 
     async def follow(self, snapshot: Snapshot, needs: Needs, changed: Collection[str], number: int) -> Serving:
@@ -109,6 +110,7 @@ class ServingFactory:
             upstream_changed=snapshot.settings.upstream.url != before.snapshot.settings.upstream.url,
         )
         keyring = Keyring(adopted, verifier)
+        upstream.expect(len(snapshot.policies))
         self._serving = Serving(snapshot, keyring, upstream, identification)
         return self._serving
 
@@ -185,7 +187,7 @@ def _upstream_tls(snapshot: Snapshot) -> ssl.SSLContext | None:
 
 def _leg(snapshot: Snapshot) -> object:
     """What an `Upstream` is made of; the setting for key errors is read from the snapshot."""
-    return snapshot.settings.upstream.replaced(key_errors="relay")
+    return snapshot.settings.upstream.replaced(key_errors="relay", request_fields=())
 
 
 def _questions(snapshot: Snapshot) -> object:

@@ -102,7 +102,8 @@ class Log:
 
 def _level_of(record: Record) -> Level:
     if record.source == "upstream":
-        return "warning" if record.status >= 500 or record.status in _KEY_STATUSES else "info"
+        cut = record.code and record.status < 400
+        return "warning" if cut or record.status >= 500 or record.status in _KEY_STATUSES else "info"
     return "error" if record.status >= 500 else "info"
 
 

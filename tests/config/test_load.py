@@ -15,7 +15,8 @@ from gateway.config.assembly.snapshot import Key, Slot, Snapshot
 from gateway.config.load import load
 from gateway.config.reading.problem import ConfigError
 from gateway.config.reading.section import Record, Section
-from gateway.config.schema.gateway import Body, Gateway, Identity, Limits, Pacing, Upstream
+from gateway.config.schema.gateway import Body, Gateway, Identity, Limits, Pacing
+from gateway.config.schema.upstream import Upstream
 from gateway.core.catalog import Lane
 from gateway.core.routing import Route
 from gateway.core.secret import Secret

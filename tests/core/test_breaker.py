@@ -58,3 +58,56 @@ def test_one_probe_a_second_at_most(gaps: list[float]) -> None:
 
         assert due == admitted
         last = now if admitted else last
+
+
+def test_one_caller_closes_the_way_for_itself_alone() -> None:
+    """Requests of one caller that make the upstream hang up keep back that caller, and nobody else."""
+    breaker = Breaker()
+    for _ in range(3 * FAILURES):
+        breaker.failed(0.0, "poisoner")
+
+    assert (False, True) == (breaker.admit(0.1, "poisoner"), breaker.admit(0.1, "honest"))
+    assert breaker.is_open
+
+
+def test_two_callers_close_it_for_everyone() -> None:
+    """Failures in a row in which two callers had a part are the upstream's."""
+    breaker = Breaker()
+    for number in range(FAILURES):
+        breaker.failed(0.0, "ab"[number % 2])
+
+    assert [False] * 3 == [breaker.admit(0.1, caller) for caller in "abc"]
+
+
+def test_an_upstream_that_takes_no_connection_is_closed_for_everyone() -> None:
+    """Nothing that a caller sends can make a connection fail."""
+    breaker = Breaker()
+    for _ in range(FAILURES):
+        breaker.failed(0.0, "a", connected=False)
+
+    assert not breaker.admit(0.1, "b")
+
+
+def test_a_probe_goes_to_another_caller_first() -> None:
+    """A caller whose probe failed does not get the next one at once, but gets it where nobody else asks."""
+    breaker = Breaker()
+    for number in range(FAILURES):
+        breaker.failed(0.0, "ab"[number % 2])
+    first = breaker.admit(PROBE_EVERY, "a")
+    breaker.failed(PROBE_EVERY, "a")
+    again, other = breaker.admit(2 * PROBE_EVERY, "a"), breaker.admit(2 * PROBE_EVERY, "b")
+    breaker.failed(2 * PROBE_EVERY, "b")
+
+    assert (True, False, True) == (first, again, other)
+    assert breaker.admit(3.5 * PROBE_EVERY, "b")
+
+
+def test_an_answer_to_one_caller_does_not_forgive_another() -> None:
+    """While others are answered, a caller whose requests all fail is still kept back."""
+    breaker = Breaker()
+    for _ in range(FAILURES):
+        breaker.failed(0.0, "poisoner")
+        breaker.answered("honest")
+
+    assert not breaker.admit(0.1, "poisoner")
+    assert breaker.admit(0.1, "honest")

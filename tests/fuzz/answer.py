@@ -4,7 +4,7 @@ from typing import Final
 
 import h11
 
-from gateway.core.headers import Rule, Rules
+from gateway.core.field_rules import Rule, Rules
 from gateway.core.message import Chunked, Framing, Malformed, check_beginning, read_head
 from tests.fuzz.harness import run
 

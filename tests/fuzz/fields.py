@@ -5,7 +5,8 @@ from typing import Final
 
 import h11
 
-from gateway.core.headers import VIA, answer_rules, request_rules, upstream_lines, walk
+from gateway.core.field_rules import answer_rules, request_rules
+from gateway.core.headers import VIA, upstream_lines, walk
 from gateway.core.message import Malformed, write_head
 from gateway.core.secret import Secret
 from tests.fuzz.harness import run

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trustme
 
-from gateway.config.schema.gateway import Upstream as Settings
+from gateway.config.schema.upstream import Upstream as Settings
 from gateway.core.network_faults import NetworkFault
 from gateway.core.refusal import Code, Refused
 from gateway.net.resolver import Names

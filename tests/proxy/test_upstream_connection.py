@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trustme
 
-from gateway.config.schema.gateway import Upstream as Settings
+from gateway.config.schema.upstream import Upstream as Settings
 from gateway.net.resolver import Names
 from gateway.proxy.upstream import Upstream as Leg
 from gateway.proxy.upstream_connection import Lost, UpstreamConnection

@@ -233,6 +233,11 @@ class Response:
         lines = self.head.decode("latin-1").split("\r\n")[1:]
         return [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines)]
 
+    @property
+    def relayed(self) -> bytes:
+        """The head without the gateway's own id of the request, which every answer has."""
+        return b"\r\n".join(line for line in self.head.split(b"\r\n") if not line.startswith(b"X-Gateway-Request-Id: "))
+
     def get(self, name: str) -> str | None:
         return next((value for found, value in self.fields if found == name.lower()), None)
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics_families
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway.core.field_rules import FIELD_CLASSES
 from gateway.telemetry import labels
 from gateway.telemetry.events import EVENTS
 from gateway.telemetry.events.keys import IdentityLookup, StoreFault
@@ -76,6 +77,7 @@ LABELS = {
     "config_last_reload_success_timestamp_seconds": set(),
     "log_lines_dropped_total": set(),
     "catalog_misses_total": {"endpoint"},
+    "request_fields_refused_total": {"kind"},
     "store_faults_total": {"use"},
     "store_up": {"kind", "use"},
     "key_scopes_unknown": {"key"},
@@ -471,7 +473,7 @@ def test_hostile_input_adds_no_label_values(junk: list[Record], pairs: list[tupl
         "lane": {*labels.LANES, "other"},
         "issuer": {"github", "other"},
         "outcome": {"success", "failure"},
-        "kind": {"memory"},
+        "kind": {"memory", *FIELD_CLASSES},
         "use": {*labels.STORE_USES, *labels.NAME_USES, "other"},
     }
     strange = {

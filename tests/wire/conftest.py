@@ -6,6 +6,13 @@ import pytest_asyncio
 
 from tests.support.kit import Running, Upstream, running
 
+# What rows let cross, to be seen at the other end.
+NAMED = [
+    *("A", "B", "X", "x-CASE", "X-Kept", "X-Hop", "X-Two", "X-A", "X-B", "!#$%&'*+-.^`|~"),
+    *(f"X-{n}" for n in range(51)),
+    *(f"X-{n:03}" for n in range(100)),
+]
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def wire(tmp_path_factory: object) -> AsyncIterator[Running]:
@@ -13,7 +20,8 @@ async def wire(tmp_path_factory: object) -> AsyncIterator[Running]:
     folder = tmp_path_factory.mktemp("wire")  # type: ignore[attr-defined]
     upstream = Upstream()
     await upstream.start()
-    async with running(folder, upstream, identity={"ttl": "1h"}) as run:
+    named = {"request_fields": NAMED, "response_fields": [*NAMED]}
+    async with running(folder, upstream, identity={"ttl": "1h"}, upstream=named) as run:
         assert 200 == (await run.ask()).status
         yield run
     await upstream.stop()

@@ -18,12 +18,12 @@ from gateway.config.schema.kinds import (
     SOURCE,
     TIMEOUT,
 )
-from gateway.config.schema.values import base_url, store
+from gateway.config.schema.upstream import Upstream
+from gateway.config.schema.values import store
 from gateway.config.store import Store
 from gateway.core.catalog import Lane
 from gateway.net.listen_address import Address
 
-KeyErrors: TypeAlias = Literal["relay", "translate"]
 LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 LogFormat: TypeAlias = Literal["json", "console"]
 
@@ -38,35 +38,6 @@ class Tls(Section):
         "Certificates of the authorities whose client certificates callers may present, PEM; needs "
         "`callers.trusted_spiffe_domain`.",
         default=None,
-    )
-
-
-class Upstream(Section):
-    """Where Productlane is and how long to wait for it."""
-
-    url: str = setting(
-        Text("a URL such as https://productlane.com/api/v2", parse=base_url, private=True),
-        "Base URL of the API. `https://`, or `http://` to loopback only.",
-        default="https://productlane.com/api/v2",
-    )
-    ca: Path | None = setting(FILE, "Certificates to trust beside those of the system, PEM.", default=None)
-    connect_timeout: float = setting(
-        TIMEOUT, "To connect, TLS included; also how long one `/me` may take.", default="5s"
-    )
-    response_timeout: float = setting(
-        TIMEOUT, "Until the first byte of the answer; past it the caller gets 504.", default="60s"
-    )
-    idle_timeout: float = setting(TIMEOUT, "Between bytes, in either direction.", default="60s")
-    max_connections: int = setting(
-        Whole(1, 10_000),
-        "Connections to Productlane at a time. A request waits 2 s for one, then it gets 503.",
-        default=100,
-    )
-    key_errors: KeyErrors = setting(
-        one_of(get_args(KeyErrors)),
-        "What a caller sees when Productlane refuses the gateway's key: `translate` answers 502 "
-        "`upstream_key_rejected` or `upstream_key_unsupported`, `relay` passes Productlane's 401 or 410 on.",
-        default="translate",
     )
 
 
@@ -163,6 +134,11 @@ class Limits(Section):
     )
     keepalive_timeout: float = setting(TIMEOUT, "Idle time after which a caller's connection is closed.", default="75s")
     body: Body = setting(Record(Body), "Largest request bodies, by lane.", default=Body())
+    body_rate: int = setting(
+        SIZE,
+        "Least bytes a second of a request's body after 30 s of waiting; below it gets 408.",
+        default="1KiB",
+    )
     connections: int = setting(
         Whole(1, 1_000_000), "Connections of all callers at a time; one more gets 503.", default=10_000
     )

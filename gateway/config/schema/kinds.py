@@ -7,7 +7,7 @@ from typing import Final
 from gateway.config.reading.kinds import Amount, Located, Text, Whole
 from gateway.config.reading.names import in_folder
 from gateway.config.reading.scalar import seconds, size
-from gateway.config.schema.values import address
+from gateway.config.schema.values import address, field_name
 from gateway.config.secret_source import located
 
 # One segment of a path template: literal, but not `.` or `..`, or a placeholder.
@@ -60,6 +60,11 @@ SOURCE: Final = Located(
 # Read whenever it is needed, so a change of its file is not a change of the configuration.
 PASSWORD_SOURCE: Final = Located(
     "file:/path or env:NAME (never the password itself)", _SOURCE, locate=located, private=True
+)
+
+# RFC 9110 section 5.1. CGI-style servers read `_` as `-`, so one name could pass for another.
+FIELD_NAME: Final = Text(
+    "the name of a header field such as X-Team, without `_`", r"^[!#$%&'*+.^`|~0-9A-Za-z-]{1,64}$", parse=field_name
 )
 
 SCOPE: Final = Text("a scope such as threads:read", parse=str)

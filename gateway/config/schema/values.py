@@ -7,6 +7,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from gateway.config.store import PORT, Password, Redis, Store
+from gateway.core.field_rules import never_crosses
 from gateway.net.listen_address import Address
 
 # sun_path of unix(7) holds 108 bytes with its closing zero.
@@ -114,3 +115,10 @@ def store(text: str, base: Path) -> Store:
         user=unquote(found["user"] or ""),
         password=Password("", unquote(found["password"])) if found["password"] else None,
     )
+
+
+def field_name(text: str) -> str:
+    """The name of a header field that a setting may let cross. Raises `ValueError` for one that none may."""
+    if never_crosses(text):
+        raise ValueError(f"the field {text} never crosses: it routes or frames a message, or holds a credential")
+    return text

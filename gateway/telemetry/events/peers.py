@@ -2,6 +2,7 @@
 
 import msgspec
 
+from gateway.core.field_rules import FIELD_CLASSES
 from gateway.telemetry import labels
 from gateway.telemetry.event import Counted, Event, Level, Names
 
@@ -86,6 +87,20 @@ class CircuitClosed(Event, frozen=True):
     """Productlane answers again."""
 
     name = "circuit_closed"
+
+
+class RequestFieldsRefused(Event, frozen=True):
+    """Fields of a request stay behind, because no list names them: once for each class of `names`."""
+
+    name = "request_fields_refused"
+    level = "debug"
+    counter = Counted(
+        "request_fields_refused",
+        "Requests with fields that stay behind, by the class of their names.",
+        {"kind": FIELD_CLASSES},
+    )
+    kind: str
+    names: list[str]
 
 
 class CatalogMiss(Event, frozen=True):
