@@ -246,6 +246,28 @@ def budgets() -> list[Panel]:
             span=6,
         ),
         graph(
+            "Sent this minute, by caller",
+            "Of each key and lane; all replicas together.",
+            {
+                "{{caller}}, {{key}} {{lane}}": f"sum by (key, lane, caller) ({metric('budget_caller_used')})",
+                "share: {{caller}}, {{key}} {{lane}}": f"max by (key, lane, caller) ({metric('budget_caller_share')})",
+            },
+            span=6,
+        ),
+        graph(
+            "To be expected until the reset",
+            "At the present rate; more than are left means that they run out.",
+            {"{{key}} {{lane}}": f"sum by (key, lane) ({metric('budget_expected')})"},
+            span=6,
+        ),
+        graph(
+            "Until the reset",
+            "Of the minute that Productlane's last answer told of; below zero it is over.",
+            {"{{key}} {{lane}}": f"max by (key, lane) ({metric('budget_reset_timestamp_seconds')}) - time()"},
+            unit=units.Seconds,
+            span=6,
+        ),
+        graph(
             "Waits",
             "How long those waited that had to; half of them, and nineteen in twenty.",
             {

@@ -69,6 +69,7 @@ def page(status: Status) -> str:
         f'<h1>productlane-gateway <span class="dim">{escape(status.version)}</span> {ready}</h1>'
         f"<h2>Process</h2>{_table((), ([f'<th>{escape(name)}</th>', _cell(value)] for name, value in facts))}"
         f"<h2>Keys</h2>{_keys(status.keys)}"
+        f"<h2>Budgets</h2>{_budgets(status.keys)}"
         f"<h2>Callers</h2>{_callers(status.callers)}"
         '<p class="dim">The same as JSON: <a href="/status.json">/status.json</a></p></body></html>'
     )
@@ -118,6 +119,17 @@ def _keys_table(keys: Iterable[KeyStatus]) -> str:
     )
     rows = ([_cell(value) for value in _slot(key, slot)] for key in keys for slot in key.slots)
     return _table(heads, rows)
+
+
+def _budgets(keys: Iterable[KeyStatus]) -> str:
+    heads = ("key", "lane", "left", "limit", "reset", "expected", "waiting", "caller: sent of its share")
+    rows = []
+    for key in keys:
+        for lane, budget in key.budgets.items():
+            shares = (f"{of.caller}: {of.used} of {of.share}" for of in budget.callers[:_SHOWN])
+            numbers = (budget.remaining, budget.limit, text(budget.reset) or "–", budget.expected, budget.waiting)
+            rows.append([_cell(escape(str(value))) for value in (key.name, lane, *numbers, ", ".join(shares) or "–")])
+    return _table(heads, rows) if rows else f"<p>{_NOTHING}</p>"
 
 
 def _slot(key: KeyStatus, slot: SlotStatus) -> list[str]:

@@ -35,13 +35,9 @@ class Claim:
 
     def free(self, now: float) -> int:
         """What this caller may send now: what is left, less what is kept for callers that used less than their part."""
-        free = self.windows[0].limit
-        for window, flow in zip(self.windows, self.flows, strict=True):
-            left = window.left(now)
-            if left > 0 and flow.used:
-                left -= window.kept(flow, now)
-            free = min(free, left)
-        return free
+        if len(self.windows) == 1:
+            return self.windows[0].free(self.flows[0], now)
+        return min(window.free(flow, now) for window, flow in zip(self.windows, self.flows, strict=True))
 
     def take(self, now: float) -> bool:
         """Spend one, where this caller may."""
@@ -119,7 +115,7 @@ class Claim:
         share = window.shares.share(flow, window.limit, now)
         mine = share - flow.used
         if mine < remaining:
-            mine = max(mine, remaining - window.kept(flow, now))
+            mine = max(mine, window.free(flow, now))
         return share, max(0, min(mine, remaining)), seconds
 
 

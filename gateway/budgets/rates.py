@@ -81,15 +81,19 @@ class RateWindow:
         self._low: int | None = None
         self._low_before: int | None = None
 
-    def left(self, now: float) -> int:
-        """How many requests may be sent now; 0 or less for none."""
+    def free(self, flow: Flow, now: float) -> int:
+        """How many requests one caller may send now, with what is kept for callers that used less for their weight."""
+        return self.left(now, self.shares.kept(flow, now, self.seconds_left(now)) if flow.used else 0)
+
+    def left(self, now: float, kept: int = 0) -> int:
+        """How many requests may be sent now, of which so many are kept; 0 or less for none."""
         if now < self._blocked_until:
             return 0
         if now >= self.ends:
             self._renew(now)
         if self._confirmed:
-            return self.replicas.left(now, self._remaining, self._in_flight, self.limit)
-        return min(self._remaining, self._trial(now)) - self._in_flight
+            return self.replicas.left(now, self._remaining, self._in_flight, self.limit, kept)
+        return min(self._remaining - kept, self._trial(now)) - self._in_flight
 
     def remaining(self, now: float) -> int:
         """How many requests are left, with those that are held back or not yet tried."""
@@ -162,10 +166,6 @@ class RateWindow:
         """How long the running window lasts; its whole length where none runs."""
         return min(self._length, max(0.0, self.ends - now))
 
-    def kept(self, flow: Flow, now: float) -> int:
-        """How much of what is left is kept for callers below the flow's level, here and by other replicas."""
-        return self.shares.kept(flow, now, self.seconds_left(now)) * (1 + self.replicas.count)
-
     def _renew(self, now: float) -> None:
         """The window is over. The next is believed in part only: by what was left, and by one request more."""
         self._before = max(0, self._remaining - self._in_flight) if self._confirmed and not self.replicas.count else 0
@@ -181,7 +181,6 @@ class RateWindow:
         self._in_flight = 0
         self._own = 0
         self._opened_at = None
-        self.replicas.end()
         self.shares.renew(now)
 
     def _trial(self, now: float) -> int:

@@ -38,24 +38,26 @@ class Replicas:
     def read(self, now: float, remaining: int, sent: int) -> None:
         """A further answer of the window; ``sent`` may count requests that the upstream has not."""
         others = self._base - remaining - sent
-        self.count = min(_MOST, round(others / max(1, sent))) if others > 1 else 0
+        if sent > 1:
+            # Until then, there are as many as in the last window.
+            self.count = min(_MOST, round(others / sent)) if others > 1 else 0
         self._rate = others / max(1.0, now - self._began)
         self._read_at, self._remaining, self._drawn = now, remaining, self._chance()
 
-    def end(self) -> None:
-        """The window is over."""
-        self.count = 0
-
-    def left(self, now: float, remaining: int, in_flight: int, limit: int) -> int:
+    def left(self, now: float, remaining: int, in_flight: int, limit: int, kept: int = 0) -> int:
         """How many requests this replica may send, should the others go on as they did.
 
-        Where an old reading told of many and they may be gone by now, one request goes alone to see.
+        It takes its part of what is left, since the others take theirs at the same moment, and leaves what each of them
+        keeps as it does itself. Where an old reading told of many and they may be gone by now, one request goes alone
+        to see.
         """
         if not self.count:
-            return remaining - in_flight
-        if self._expected(now) > self.count:
-            return remaining - in_flight - int(self._rate * (now - self._read_at))
-        return 0 if self.lost(now, limit) else min(remaining, 1) - in_flight
+            return remaining - kept - in_flight
+        replicas = self.count + 1
+        spare = self._expected(now) - kept * replicas
+        if spare > self.count:
+            return max(1, int(spare / replicas)) - in_flight
+        return 0 if kept or self.lost(now, limit) else min(remaining, 1) - in_flight
 
     def lost(self, now: float, limit: int) -> bool:
         """Whether what is left of the window is for others."""

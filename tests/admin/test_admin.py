@@ -308,7 +308,17 @@ async def test_the_page_shows_the_same_facts_and_runs_nothing(admin: TestClient[
     answer = await admin.get("/status")
     shape = Shape(await answer.text())
     style = base64.b64encode(hashlib.sha256(shape.style.encode()).digest()).decode()
-    shown = ["ready", "pl_v2_abcd…", "wks_1", "read 998/1000", "companies:write", "GET /companies", "billing", "audit"]
+    shown = [
+        "ready",
+        "pl_v2_abcd…",
+        "wks_1",
+        "read 998/1000",
+        "billing: 2 of 500",
+        "companies:write",
+        "GET /companies",
+        "billing",
+        "audit",
+    ]
     shown += ["redis://<r>:6379/0", "read: ConnectionError", "main: take <loyalty:read> from it"]
     shown += ["the gateway cannot ask /me (no connection); still using the answer from 3 s ago"]
     policy = answer.headers["Content-Security-Policy"]

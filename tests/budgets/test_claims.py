@@ -81,7 +81,7 @@ def test_a_count_that_an_uploads_answer_does_not_tell_of_is_used_all_the_same() 
     budget = known(Lane.WRITE)
     upload = claim(budget, Lane.UPLOAD)
     upload.take(NOW)
-    upload.settle(NOW, Budget(60, 50, 5060), 60.0)
+    upload.settle(NOW, Budget(60, 59, 5060), 60.0)
 
     assert 29 == takes(budget, Lane.UPLOAD)
 

@@ -97,7 +97,7 @@ def test_a_new_window_is_known_by_its_reset() -> None:
     made.settle(NOW, first, Budget(60, 0, 5060), 1.0)
     made.settle(NOW, second, Budget(60, 59, 5120), 60.0)
 
-    assert 59 == made.left(NOW)
+    assert 59 == made.remaining(NOW)
 
 
 def test_after_its_end_one_request_tries_and_the_rest_follow_its_reading() -> None:
@@ -110,7 +110,7 @@ def test_after_its_end_one_request_tries_and_the_rest_follow_its_reading() -> No
     trying = made.left(NOW + 10.0)
     made.settle(NOW + 10.1, epoch, Budget(60, 59, 5120), 60.0)
 
-    assert (0, 1, 0, 59) == (before, at_the_end, trying, made.left(NOW + 10.1))
+    assert (0, 1, 0, 59) == (before, at_the_end, trying, made.remaining(NOW + 10.1))
 
 
 def test_what_the_last_window_had_left_may_go_without_a_try() -> None:
@@ -154,7 +154,7 @@ def test_a_late_answer_of_the_last_window_says_nothing_of_this_one() -> None:
     made.settle(NOW + 11, made.take(NOW + 11), Budget(60, 59, 5120), 60.0)
     made.settle(NOW + 12, old, Budget(60, 0, 5060), -2.0)
 
-    assert 59 == made.left(NOW + 12)
+    assert 59 == made.remaining(NOW + 12)
 
 
 def test_a_request_older_than_the_window_counts_as_spent() -> None:

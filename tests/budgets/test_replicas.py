@@ -37,10 +37,13 @@ def test_what_was_used_before_a_restart_is_not_taken_for_replicas() -> None:
 
 
 def test_others_go_on_after_the_last_reading() -> None:
-    """With three requests a second of others, a reading that is two seconds old told of six more than there are."""
+    """With three requests a second of others, a reading that is two seconds old told of six more than there are.
+
+    Of what there is, a quarter is for each of the four.
+    """
     made = beside_three(20)
 
-    assert [20, 17, 14] == [made.left(NOW + 10 + seconds, 20, 0, LIMIT) for seconds in (0, 1, 2)]
+    assert [5, 4, 3] == [made.left(NOW + 10 + seconds, 20, 0, LIMIT) for seconds in (0, 1, 2)]
 
 
 @pytest.mark.parametrize(("drawn", "left"), [(0.0, 1), (0.49, 1), (0.51, 0), (0.99, 0)])
@@ -60,12 +63,21 @@ def test_an_old_reading_of_much_is_looked_at_again_by_one_request() -> None:
     assert not made.lost(NOW + 60, LIMIT)
 
 
-def test_a_new_window_is_nobodys() -> None:
-    """How many others there were in the last window does not hold this one back."""
-    made = beside_three(2, 0.99)
-    made.end()
+def test_a_new_window_begins_with_as_many_replicas() -> None:
+    """At the reset all replicas have requests waiting; none of them sends more than its part at once."""
+    made = beside_three(2)
+    made.begin(NOW + 60, 59, 1)
+    part = made.left(NOW + 60, 59, 0, LIMIT)
+    made.read(NOW + 61, 57, 3)
 
-    assert LIMIT == made.left(NOW + 70, LIMIT, 0, LIMIT)
+    assert (14, 57) == (part, made.left(NOW + 61, 57, 0, LIMIT))
+
+
+def test_what_a_replica_keeps_the_others_keep_too() -> None:
+    """With five requests kept by each of four replicas, forty left are five for each to send."""
+    made = beside_three(40)
+
+    assert [5, 0] == [made.left(NOW + 5, 40, 0, LIMIT, kept) for kept in (5, 10)]
 
 
 @dataclass

@@ -110,9 +110,13 @@ class Pacing(Section):
     """How long a request may wait for rate budget."""
 
     max_wait: float = setting(
-        DURATION, "Longest wait of a request for a spent budget; past it the caller gets 429.", default="5s"
+        DURATION, "Longest wait of a request for rate budget; past it the caller gets 429.", default="5s"
     )
-    max_queue: int = setting(Whole(0, 100_000), "Most requests that wait at a time; one more gets 503.", default=1000)
+    max_queue: int = setting(
+        Whole(0, 100_000),
+        "Most requests that wait for a key. When full, the caller with most waiting loses its newest, which gets 503.",
+        default=1000,
+    )
 
 
 class Body(Section):

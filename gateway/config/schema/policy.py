@@ -50,4 +50,6 @@ class Policy(Section):
         "together where `store` is Redis.",
         default=CallerLimits(),
     )
-    weight: int = setting(Whole(1, 1000), "Share of a key's rate budget while several callers wait for it.", default=1)
+    weight: int = setting(
+        Whole(1, 1000), "Share of a key's rate budget, beside that of other callers that ask for it.", default=1
+    )
