@@ -1,21 +1,27 @@
-"""Commands that need no configuration: ``token``, ``schema``, ``version``."""
+"""Commands that need no configuration: ``token``, ``completion``, ``schema``, ``version``."""
 
 import platform
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from gateway import __version__
-from gateway.cli.settings import json_option, print_json
+from gateway.cli.settings import fail, json_option, print_json
+
+PROGRAM: Final = "productlane-gateway"
+# A token is a password: shorter ones can be guessed.
+_SHORTEST: Final = 16
 
 if TYPE_CHECKING:
     from gateway.config.reading.problem import Problem
 
 
 @click.command()
+@click.option("--digest", "given", is_flag=True, help="Print the digest of the token on standard input instead.")
 @json_option
-def token(as_json: bool) -> None:
+def token(given: bool, as_json: bool) -> None:
     """Make a token for a caller.
 
     The first line is the token, for the caller's `Authorization: Bearer …`. It is shown this once and kept nowhere.
@@ -25,10 +31,18 @@ def token(as_json: bool) -> None:
     \b
         productlane-gateway token > new-token.txt
 
-    Exit status: 0.
+    A token that was made elsewhere is read from standard input, where no list of processes shows it:
+
+    \b
+        productlane-gateway token --digest < token.txt
+
+    Exit status: 0, or 2 where standard input holds no token.
     """
     from gateway.callers.tokens import new_token
 
+    if given:
+        _print_digest(as_json)
+        return
     text, digest = new_token()
     if as_json:
         print_json({"token": text, "digest": digest})
@@ -39,6 +53,45 @@ def token(as_json: bool) -> None:
         "The second line goes into the caller's policy, under `authenticate: {tokens: […]}`.",
         err=True,
     )
+
+
+def _print_digest(as_json: bool) -> None:
+    from gateway.callers.tokens import digest
+
+    text = sys.stdin.read().strip()
+    if not text.isascii() or not text.isprintable() or " " in text or len(text) < _SHORTEST:
+        fail(f"standard input holds no token: one line of at least {_SHORTEST} ASCII characters without spaces")
+    if text.startswith("pl_v"):
+        fail("standard input holds a key of Productlane; callers of the gateway get tokens of their own")
+    made = f"sha256:{digest(text).hex()}"
+    if as_json:
+        print_json({"digest": made})
+    else:
+        click.echo(made)
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print a script that completes commands and options in a shell.
+
+    \b
+        productlane-gateway completion bash > ~/.local/share/bash-completion/completions/productlane-gateway
+        source <(productlane-gateway completion zsh)
+        productlane-gateway completion fish > ~/.config/fish/completions/productlane-gateway.fish
+
+    Exit status: 0.
+    """
+    from click.shell_completion import get_completion_class
+
+    program = ctx.find_root()
+    kind = get_completion_class(shell)
+    assert kind is not None  # noqa: S101 - the choices are those that click knows
+    variable = f"_{PROGRAM}_COMPLETE".replace("-", "_").upper()
+    # Not the source of `BashComplete`, which asks bash for its version.
+    made = kind(program.command, {}, PROGRAM, variable)
+    click.echo(made.source_template % made.source_vars())
 
 
 @click.command()

@@ -11,22 +11,25 @@ from typing import Any, Final
 
 import click
 
-from gateway.cli.settings import fail
+from gateway.cli.settings import fail, failure, print_json
 
 # Where each command is. Its module is imported when the command is wanted, so none pays for another's imports.
 _COMMANDS: Final[Mapping[str, str]] = {
     "serve": "gateway.cli.serve.serve",
     "demo": "gateway.cli.demo.demo",
     "check": "gateway.cli.serve.check",
+    "config": "gateway.cli.serve.config",
     "keys": "gateway.cli.keys.keys",
     "health": "gateway.cli.serve.health",
     "explain": "gateway.cli.explain.explain",
+    "catalog": "gateway.cli.explain.catalog",
     "test": "gateway.cli.policies.cases",
     "policy": "gateway.cli.policies.policy",
     "report": "gateway.cli.policies.report",
     "token": "gateway.cli.facts",
     "schema": "gateway.cli.facts",
     "simulate": "gateway.cli.demo.simulate",
+    "completion": "gateway.cli.facts",
     "version": "gateway.cli.facts",
 }
 
@@ -69,6 +72,11 @@ def _ends_from_outside() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise SystemExit(_INTERRUPTED) from None
+    except click.UsageError as error:
+        if "--json" not in sys.argv:
+            raise
+        print_json(failure(error.format_message(), "command line"))
+        raise SystemExit(error.exit_code) from None
     except BrokenPipeError:
         _drop_output()
         raise SystemExit(_NO_READER) from None

@@ -1,4 +1,4 @@
-"""What the commands share: the option ``--config``, exit statuses, and how problems of a configuration are told."""
+"""What the commands share: the option ``--config``, exit statuses, and how problems are printed."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -24,7 +24,7 @@ def config_option(command: F) -> F:
         type=click.Path(path_type=Path, dir_okay=False),
         metavar="FILE",
         help="The gateway.yaml. Without it: $PRODUCTLANE_GATEWAY_CONFIG, or for a sidecar without files "
-        "$PRODUCTLANE_KEY and $PRODUCTLANE_SCOPES.",
+        "$PRODUCTLANE_KEY and $PRODUCTLANE_SCOPES, or ./gateway.yaml.",
     )(command)
 
 
@@ -33,10 +33,26 @@ def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
 
 
+def configured(config: Path | None) -> Path | None:
+    """The file of the configuration; None where the environment is all of it, or where there is none.
+
+    ``--config`` wins over the environment, and that over a ``gateway.yaml`` in the working directory.
+    """
+    import os
+
+    from gateway.config.schema.environment import CONFIG, KEY, SCOPES
+
+    here = Path("gateway.yaml")
+    named = config or (Path(os.environ[CONFIG]) if os.environ.get(CONFIG) else None)
+    if named is None and KEY not in os.environ and SCOPES not in os.environ and here.exists():
+        return here
+    return named
+
+
 def loaded(
     config: Path | None, flags: Mapping[str, str] | None = None, *, as_json: bool = False, offline: bool = False
 ) -> "Snapshot":
-    """The checked configuration. Where it has problems, tells all of them and exits with status 2.
+    """The checked configuration. Where it has problems, prints all of them and exits with status 2.
 
     ``offline`` is as for `gateway.config.load.load`.
     """
@@ -46,13 +62,13 @@ def loaded(
     from gateway.config.reading.problem import ConfigError
 
     try:
-        return load(config, environ=os.environ, flags=flags, offline=offline)
+        return load(configured(config), environ=os.environ, flags=flags, offline=offline)
     except ConfigError as error:
         unusable(error.problems, as_json=as_json)
 
 
 def unusable(problems: "Iterable[Problem]", *, as_json: bool = False) -> NoReturn:
-    """Tell the problems, one a line on standard error or as JSON on standard output, and exit with status 2."""
+    """Print the problems, one a line on standard error or as JSON on standard output, and exit with status 2."""
     if as_json:
         found = [{"file": p.file, "line": p.line, "where": p.where, "message": p.message} for p in problems]
         print_json({"ok": False, "problems": found})
@@ -63,9 +79,18 @@ def unusable(problems: "Iterable[Problem]", *, as_json: bool = False) -> NoRetur
 
 
 def fail(message: str) -> NoReturn:
-    """Say on standard error why there is nothing to be done, in one line, and exit with status 2."""
-    click.echo(message, err=True)
+    """Print why the command cannot do its work, on standard error or as JSON on standard output, and exit with 2."""
+    context = click.get_current_context(silent=True)
+    if context is not None and context.params.get("as_json"):
+        print_json(failure(message))
+    else:
+        click.echo(message, err=True)
     raise SystemExit(UNUSABLE)
+
+
+def failure(message: str, file: str = "") -> dict[str, object]:
+    """One problem as `unusable` prints several as JSON."""
+    return {"ok": False, "problems": [{"file": file, "line": 0, "where": "", "message": message}]}
 
 
 def print_json(value: object) -> None:
@@ -77,8 +102,6 @@ def print_json(value: object) -> None:
 
 def location(config: Path | None) -> str:
     """Where the configuration comes from, for people: a file's name or ``environment``."""
-    import os
+    from gateway.config.schema.environment import ENVIRONMENT
 
-    from gateway.config.schema.environment import CONFIG, ENVIRONMENT
-
-    return str(config or os.environ.get(CONFIG) or ENVIRONMENT)
+    return str(configured(config) or ENVIRONMENT)

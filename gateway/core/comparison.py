@@ -30,7 +30,7 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class VerdictChange:
     """An endpoint about which a caller's policy says something else than before.
 
     ``before`` and ``after`` are ``allow``, ``would_deny`` (audit lets it through), a refusal's code, or ``no_policy``.
@@ -60,7 +60,7 @@ class Difference:
     before: Policy | None
     after: Policy | None
     settings: tuple[Setting, ...]
-    turns: tuple[Turn, ...]
+    turns: tuple[VerdictChange, ...]
 
 
 def compare(
@@ -82,7 +82,7 @@ def compare(
 
 
 def verdict(policy: Policy | None, endpoint: Endpoint, today: date) -> str:
-    """What a policy makes of an endpoint on a day (UTC), as `Turn` says it."""
+    """What a policy makes of an endpoint on a day (UTC), as `VerdictChange` says it."""
     if policy is None:
         return NO_POLICY
     rule = granted(policy, endpoint, today)
@@ -97,9 +97,9 @@ def set_difference(name: str, before: Iterable[str], after: Iterable[str]) -> Se
 
 def _turns(
     caller: str, old: Policy | None, new: Policy | None, endpoints: Iterable[Endpoint], today: date
-) -> Iterable[Turn]:
+) -> Iterable[VerdictChange]:
     for endpoint in endpoints:
-        turn = Turn(caller, endpoint, verdict(old, endpoint, today), verdict(new, endpoint, today))
+        turn = VerdictChange(caller, endpoint, verdict(old, endpoint, today), verdict(new, endpoint, today))
         # Whoever has no policy is refused before any endpoint is looked at, which is no other verdict than a refusal.
         if turn.before != turn.after and (NO_POLICY not in (turn.before, turn.after) or turn.lost or turn.gained):
             yield turn

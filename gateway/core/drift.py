@@ -3,27 +3,34 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from gateway.core.catalog import Endpoint
 from gateway.core.decision import granted
 from gateway.core.policy import Policy
 from gateway.core.routing import Routes
+from gateway.core.rule import Rule
 
 # The keys of a route, and the scopes that an endpoint asks of one of them.
 Need: TypeAlias = tuple[tuple[str, ...], frozenset[str]]
+
+
+# How many audited requests an advice names.
+_EXAMPLES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What policies ask of the routes' keys.
 
-    ``endpoints`` has, for each granted endpoint, the keys of its route and its scopes. ``callers`` has, by key, the
-    different sets of scopes that single callers need of it.
+    ``endpoints`` has, for each granted endpoint, the keys of its route and its scopes, with one caller and endpoint of
+    each as an example. ``forwarded`` has the same for what ``mode: audit`` alone lets through: it uses the keys, and
+    nobody has granted it. ``callers`` has, by key, the different sets of scopes that single callers need of it.
     """
 
-    endpoints: frozenset[Need] = frozenset()
+    endpoints: Mapping[Need, str] = field(default_factory=dict)
     callers: Mapping[str, frozenset[frozenset[str]]] = field(default_factory=dict)
+    forwarded: Mapping[Need, str] = field(default_factory=dict)
 
     def advice(self, key: str) -> tuple[str, ...]:
         """What a secret for a key should carry, in a sentence, for where it has none that works; none if nothing."""
@@ -33,25 +40,33 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """``missing``: needed, and no key of the route carries them. ``excess``: carried, and no policy uses them.
+    """``missing``: needed, and no key of the route carries them. ``excess``: carried, and no request needs them.
 
-    ``unknown``: carried, and no endpoint of the catalog asks for them. ``wide`` where policies use of the key more than
-    any caller has by its own policy, so that whoever holds it can do more than each of them.
+    ``unknown``: carried, and no endpoint of the catalog asks for them. ``wide`` where callers together use more of the
+    key than any one of them may use by its own policy. ``unserved`` are examples of what no key of the route can serve,
+    a caller and an endpoint each; ``audited`` are those of excess scopes that only ``mode: audit`` uses.
     """
 
     missing: frozenset[str]
     excess: frozenset[str]
     unknown: frozenset[str] = frozenset()
     wide: bool = False
+    unserved: tuple[str, ...] = ()
+    audited: tuple[str, ...] = ()
 
     @property
     def advice(self) -> list[str]:
         """What would mend it, a sentence each; none where nothing has drifted."""
         said = []
         if self.missing:
-            said.append(f"add {_listed(self.missing)} to it in Productlane, or take the grant out of the policies")
+            where = f"; no key of its route can serve {self.unserved[0]}" if self.unserved else ""
+            said.append(
+                f"add {_listed(self.missing)} to it in Productlane, or take the grant out of the policies{where}"
+            )
         if surplus := self.excess - self.unknown:
             said.append(f"take {_listed(surplus)} from it in Productlane; no policy uses that")
+        if self.audited:
+            said.append(f"before you narrow it: `mode: audit` lets {', '.join(self.audited)} use it")
         if self.unknown:
             said.append(
                 f"take {_listed(self.unknown)} from it in Productlane, or name the endpoints that ask for that in a "
@@ -67,20 +82,32 @@ class Drift:
 def needs(policies: Iterable[Policy], routes: Routes, endpoints: Iterable[Endpoint], today: date) -> Needs:
     """What the policies ask of the routes' keys.
 
-    What only ``mode: audit`` lets through is not granted. The cost grows with policies times endpoints: once a config.
+    What only ``mode: audit`` lets through is used and not granted. The cost grows with policies times endpoints: once a
+    config.
     """
     scoped = [endpoint for endpoint in endpoints if endpoint.scopes]
     of_most = _needs_of("", routes, scoped)  # No caller is called so.
-    found: set[Need] = set()
+    found: dict[Need, str] = {}
+    forwarded: dict[Need, str] = {}
     callers: dict[str, set[frozenset[str]]] = {}
     for policy in policies:
         by_need = _needs_of(policy.caller, routes, scoped) if policy.caller in routes.callers else of_most
-        own = {need for need, alike in by_need.items() if any(_grants(policy, endpoint, today) for endpoint in alike)}
-        found |= own
+        own: set[Need] = set()
+        for need, alike in by_need.items():
+            for endpoint in alike:
+                if (rule := _allowing(policy, endpoint, today)) is None:
+                    continue
+                example = f"{endpoint.name} for {policy.caller}"
+                if rule.would_deny:
+                    forwarded.setdefault(need, example)
+                else:
+                    found.setdefault(need, example)
+                    own.add(need)
+                    break
         for key in {key for keys, _ in own for key in keys}:
             scopes = frozenset[str]().union(*(scopes for keys, scopes in own if key in keys))
             callers.setdefault(key, set()).add(scopes)
-    return Needs(frozenset(found), {key: frozenset(sets) for key, sets in callers.items()})
+    return Needs(found, {key: frozenset(sets) for key, sets in callers.items()}, forwarded)
 
 
 def drift(
@@ -91,24 +118,47 @@ def drift(
     ``known`` are the scopes of the catalog; without them none is called unknown.
     """
     missing: dict[str, set[str]] = {}
+    unserved: dict[str, list[str]] = {}
     used: dict[str, set[str]] = {}
-    for keys, scopes in needed.endpoints:
+    for (keys, scopes), example in needed.endpoints.items():
         carriers = [carried for key in keys if (carried := held.get(key)) is not None]
         lacking = len(carriers) == len(keys) and not any(scopes <= carried for carried in carriers)
         for key in keys:
             used.setdefault(key, set()).update(scopes)
             if lacking:
                 missing.setdefault(key, set()).update(scopes)
+                unserved.setdefault(key, []).append(example)
     return {
-        key: Drift(
-            frozenset(missing.get(key, ())) - carried,
-            carried - used.get(key, set()),
-            frozenset() if known is None else carried.difference(known),
-            _is_wide(carried & used.get(key, set()), needed.callers.get(key, frozenset())),
-        )
+        key: _drift(key, carried, needed, used.get(key, set()), missing.get(key, set()), unserved.get(key, []), known)
         for key, carried in held.items()
         if carried is not None
     }
+
+
+def _drift(
+    key: str,
+    carried: frozenset[str],
+    needed: Needs,
+    used: set[str],
+    missing: set[str],
+    unserved: list[str],
+    known: Collection[str] | None,
+) -> Drift:
+    """The drift of one key. A scope that audit uses is no excess: taking it would refuse what is forwarded now."""
+    audited = {
+        example: scopes
+        for (keys, scopes), example in needed.forwarded.items()
+        if key in keys and scopes <= carried and not scopes <= used
+    }
+    excess = carried - used - frozenset[str]().union(*audited.values())
+    return Drift(
+        frozenset(missing) - carried,
+        excess,
+        frozenset() if known is None else carried.difference(known),
+        _is_wide(carried & used, needed.callers.get(key, frozenset())),
+        tuple(unserved) if missing - carried else (),
+        tuple(sorted(audited)[:_EXAMPLES]),
+    )
 
 
 def _is_wide(used: frozenset[str], callers: frozenset[frozenset[str]]) -> bool:
@@ -128,7 +178,7 @@ def _needs_of(caller: str, routes: Routes, endpoints: Iterable[Endpoint]) -> dic
     return found
 
 
-def _grants(policy: Policy, endpoint: Endpoint, today: date) -> bool:
-    """Whether it is permitted, and not by audit alone."""
+def _allowing(policy: Policy, endpoint: Endpoint, today: date) -> Rule | None:
+    """The rule that lets it through; None where none does."""
     rule = granted(policy, endpoint, today)
-    return rule.allows and not rule.would_deny
+    return rule if rule.allows else None

@@ -138,7 +138,7 @@ class Gateway:
         self._know(snapshot)
         self._metrics.config_loaded(ok=True, now=self._clock())
         self._raise_descriptors(snapshot)
-        self._current = Current(self._factory.first(snapshot, self._needs.endpoints))
+        self._current = Current(self._factory.first(snapshot, frozenset(self._needs.endpoints)))
         self._stack.push_async_callback(self._factory.close)
         self._stack.push_async_callback(self._caps.close)
         await self._prepare_caps(snapshot)
@@ -226,7 +226,7 @@ class Gateway:
         ):
             await asyncio.to_thread(self.tls.reload)
             self._listener.retire_certificates()
-        self._current.serving = await self._factory.follow(snapshot, loaded.needs.endpoints, changed, number)
+        self._current.serving = await self._factory.follow(snapshot, frozenset(loaded.needs.endpoints), changed, number)
         self._snapshot, self._needs = snapshot, loaded.needs
         self._know(snapshot)
         self._raise_descriptors(snapshot)

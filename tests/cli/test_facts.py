@@ -1,12 +1,15 @@
 """`gateway.cli.facts`: tokens and schemas."""
 
+import asyncio
 import hashlib
+import sys
+from asyncio.subprocess import PIPE
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.command import run
+from tests.support.command import ROOT, Finished, finish, run
 
 
 async def test_a_token_comes_with_its_digest() -> None:
@@ -73,3 +76,41 @@ async def test_there_are_three_schemas() -> None:
     assert "config" in done.err
     assert "policy" in done.err
     assert "cases" in done.err
+
+
+async def test_the_digest_of_a_token_that_was_made_elsewhere(tmp_path: Path) -> None:
+    """The token is read from standard input, and only its digest is printed."""
+    token = "another-makers-token-0123456789"
+    done = await piped(tmp_path, f"{token}\n", "token", "--digest")
+
+    assert (0, f"sha256:{hashlib.sha256(token.encode()).hexdigest()}\n", "") == (done.status, done.out, done.err)
+
+
+@pytest.mark.parametrize("text", ["", "short", "two words of a sentence", "pl_v2_abcdefghijklmnop"])
+async def test_what_is_no_token_has_no_digest(tmp_path: Path, text: str) -> None:
+    """An empty line, a guessable word and a key of Productlane are refused, and none is repeated."""
+    done = await piped(tmp_path, text, "token", "--digest")
+
+    assert (2, "") == (done.status, done.out)
+    assert not text or text not in done.err
+
+
+async def piped(folder: Path, text: str, *words: str) -> Finished:
+    """Run a command with this text on its standard input."""
+    (folder / "in").write_text(text)
+    process = await asyncio.create_subprocess_shell(
+        f"{sys.executable} -m gateway {' '.join(words)} < {folder}/in", cwd=ROOT, stdout=PIPE, stderr=PIPE
+    )
+    return await finish(process)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+async def test_a_shell_can_complete_commands(shell: str) -> None:
+    """The script asks this program for its words, which are the names of its commands."""
+    script = await run("completion", shell)
+    asked = {"_PRODUCTLANE_GATEWAY_COMPLETE": f"{shell}_complete", "COMP_WORDS": "productlane-gateway cat"}
+    done = await run(environ={**asked, "COMP_CWORD": "1" if shell != "fish" else "cat"})
+
+    assert (0, "") == (script.status, script.err)
+    assert "_PRODUCTLANE_GATEWAY_COMPLETE" in script.out
+    assert "catalog" in done.out

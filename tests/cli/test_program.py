@@ -16,8 +16,8 @@ from gateway import __version__
 from tests.support.command import ROOT, finish, run, start
 from tests.support.kit import eventually
 
-COMMANDS = ["serve", "demo", "check", "keys", "health", "explain", "test", "policy", "report"]
-COMMANDS += ["token", "schema", "simulate", "version"]
+COMMANDS = ["serve", "demo", "check", "config", "keys", "health", "explain", "catalog", "test", "policy", "report"]
+COMMANDS += ["token", "schema", "simulate", "completion", "version"]
 
 
 async def test_help_lists_every_command_in_the_order_of_use() -> None:
@@ -147,3 +147,21 @@ async def test_the_version_is_that_of_the_package() -> None:
     assert flag.out == command.out
     assert f"{project['project']['name']} {__version__}" == flag.out.splitlines()[0]
     assert ["productlane-gateway", "Python", "aiohttp"] == [line.split()[0] for line in flag.out.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["catalog", "--nope", "--json"], "No such option"),
+        (["catalog", "--scope", "thread:read", "--json"], 'did you mean "threads:read"'),
+        (["check", "--config", "nowhere.yaml", "--json"], "nowhere.yaml"),
+        (["policy", "diff", "nowhere", "nowhere", "--json"], "does not exist"),
+    ],
+)
+async def test_a_failure_is_json_too(words: list[str], part: str) -> None:
+    """A program that asked for JSON gets JSON on standard output whatever goes wrong, with status 2."""
+    done = await run(*words)
+
+    (problem,) = done.json["problems"]
+    assert (2, "", False) == (done.status, done.err, done.json["ok"])
+    assert part in problem["message"] + problem["file"]

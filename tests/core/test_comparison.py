@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.catalog import Catalog, Endpoint, Lane
-from gateway.core.comparison import NO_POLICY, Setting, Turn, compare, verdict
+from gateway.core.comparison import NO_POLICY, Setting, VerdictChange, compare, verdict
 from gateway.core.policy import Policy
 from tests.support.policies import TODAY, endpoints, policies
 
@@ -59,7 +59,7 @@ def test_a_setting_and_what_it_turns(after: Policy, setting: Setting, turns: lis
     (found,) = compare({"app": BASE}, {"app": after}, ALL, TODAY)
 
     assert (setting,) == found.settings
-    assert {Turn("app", *turn) for turn in turns} == {*found.turns}
+    assert {VerdictChange("app", *turn) for turn in turns} == {*found.turns}
 
 
 def test_a_caller_that_comes_or_goes() -> None:

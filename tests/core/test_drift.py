@@ -53,8 +53,8 @@ def test_a_scope_is_missing_where_no_key_of_the_route_carries_the_endpoint() -> 
     policy = Policy("billing", scopes("contacts:read", "issues:read"))
 
     assert {
-        "main": Drift(scopes("issues:read"), scopes()),
-        "spare": Drift(scopes("contacts:read"), scopes()),
+        "main": Drift(scopes("issues:read"), scopes(), unserved=("GET /contacts/{id}/issues for billing",)),
+        "spare": Drift(scopes("contacts:read"), scopes(), unserved=("GET /contacts/{id}/issues for billing",)),
     } == of(policy, main=scopes("contacts:read"), spare=scopes("issues:read"))
 
 
@@ -133,6 +133,27 @@ def test_what_a_caller_needs_of_another_key_widens_none() -> None:
     assert [False, False] == [found[key].wide for key in ("main", "spare")]
 
 
+def test_what_audit_forwards_is_in_use() -> None:
+    """A scope that an audited caller uses is not called unused, and the advice names the caller and the endpoint."""
+    audited = Policy("trial", scopes("threads:read"), audit=True)
+    main = of(audited, main=scopes("threads:read", "threads:write"))["main"]
+
+    assert (scopes(), ("POST /threads for trial",)) == (main.excess, main.audited)
+    assert ["before you narrow it: `mode: audit` lets POST /threads for trial use it"] == main.advice
+
+
+def test_what_no_key_can_serve_is_named() -> None:
+    """The advice to widen a key names the request that fails without it; where another key serves it, there is none."""
+    policy = Policy("billing", scopes("contacts:read", "issues:read"))
+    split = of(policy, main=scopes("contacts:read"), spare=scopes("issues:read"))["main"]
+
+    assert [
+        "add issues:read to it in Productlane, or take the grant out of the policies; no key of its route can serve "
+        "GET /contacts/{id}/issues for billing"
+    ] == split.advice
+    assert [] == of(policy, main=scopes(), spare=scopes("contacts:read", "issues:read"))["main"].advice
+
+
 def test_each_kind_of_drift_says_what_would_mend_it() -> None:
     """Whoever reads it knows which scopes to add or take, and where; a key that fits gets no advice."""
     worst = Drift(scopes("a:read"), scopes("b:read", "c:read"), scopes("c:read"), wide=True)
@@ -186,7 +207,7 @@ def test_needs_are_those_of_every_permit(world: tuple[list[Policy], Routes]) -> 
 
     found = needs(policies, routes, MORE, TODAY)
 
-    assert {(keys, s) for _, keys, s in asked} == found.endpoints
+    assert {(keys, s) for _, keys, s in asked} == found.endpoints.keys()
     assert {key: {s for (_, k), s in by_caller.items() if k == key} for _, key in by_caller} == found.callers
 
 

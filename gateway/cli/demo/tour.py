@@ -70,6 +70,7 @@ class Cast:
             "keys": {key.name: {"secrets": [f"file:{key.name}.key"]} for key in self.keys},
             "routes": [
                 {"path": "/changelogs/**", "keys": ["publisher"]},
+                {"path": "/changelog-tags/**", "keys": ["publisher"]},
                 {"path": "/**", "keys": ["support", "reader"]},
             ],
             "policies": "policies/",

@@ -8,11 +8,12 @@ from gateway.callers.kind import CredentialKind
 from gateway.callers.kinds import KINDS
 from gateway.cli.table import table
 from gateway.config.assembly.policies import PolicyFile
-from gateway.core.comparison import WOULD_DENY, Difference, Setting, Turn, set_difference
+from gateway.core.comparison import LET_THROUGH, WOULD_DENY, Difference, Setting, VerdictChange, set_difference
 from gateway.telemetry.access_log import AccessLog, Seen
 
 # A change of mode concerns most endpoints, and nobody reads it line by line: beyond so many they are counted.
 _MOST: Final = 12
+_DENY: Final = "deny"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,29 +23,38 @@ class Change:
     caller: str
     kind: str
     settings: tuple[Setting, ...]
-    turns: tuple[Turn, ...]
+    turns: tuple[VerdictChange, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """The requests of a log, by caller and endpoint, whatever was decided about them."""
+    """The requests of a log, by caller, endpoint and what was decided about them then."""
 
     all: Seen
     unreadable: int
-    requests: Mapping[tuple[str, str], Seen]
+    requests: Mapping[tuple[str, str, str], Seen]
 
     @classmethod
     def of(cls, log: AccessLog) -> Self:
-        found: dict[tuple[str, str], Seen] = {}
-        for (caller, endpoint, _), seen in log.requests.items():
-            found.setdefault((caller, endpoint), Seen()).add(seen.count, seen.first, seen.last)
-        return cls(log.all, log.unreadable, found)
+        return cls(log.all, log.unreadable, log.requests)
 
-    def of_turn(self, turn: Turn) -> Seen | None:
-        return self.requests.get((turn.caller, turn.endpoint.name))
+    def of_turn(self, turn: VerdictChange) -> Seen | None:
+        """The requests that the change would have decided otherwise than the log says."""
+        found = Seen()
+        for decision in _decisions(turn):
+            if (seen := self.requests.get((turn.caller, turn.endpoint.name, decision))) is not None:
+                found.add(seen.count, seen.first, seen.last)
+        return found if found.count else None
 
-    def count(self, turns: Iterable[Turn]) -> int:
+    def count(self, turns: Iterable[VerdictChange]) -> int:
         return sum(seen.count for turn in turns if (seen := self.of_turn(turn)) is not None)
+
+
+def _decisions(turn: VerdictChange) -> tuple[str, ...]:
+    """What the log says about the requests that a change concerns: what was refused already cannot be lost."""
+    if turn.lost:
+        return tuple(LET_THROUGH)
+    return (turn.before,) if turn.before in LET_THROUGH else (_DENY,)
 
 
 def changes_of(
@@ -91,9 +101,9 @@ def _change_text(change: Change, logged: Logged | None) -> str:
     return "\n".join(lines)
 
 
-def _turns_text(turns: Sequence[Turn], logged: Logged | None) -> str:
+def _turns_text(turns: Sequence[VerdictChange], logged: Logged | None) -> str:
     """The turns as a table. Of a change of mode, only the endpoints that were requested stand in it."""
-    ways: dict[tuple[str, str], list[Turn]] = {}
+    ways: dict[tuple[str, str], list[VerdictChange]] = {}
     for turn in turns:
         ways.setdefault((turn.before, turn.after), []).append(turn)
     shown, left = [], []
@@ -110,7 +120,7 @@ def _turns_text(turns: Sequence[Turn], logged: Logged | None) -> str:
     return "\n".join([*([table([head, *rows], "  ")] if rows else []), *left])
 
 
-def _turn_row(turn: Turn, logged: Logged | None) -> list[str]:
+def _turn_row(turn: VerdictChange, logged: Logged | None) -> list[str]:
     row = [turn.endpoint.name, turn.before, turn.after]
     if logged is None:
         return row
@@ -173,7 +183,7 @@ def facts(changes: Sequence[Change], logged: Logged | None) -> dict[str, Any]:
     return found
 
 
-def _turn_facts(turn: Turn, logged: Logged | None) -> dict[str, Any]:
+def _turn_facts(turn: VerdictChange, logged: Logged | None) -> dict[str, Any]:
     found: dict[str, Any] = {"endpoint": turn.endpoint.name, "before": turn.before, "after": turn.after}
     if logged is not None:
         seen = logged.of_turn(turn)

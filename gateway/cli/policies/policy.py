@@ -7,6 +7,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
+from gateway.cli.policies.new import new
 from gateway.cli.settings import REFUSED, fail, json_option, print_json, unusable
 
 if TYPE_CHECKING:
@@ -19,13 +20,17 @@ _PLACE = click.Path(path_type=Path, exists=True)
 
 @click.group()
 def policy() -> None:
-    """Compare policies before a change of them is deployed.
+    """Begin a policy, or compare policies before a change is deployed.
 
     \b
+        productlane-gateway policy new billing --scope companies:read
         productlane-gateway policy diff old/ policies/
 
     Exit status: 0, 1 or 2, as each command says.
     """
+
+
+policy.add_command(new)
 
 
 @policy.command()

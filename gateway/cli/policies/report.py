@@ -53,8 +53,11 @@ if TYPE_CHECKING:
     "target",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="FOLDER",
-    help="Write the suggested policies there, and the others and the truth tables as they are.",
+    help="Write the suggested policies there, and the others and the truth tables as they are. The folder must be new "
+    "or empty.",
 )
+@click.option("--force", is_flag=True, help="Let --write replace files of a folder that is not empty.")
+@click.option("--summary", is_flag=True, help="One line for each caller.")
 @json_option
 def report(
     folder: Path | None,
@@ -65,6 +68,8 @@ def report(
     grant_audited: bool,
     exact: bool,
     target: Path | None,
+    force: bool,
+    summary: bool,
     as_json: bool,
 ) -> None:
     """Say what each caller used of what its policy grants, and suggest the least that would do.
@@ -88,7 +93,7 @@ def report(
     """
     from gateway.cli.policies.policy_sets import place_and_catalog, policies_at
     from gateway.cli.policies.review import review
-    from gateway.cli.policies.review_text import facts, text
+    from gateway.cli.policies.review_text import facts, in_short, text
 
     if logs and addresses:
         raise click.UsageError("--admin and --access-log are two sources; give one")
@@ -107,15 +112,13 @@ def report(
     ]
     suggested = {one.file.file: _suggested(one, catalog) for one in reviews if one.changed}
     unruled = sorted(seen.callers - {file.policy.caller for file in files} - {"-", "other"})
-    if target is not None:
-        try:
-            _write(target, files, suggested)
-        except OSError as error:
-            fail(f"--write: {error.filename or target} cannot be written: {error.strerror}")
+    written = [] if target is None else _write(target, files, suggested, force=force)
     if as_json:
         print_json(facts(reviews, suggested, seen, unruled))
     else:
-        click.echo(text(reviews, suggested, seen, unruled))
+        click.echo(in_short(reviews, seen) if summary else text(reviews, suggested, seen, unruled))
+        for line in written:
+            click.echo(line, err=True)
     if seen.faults or any(one.unused or one.losses for one in reviews):
         raise SystemExit(REFUSED)
 
@@ -155,11 +158,18 @@ def _suggested(one: "Review", catalog: "Catalog") -> str:
     return with_grants(one.file.file.read_text("utf-8"), one.file, one.suggestion, catalog)
 
 
-def _write(target: Path, files: "Iterable[PolicyFile]", suggested: dict[Path, str]) -> None:
-    """Write every policy into a folder, so that the folder can be compared and used as a whole."""
-    target.mkdir(parents=True, exist_ok=True)
-    for file in files:
-        text = suggested.get(file.file) or file.file.read_text("utf-8")
-        (target / file.file.name).write_text(text, "utf-8")
-        if file.cases.exists():
-            (target / file.cases.name).write_bytes(file.cases.read_bytes())
+def _write(target: Path, files: "Sequence[PolicyFile]", suggested: dict[Path, str], *, force: bool) -> list[str]:
+    """Write every policy into a folder, so that the folder can be compared and used as a whole; says what was written.
+
+    A folder that holds anything may be the one that a gateway serves, so it takes ``force``.
+    """
+    from gateway.cli.policies.folder import write_folder
+
+    texts = {file.file.name: suggested.get(file.file) or file.file.read_text("utf-8") for file in files}
+    texts |= {file.cases.name: file.cases.read_text("utf-8") for file in files if file.cases.exists()}
+    try:
+        if target.exists() and any(target.iterdir()) and not force:
+            fail(f"--write: {target} is not empty, and a gateway may serve it; give a new folder, or --force")
+        return write_folder(target, texts)
+    except OSError as error:
+        fail(f"--write: {error.filename or target} cannot be written: {error.strerror}")

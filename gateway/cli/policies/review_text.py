@@ -21,6 +21,18 @@ def text(reviews: Iterable[Review], suggested: Mapping[Path, str], seen: Observe
     return "\n\n".join(parts)
 
 
+def in_short(reviews: Iterable[Review], seen: Observed) -> str:
+    """One line for each caller: what it was granted, what of that was used, and what enforcing would refuse."""
+    head = ("caller", "mode", "granted", "unused", "would refuse", "last seen")
+    return table([head, *(_short(one) for one in reviews)]) + f"\n\nSeen by {seen.source} since {seen.since}."
+
+
+def _short(one: Review) -> tuple[str, ...]:
+    mode = "audit" if one.file.policy.audit else "enforce"
+    last = max((use.last for use in one.uses), default="-")
+    return one.caller, mode, str(len(one.grants)), str(len(one.unused)), str(len(one.losses)), last
+
+
 def _review(one: Review, suggested: str | None, seen: Observed) -> str:
     mode = "audit" if one.file.policy.audit else "enforce"
     parts = [f"{one.caller}  ({mode}, {one.file.file})"]

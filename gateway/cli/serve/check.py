@@ -1,6 +1,7 @@
 """The command that says whether a configuration is sound, and whether Productlane takes its keys."""
 
 from collections.abc import Sequence
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,34 +22,47 @@ if TYPE_CHECKING:
 @click.option(
     "--online", is_flag=True, help="Ask Productlane's /me for every secret as well, and issuers for their keys."
 )
+@click.option("--strict", is_flag=True, help="Exit with 1 on warnings as well, for a build.")
 @json_option
-def check(config: Path | None, online: bool, as_json: bool) -> None:
+def check(config: Path | None, online: bool, strict: bool, as_json: bool) -> None:
     """Check the configuration, its policies and its secrets.
 
-    Reads everything that `serve` would read and opens nothing. Every problem is told at once, each with file, line and
-    key. With --online, each secret is shown to Productlane's GET /me, and told is whether it is taken, which scopes it
-    carries, which of those that the policies need are missing, which are carried for nobody, and what would mend it.
-    Each issuer of callers' tokens is asked for its keys, as `serve` asks.
+    Reads everything that `serve` would read and opens nothing. Prints every problem at once, each with file, line and
+    key. With --online, each secret is shown to Productlane's GET /me: the table says whether it is accepted, which
+    scopes it carries, which that policies need are missing, which no request needs, and what would mend it. Each issuer
+    of callers' tokens is asked for its keys, as `serve` asks. A warning, such as a grant that has ended, is no problem.
 
     \b
         productlane-gateway check --config gateway.yaml
-        productlane-gateway check --config gateway.yaml --online
+        productlane-gateway check --config gateway.yaml --online --strict
 
     Exit status: 0 where all is well; 1 with --online, where a secret is rejected, unsupported, of another workspace or
-    could not be asked about, a scope is missing, or an issuer's keys cannot be fetched; 2 where the configuration has
-    problems.
+    could not be asked about, a scope is missing, or an issuer's keys cannot be fetched; 1 with --strict where there is
+    a warning; 2 where the configuration has problems.
     """
     snapshot = loaded(config, as_json=as_json)
     source = location(config)
     answers = _ask(snapshot) if online else None
+    found = warnings(snapshot, datetime.now(UTC).date())
     if as_json:
-        print_json(_facts(source, snapshot, answers))
+        print_json(_facts(source, snapshot, answers) | {"warnings": found})
     else:
         click.echo(_summary(source, snapshot))
+        for warning in found:
+            click.echo(f"warning: {warning}", err=True)
         if answers is not None:
             click.echo("\n" + "\n\n".join(filter(None, (_keys_table(answers[0]), _issuers_table(answers[1])))))
-    if answers is not None and any(_faults(answers)):
+    if (answers is not None and any(_faults(answers))) or (strict and found):
         raise SystemExit(REFUSED)
+
+
+def warnings(snapshot: "Snapshot", today: date) -> list[str]:
+    """What the gateway would serve with and somebody should look at, a sentence each. ``today`` is in UTC."""
+    return [
+        f"policy {policy.caller}: grants nothing since {policy.expires}; set a later date or remove the policy"
+        for policy in snapshot.policies.values()
+        if policy.expires is not None and policy.expires <= today
+    ]
 
 
 def _ask(snapshot: "Snapshot") -> "Online":

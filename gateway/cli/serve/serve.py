@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.settings import config_option, fail, location, unusable
+from gateway.cli.settings import config_option, configured, fail, location, unusable
 
 
 @click.command()
@@ -41,7 +41,7 @@ def serve(config: Path | None, **options: str | None) -> None:
     from gateway.config.origin import Origin
     from gateway.config.reading.problem import ConfigError
 
-    origin = Origin(config, dict(os.environ), _flags(options))
+    origin = Origin(configured(config), dict(os.environ), _flags(options))
     # Before the load, so that what changes in between is not missed.
     contents = origin.contents()
     try:

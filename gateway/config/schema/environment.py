@@ -21,7 +21,8 @@ SCOPES: Final = "PRODUCTLANE_SCOPES"
 ENVIRONMENT: Final = "environment"
 COMMAND_LINE: Final = "command line"
 NOTHING: Final = (
-    f"nothing is configured: give --config FILE, or set {CONFIG}, or for a sidecar without files {KEY} and {SCOPES}"
+    f"nothing is configured: give --config FILE, or set {CONFIG}, or put a gateway.yaml here, or for a sidecar without "
+    f"files {KEY} and {SCOPES}"
 )
 
 

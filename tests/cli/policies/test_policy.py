@@ -175,6 +175,15 @@ async def test_what_fails_a_build(tmp_path: Path, fail_on: str, requested: str |
     assert (status, "") == (done.status, done.err)
 
 
+async def test_what_was_refused_already_is_not_lost(tmp_path: Path) -> None:
+    """A request that the log says was refused cannot be lost by a change of policies, and fails no build."""
+    log = tmp_path / "access.log"
+    log.write_text(line("app", "GET /companies", decision="deny"))
+    done = await diff(tmp_path, APP, LESS, "--against", log, "--fail-on", "loss", "--json")
+
+    assert (0, 0, 0) == (done.status, done.json["against"]["changed"], done.json["against"]["lost"])
+
+
 async def test_more_rights_are_no_loss(tmp_path: Path) -> None:
     """`--fail-on loss` lets a policy grow."""
     done = await diff(tmp_path, policy(scopes=["threads:read"]), APP, "--fail-on", "loss")

@@ -87,6 +87,34 @@ async def test_what_is_suggested_can_be_used(tmp_path: Path) -> None:
     assert quiet == yaml.safe_load((new / "quiet.yaml").read_text())
 
 
+async def test_a_folder_that_holds_files_is_left_alone(tmp_path: Path) -> None:
+    """The folder that a gateway serves cannot be overwritten by mistake; with --force each file is replaced whole."""
+    log = write(tmp_path, APP, log=[line("app", "GET /companies")])
+    live = tmp_path / "policies"
+    before = (live / "app.yaml").read_text()
+    refused = await run("report", live, "--access-log", log, "--write", live)
+    untouched = (live / "app.yaml").read_text()
+    forced = await run("report", live, "--access-log", log, "--write", live, "--force")
+    again = await run("report", live, "--access-log", log, "--write", live, "--force")
+
+    assert (2, "", before) == (refused.status, refused.out, untouched)
+    assert "is not empty, and a gateway may serve it; give a new folder, or --force" in refused.err
+    assert f"{live}/app.yaml: replaced\n" == forced.err
+    assert f"{live}/app.yaml: unchanged\n" == again.err
+    assert ["app.yaml"] == [path.name for path in live.iterdir()]
+
+
+async def test_a_summary_is_one_line_for_each_caller(tmp_path: Path) -> None:
+    """Whoever looks after fifty callers sees at a glance where something can go."""
+    log = write(tmp_path, APP, policy("quiet", "plgw_q"), log=[line("app", "GET /companies")])
+    done = await run("report", tmp_path / "policies", "--access-log", log, "--summary")
+
+    rows = [" ".join(row.split()) for row in done.out.splitlines()]
+    assert rows[0] == "caller mode granted unused would refuse last seen"
+    assert "app enforce 5 4 0 2026-11-24T06:01:00Z" in rows
+    assert sum(row.startswith("quiet enforce ") for row in rows) == 1
+
+
 async def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     """Where `--write` cannot write, the line says what and why, and the status is no verdict about the policies."""
     log = write(tmp_path, APP, log=[line("app", "GET /companies")])

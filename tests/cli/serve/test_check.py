@@ -50,6 +50,17 @@ async def test_every_problem_is_told_with_its_place(tmp_path: Path) -> None:
         assert 1 == sum(expected in line for line in lines)
 
 
+async def test_a_grant_that_has_ended_is_a_warning(tmp_path: Path) -> None:
+    """A past `expires` is no problem of the configuration, and nobody overlooks it; a build fails with --strict."""
+    path = write(tmp_path, "http://127.0.0.1:1", policy(expires="2020-01-01"))
+    done = await run("check", "--config", path, environ=SECRETS)
+    strict = await run("check", "--config", path, "--strict", "--json", environ=SECRETS)
+
+    assert 0 == done.status
+    assert "warning: policy app: grants nothing since 2020-01-01; set a later date or remove the policy\n" == done.err
+    assert (1, 1) == (strict.status, len(strict.json["warnings"]))
+
+
 async def test_problems_as_json(tmp_path: Path) -> None:
     """A program gets each problem's file, line, key and message, on standard output, and the same status."""
     path = write(tmp_path, "http://127.0.0.1:1", listen="nowhere")

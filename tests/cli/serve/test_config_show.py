@@ -1,0 +1,55 @@
+"""`config show`: the settings in effect, and where each came from."""
+
+from pathlib import Path
+
+from tests.support.command import run
+
+TEXT = """\
+upstream: {connect_timeout: 3s}
+keys:
+  a: {secrets: [env:A]}
+routes:
+  - {path: /**, keys: [a]}
+"""
+
+
+def settings(folder: Path) -> Path:
+    (folder / "policies").mkdir()
+    (folder / "policies" / "app.yaml").write_text("caller: app\nauthenticate: {anonymous: true}\nscopes: [tags:read]\n")
+    (folder / "gateway.yaml").write_text(TEXT)
+    return folder / "gateway.yaml"
+
+
+async def test_each_setting_says_where_it_came_from(tmp_path: Path) -> None:
+    """A line of the file, a variable of the environment or the default: whichever counts stands beside the value."""
+    path = settings(tmp_path)
+    environ = {"PRODUCTLANE_GATEWAY_LOG_LEVEL": "debug"}
+    done = await run("config", "show", "--config", path, "--json", environ=environ)
+    text = await run("config", "show", "--config", path, "--origin", environ=environ)
+
+    found = {one["setting"]: (one["value"], one["origin"]) for one in done.json}
+    assert ("3s", f"{path}:1") == found["upstream.connect_timeout"]
+    assert ("debug", "environment PRODUCTLANE_GATEWAY_LOG_LEVEL") == found["log.level"]
+    assert ("60s", "default") == found["upstream.response_timeout"]
+    assert ("env:A", f"{path}:3") == found["keys.a.secrets[0]"]
+    assert "log.level debug environment PRODUCTLANE_GATEWAY_LOG_LEVEL" in " ".join(text.out.split())
+
+
+async def test_a_gateway_yaml_here_is_used(tmp_path: Path) -> None:
+    """In the folder of the configuration no option is needed."""
+    settings(tmp_path)
+    done = await run("config", "show", cwd=tmp_path)
+    checked = await run("check", cwd=tmp_path, environ={"A": "pl_v2_aaaaaaaaaaaa"})
+
+    assert (0, 0, "") == (done.status, checked.status, checked.err)
+    assert "gateway.yaml: no problems" in checked.out
+
+
+async def test_a_configuration_with_problems_is_not_shown(tmp_path: Path) -> None:
+    """Nobody reads settings that no gateway would start with."""
+    path = settings(tmp_path)
+    path.write_text(TEXT + "upstrem: {}\n")
+    done = await run("config", "show", "--config", path)
+
+    assert (2, "") == (done.status, done.out)
+    assert "upstrem" in done.err
