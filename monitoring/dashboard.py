@@ -115,6 +115,14 @@ def traffic() -> list[Panel]:
             unit=units.RequestsPerSecond,
         ),
         graph(
+            "Keys of issuers",
+            "Age of the public keys of issuers of callers' tokens, in seconds, and fetches that failed.",
+            {
+                "{{issuer}} age": f"max by (issuer) ({metric('issuer_keys_age_seconds')})",
+                "{{issuer}} failed fetches": rate("issuer_faults_total", "issuer"),
+            },
+        ),
+        graph(
             "Callers with a key of their own",
             "Never used, but a way past the gateway.",
             {"{{caller}} {{version}}": rate("caller_supplied_keys_total", "caller", "version")},

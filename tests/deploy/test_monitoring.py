@@ -30,7 +30,6 @@ NEEDS_PROMETHEUS = pytest.mark.skipif(shutil.which("prometheus") is None, reason
 UNSTAGED = {
     "CertificateEnds",
     "CircuitOpen",
-    "GrantEnds",
     "RestartNeeded",
     "KeyUnsupported",
     "KeyUnusable",
@@ -38,6 +37,8 @@ UNSTAGED = {
     "Slow",
     "UpstreamSlow",
 }
+# Series that the scene does not have: it serves without TLS, and its issuer never answers.
+UNSEEN = ("certificate_expires_timestamp_seconds", "certificate_issued_timestamp_seconds", "issuer_keys_age_seconds")
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +164,9 @@ def test_the_runbook_has_no_section_without_an_alert() -> None:
 def test_every_panel_shows_something(seen: Evidence) -> None:
     """Each query of the dashboard returns figures from a gateway that has something to show."""
     empty = [
-        f"{title}: {query}" for title, query, result in seen.panels if all(one["value"][1] == "NaN" for one in result)
+        f"{title}: {query}"
+        for title, query, result in seen.panels
+        if all(one["value"][1] == "NaN" for one in result) and not any(name in query for name in UNSEEN)
     ]
 
     assert len(seen.panels) > 40
@@ -175,7 +178,7 @@ def test_every_panel_shows_something(seen: Evidence) -> None:
 def test_alerts_look_at_what_is_there(seen: Evidence) -> None:
     """Each series that an alert looks at, with its labels, is one that a gateway has."""
     assert len(seen.series) > 20
-    assert [] == [series for series, count in seen.series.items() if not count]
+    assert [] == [series for series, count in seen.series.items() if not count and not series.endswith(UNSEEN)]
 
 
 @NEEDS_REDIS

@@ -8,7 +8,6 @@ from typing import Final
 
 import click
 import pytest
-import yaml
 
 from gateway.cli.program import _program
 from gateway.config.json_schema import config_schema, policy_schema
@@ -27,6 +26,7 @@ SPANS: Final = sorted({" ".join(span.split()) for span in re.findall(r"`([^`]+)`
 OTHERS: Final = {
     "DEPLOY", "NS", "namespace", "container_cpu_cfs_throttled_periods_total", "maxmemory", "up", "-", "2", "pl_v2_…",
     "GET /me", "/me", "Retry-After", "X-Request-Id", "Proxy-Status", "event", "translate",
+    "system:service-account-issuer-discovery",
 }  # fmt: skip
 
 
@@ -48,8 +48,11 @@ def known() -> set[str]:
     names |= {*map(str, Code), *map(str, Reason), *labels.FAILURES, *labels.KEY_STATES, *labels.SOURCES, *LOG_EVENTS}
     names |= {*Record.__struct_fields__, *SlotStatus.__struct_fields__} | {"slot", "use", "replaced", "source"}
     names |= documents.metrics()
-    chart = yaml.safe_load((ROOT / "helm/productlane-gateway/values.yaml").read_text("utf-8"))
-    return names | set(chart) | {"/status", "/status.json", "livez", "readyz"}
+    chart = (ROOT / "helm/productlane-gateway/README.md").read_text("utf-8")
+    values = {
+        path for name in re.findall(r"^\| `([\w.]+)` ", chart, re.MULTILINE) for path in (name, name.partition(".")[0])
+    }
+    return names | values | {"/status", "/status.json", "livez", "readyz"}
 
 
 @pytest.mark.parametrize(
