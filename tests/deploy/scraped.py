@@ -14,7 +14,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +120,7 @@ def _write(folder: Path, upstream: str, store: str) -> Path:
     policies[1]["limits"] = {"reads_per_minute": 100_000}
     policies[1]["authenticate"]["kubernetes"] = ["billing/billing-api"]
     policies[2]["mode"] = "audit"
-    policies[2]["expires"] = (date.today() + timedelta(days=3)).isoformat()
+    policies[2]["expires"] = (datetime.now(UTC).date() + timedelta(days=3)).isoformat()
     (folder / "policies").mkdir()
     for fields in policies:
         (folder / "policies" / f"{fields['caller']}.yaml").write_text(yaml.safe_dump(fields))
