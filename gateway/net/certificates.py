@@ -1,4 +1,4 @@
-"""When a certificate ends, read from its file without a library: `cryptography` would cost 20 ms and 9 MB for it."""
+"""When a certificate is valid, read from its file without a library: `cryptography` would cost 20 ms and 9 MB."""
 
 import ssl
 from datetime import UTC, datetime
@@ -10,8 +10,8 @@ _VERSION: Final = 0xA0
 _UTC_TIME: Final = 0x17
 
 
-def not_after(pem: str) -> float:
-    """The Unix time at which the first certificate of a PEM file ceases to be valid. Raises `ValueError`.
+def validity(pem: str) -> tuple[float, float]:
+    """The Unix times from and until which the first certificate of a PEM file is valid. Raises `ValueError`.
 
     RFC 5280 section 4.1: a certificate is a sequence that begins with another one, whose parts are the version (which
     may be missing), a serial number, an algorithm, the issuer and the validity: two times.
@@ -26,14 +26,18 @@ def not_after(pem: str) -> float:
             at = _after(der, at)
         for _ in ("serial number", "algorithm", "issuer"):
             at = _after(der, at)
-        at = _after(der, _inside(der, at))
-        text = der[_inside(der, at) : _after(der, at)].decode("ascii")
-        # RFC 5280 section 4.1.2.5: UTCTime up to 2049, with two digits of the year; 50 and above are of 19xx.
-        if der[at] == _UTC_TIME:
-            text = ("19" if text >= "50" else "20") + text
-        return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC).timestamp()
+        at = _inside(der, at)
+        return _time(der, at), _time(der, _after(der, at))
     except IndexError:
         raise ValueError("the certificate is cut short") from None
+
+
+def _time(der: bytes, at: int) -> float:
+    text = der[_inside(der, at) : _after(der, at)].decode("ascii")
+    # RFC 5280 section 4.1.2.5: UTCTime up to 2049, with two digits of the year; 50 and above are of 19xx.
+    if der[at] == _UTC_TIME:
+        text = ("19" if text >= "50" else "20") + text
+    return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC).timestamp()
 
 
 def _head(der: bytes, at: int) -> tuple[int, int]:

@@ -260,7 +260,7 @@ class Gateway:
                 for caller, day in expiring
                 if day is not None
             },
-            certificate_expires=None if self.tls is None else self.tls.expires,
+            certificate=None if self.tls is None else self.tls.validity,
         )
 
     def _know(self, snapshot: Snapshot) -> None:

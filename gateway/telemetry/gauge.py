@@ -15,7 +15,8 @@ class State(msgspec.Struct, frozen=True):
     """What gauges show at one moment. Moments are Unix times; None and empty where there is nothing to show.
 
     ``budgets`` are by key and lane. ``loaded`` says whether the last load of the configuration succeeded, and when one
-    last did. ``callers`` and ``key_names`` are those of the configuration.
+    last did. ``certificate`` is the start and end of the validity of the listener's certificate. ``callers`` and
+    ``key_names`` are those of the configuration.
     """
 
     keys: tuple[KeyStatus, ...] = ()
@@ -25,7 +26,7 @@ class State(msgspec.Struct, frozen=True):
     circuit_open: bool = False
     restart_needed: bool = False
     policy_expires: Mapping[str, float] = {}
-    certificate_expires: float | None = None
+    certificate: tuple[float, float] | None = None
     # Filled in by `Metrics`, which knows them itself.
     in_flight: int = 0
     loaded: tuple[bool, float] | None = None

@@ -91,10 +91,16 @@ GAUGES: Final[tuple[Gauge, ...]] = (
         lambda state: [((caller,), moment) for caller, moment in state.policy_expires.items()],
     ),
     gauge(
+        "certificate_issued_timestamp_seconds",
+        "When the certificate of the traffic listener became valid.",
+        (),
+        lambda state: _one(state.certificate and state.certificate[0]),
+    ),
+    gauge(
         "certificate_expires_timestamp_seconds",
         "When the certificate of the traffic listener ceases to be valid; only with TLS.",
         (),
-        lambda state: _one(state.certificate_expires),
+        lambda state: _one(state.certificate and state.certificate[1]),
     ),
     gauge(
         "config_last_reload_successful",

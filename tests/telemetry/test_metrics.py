@@ -46,6 +46,7 @@ LABELS = {
     "circuit_state": set(),
     "restart_needed": set(),
     "policy_expires_timestamp_seconds": {"caller"},
+    "certificate_issued_timestamp_seconds": set(),
     "certificate_expires_timestamp_seconds": set(),
     "requests_total": {"caller", "endpoint", "status", "source"},
     "auth_responses_total": {"status", "code", "source", "caller", "endpoint", "key"},
@@ -138,7 +139,7 @@ def busy(metrics: Metrics) -> Metrics:
             },
             store=StoreStatus("redis", "redis://r:6379/0", {"write": "OutOfMemoryError"}),
             policy_expires={"billing": 1700000000.0},
-            certificate_expires=1800000000.0,
+            certificate=(1700000000.0, 1800000000.0),
             issuers=(IssuerStatus("github", "https://issuer.test", True, 2, 7.0),),
         )
     )
