@@ -292,27 +292,6 @@ def budgets() -> list[Panel]:
             unit=units.RequestsPerSecond,
             span=6,
         ),
-        graph(
-            "Expected until the reset",
-            "Requests to expect at the present rate, and those that are left; if more are expected, they run out.",
-            {
-                "expected, {{key}} {{lane}}": f"max by (key, lane) ({metric('budget_expected')})",
-                "left, {{key}} {{lane}}": f"min by (key, lane) ({metric('budget_remaining')})",
-            },
-        ),
-        graph(
-            "Seconds until the reset",
-            "Until the budget of a key is whole again.",
-            {"{{key}} {{lane}}": f"max by (key, lane) ({metric('budget_reset_timestamp_seconds')}) - time()"},
-        ),
-        graph(
-            "Callers' shares",
-            "What each caller used of its share of a key's budget in this minute.",
-            {
-                "{{key}} {{lane}} {{caller}}": f"sum by (key, lane, caller) ({metric('budget_caller_used')})"
-                f" / sum by (key, lane, caller) ({metric('budget_caller_share')})"
-            },
-        ),
     ]
 
 
