@@ -25,7 +25,7 @@ SPANS: Final = sorted({" ".join(span.split()) for span in re.findall(r"`([^`]+)`
 # What stands for something else, or belongs to Kubernetes, Prometheus, Redis, HTTP or Productlane.
 OTHERS: Final = {
     "DEPLOY", "NS", "namespace", "container_cpu_cfs_throttled_periods_total", "maxmemory", "up", "-", "2", "pl_v2_…",
-    "GET /me", "/me", "Retry-After", "X-Request-Id", "Proxy-Status", "event", "relay",
+    "GET /me", "/me", "Retry-After", "RateLimit", "X-Request-Id", "Proxy-Status", "event", "relay",
     "system:service-account-issuer-discovery",
 }  # fmt: skip
 
