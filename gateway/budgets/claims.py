@@ -50,7 +50,7 @@ class Claim:
         """Spend one."""
         for flow in self.flows:
             flow.used += 1
-        self._epochs = tuple(window.take(now) for window in self.windows)
+        self._epochs = tuple([window.take(now) for window in self.windows])
 
     def release(self) -> None:
         """What was taken was not sent."""
@@ -66,6 +66,9 @@ class Claim:
         limit is that one's, else the upload count.
         """
         told = self.windows[0]
+        if len(self.windows) == 1:
+            told.settle(now, self._epochs[0], reading, seconds)
+            return
         if reading is not None and len(self.windows) > 1 and reading.limit == self.windows[1].limit != told.limit:
             told = self.windows[1]
         for window, epoch in zip(self.windows, self._epochs, strict=True):
@@ -110,13 +113,11 @@ class Claim:
 
     def quota(self, now: float) -> tuple[int, int, float]:
         """The caller's share of the window, what it may still send of it, and the seconds until the next."""
-        window, flow = self.scarcest(now)
+        window, flow = self.scarcest(now) if len(self.windows) > 1 else (self.windows[0], self.flows[0])
         remaining, seconds = window.remaining(now), window.seconds_left(now)
-        share = window.shares.share(flow, window.limit, now)
-        mine = share - flow.used
-        if mine < remaining:
-            mine = max(mine, window.free(flow, now))
-        return share, max(0, min(mine, remaining)), seconds
+        share = window.shares.share(flow, window.limit, now, seconds)
+        mine = max(0, share - flow.used, remaining - window.shares.wanted(now, seconds))
+        return share, min(remaining, mine), seconds
 
 
 class RateBudget:

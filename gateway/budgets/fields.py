@@ -2,13 +2,17 @@
 
 import math
 import re
+from functools import lru_cache
 from typing import Final
 
 from gateway.budgets.claims import Claim
 from gateway.budgets.rates import WINDOW
+from gateway.core.catalog import Lane
 
 # RFC 7240 section 4.3, among other preferences of the same field.
 _WAIT: Final = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?([0-9]{1,6})\"?\s*(?=$|[,;])", re.IGNORECASE)
+# Names of policies are strings (draft-ietf-httpapi-ratelimit-headers-10 section 3).
+_NAMES: Final = {lane: f'"{lane.value}"' for lane in Lane}
 
 
 def preferred_wait(prefer: str, longest: float) -> float:
@@ -27,7 +31,9 @@ def rate_limit_fields(claim: Claim, now: float) -> list[tuple[str, str]]:
     if claim.windows[0].reset is None and claim.windows[-1].reset is None:
         return []
     share, mine, seconds = claim.quota(now)
-    return [
-        ("RateLimit-Policy", f'"{claim.lane.value}";q={share};w={WINDOW:.0f}'),
-        ("RateLimit", f'"{claim.lane.value}";r={mine};t={math.ceil(seconds)}'),
-    ]
+    return [_policy(claim.lane, share), ("RateLimit", f"{_NAMES[claim.lane]};r={mine};t={math.ceil(seconds)}")]
+
+
+@lru_cache(maxsize=256)
+def _policy(lane: Lane, share: int) -> tuple[str, str]:
+    return "RateLimit-Policy", f"{_NAMES[lane]};q={share};w={WINDOW:.0f}"

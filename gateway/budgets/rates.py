@@ -82,8 +82,17 @@ class RateWindow:
         self._low_before: int | None = None
 
     def free(self, flow: Flow, now: float) -> int:
-        """How many requests one caller may send now, with what is kept for callers that used less for their weight."""
-        return self.left(now, self.shares.kept(flow, now, self.seconds_left(now)) if flow.used else 0)
+        """What one caller may send now, less what is kept for callers that used less for their weight; 0 for nothing.
+
+        Where there is more than all callers want, what is kept is not counted one by one.
+        """
+        left = self.left(now)
+        if left <= 0 or not flow.used:
+            return left
+        seconds = self.seconds_left(now)
+        if left > self.shares.wanted(now, seconds) and not self.replicas.count:
+            return left
+        return self.left(now, self.shares.kept(flow, now, seconds))
 
     def left(self, now: float, kept: int = 0) -> int:
         """How many requests may be sent now, of which so many are kept; 0 or less for none."""
@@ -164,7 +173,8 @@ class RateWindow:
 
     def seconds_left(self, now: float) -> float:
         """How long the running window lasts; its whole length where none runs."""
-        return min(self._length, max(0.0, self.ends - now))
+        seconds = self.ends - now
+        return seconds if 0.0 < seconds < self._length else 0.0 if seconds <= 0.0 else self._length
 
     def _renew(self, now: float) -> None:
         """The window is over. The next is believed in part only: by what was left, and by one request more."""
@@ -209,12 +219,15 @@ class RateWindow:
             # The second of the reset has come and the window still counts: the reset is rounded down, so the window
             # ends in the course of that second.
             self._late = 1.0
-        ends = now + min(max(0.0, seconds) + self._late, self._length) + self._spread
+        until = max(0.0, seconds) + self._late
+        ends = now + min(self._length, until) + self._spread
         if same and self._confirmed:
             # Of two answers of one window the one with less left is the later. A date is cut to whole seconds, so
             # the earliest end that any answer gives is the nearest to the truth.
-            self._remaining = min(self._remaining, reading.remaining)
-            self.ends = ends if seconds <= 0.0 else min(self.ends, ends)
+            if reading.remaining < self._remaining:
+                self._remaining = reading.remaining
+            if seconds <= 0.0 or ends < self.ends:
+                self.ends = ends
             self.replicas.read(now, self._remaining, self._own)
         else:
             if self._confirmed and self.reset is not None:
@@ -223,5 +236,6 @@ class RateWindow:
             self._remaining = reading.remaining
             self.replicas.begin(now, reading.remaining, self._own - self._in_flight)
         self.limit, self._confirmed, self._silent = reading.limit, True, False
-        self._low = self._remaining if self._low is None else min(self._low, self._remaining)
+        if self._low is None or self._remaining < self._low:
+            self._low = self._remaining
         return True

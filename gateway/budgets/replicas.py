@@ -41,8 +41,10 @@ class Replicas:
         if sent > 1:
             # Until then, there are as many as in the last window.
             self.count = min(_MOST, round(others / sent)) if others > 1 else 0
-        self._rate = others / max(1.0, now - self._began)
-        self._read_at, self._remaining, self._drawn = now, remaining, self._chance()
+        self._read_at, self._remaining = now, remaining
+        if self.count:
+            self._rate = others / max(1.0, now - self._began)
+            self._drawn = self._chance()
 
     def left(self, now: float, remaining: int, in_flight: int, limit: int, kept: int = 0) -> int:
         """How many requests this replica may send, should the others go on as they did.

@@ -8,16 +8,18 @@ from gateway.telemetry.status import BudgetStatus, ShareStatus, moment
 def budget_status(pool: Pool, lane: Lane, now: float, waiting: int = 0) -> BudgetStatus:
     """One lane of a key at a moment of the monotonic clock. ``waiting`` are those that wait for its other secrets."""
     window = pool.budget.window(lane)
-    remaining = window.remaining(now)
+    remaining, seconds = window.remaining(now), window.seconds_left(now)
     return BudgetStatus(
         window.limit,
         remaining,
         moment(window.reset),
         lowest=window.lowest(now),
-        expected=window.shares.expected(now, window.seconds_left(now)),
+        expected=window.shares.wanted(now, seconds),
         waiting=waiting + pool.queue.waiting(lane),
         callers=tuple(
-            ShareStatus(flow.caller, flow.weight, window.shares.share(flow, window.limit, now), flow.used, flow.waiting)
+            ShareStatus(
+                flow.caller, flow.weight, window.shares.share(flow, window.limit, now, seconds), flow.used, flow.waiting
+            )
             for flow in sorted(window.shares, key=lambda flow: flow.caller)
             if not flow.gone(now)
         ),

@@ -19,6 +19,8 @@ _FIRST: Final = 1.0
 _MARGIN: Final = 2.0
 # In the last second of a window nothing is kept for requests that have not come: the window may end a little early.
 _LAST: Final = 1.0
+# For so long, what all callers together want is not reckoned anew, and requests are not forgotten one by one.
+_ANEW: Final = 0.25
 # A caller of whom so little is remembered has gone.
 _GONE: Final = 0.05
 
@@ -44,8 +46,10 @@ class Flow:
 
     def arrived(self, now: float) -> None:
         """Count a request, whether it will be served or refused."""
-        self._asked = self.asked(now) + 1.0
-        self._last = now
+        if now - self._last > _ANEW:
+            self._asked = self.asked(now)
+            self._last = now
+        self._asked += 1.0
 
     def asked(self, now: float) -> float:
         """How many requests are remembered; each counts for less the longer it is ago."""
@@ -66,10 +70,13 @@ class Flow:
 class Shares:
     """The callers of one count of a key. ``used`` counts of the callers are those of the running window."""
 
-    __slots__ = ("_flows",)
+    __slots__ = ("_anew_at", "_flows", "_wanted", "_weights")
 
     def __init__(self) -> None:
         self._flows: Final[dict[str, Flow]] = {}
+        self._anew_at = -math.inf
+        self._wanted = 0
+        self._weights = 0
 
     def __iter__(self) -> Iterator[Flow]:
         return iter(self._flows.values())
@@ -79,11 +86,13 @@ class Shares:
         flow = self._flows.get(caller)
         if flow is None:
             flow = self._flows[caller] = Flow(caller, weight, now)
+            self._anew_at = -math.inf
         flow.weight = weight
         return flow
 
     def renew(self, now: float) -> None:
         """A window begins: nobody has used anything of it."""
+        self._anew_at = -math.inf
         for flow in list(self._flows.values()):
             flow.used = 0
             if flow.gone(now):
@@ -99,11 +108,21 @@ class Shares:
                 kept += min(below, other.waiting + other.expected(now, seconds))
         return kept
 
-    def share(self, flow: Flow, limit: int, now: float) -> int:
-        """The flow's part of a limit, by its weight among the callers that still count; at least 1."""
-        weights = sum(other.weight for other in self._flows.values() if other is flow or not other.gone(now))
-        return max(1, limit * flow.weight // weights)
+    def wanted(self, now: float, seconds: float) -> int:
+        """How many requests are waiting or to be expected in so many seconds, of all callers; a moment old at most."""
+        if now >= self._anew_at:
+            self._reckon(now, seconds)
+        return self._wanted
 
-    def expected(self, now: float, seconds: float) -> int:
-        """How many requests are waiting or to be expected in so many seconds, of all callers."""
-        return sum(flow.waiting + flow.expected(now, seconds) for flow in self._flows.values())
+    def share(self, flow: Flow, limit: int, now: float, seconds: float) -> int:
+        """The flow's part of a limit, by its weight among the callers that still count; at least 1."""
+        if now >= self._anew_at:
+            self._reckon(now, seconds)
+        share = limit * flow.weight // max(self._weights, flow.weight)
+        return share if share > 0 else 1
+
+    def _reckon(self, now: float, seconds: float) -> None:
+        self._anew_at = now + _ANEW
+        there = [flow for flow in self._flows.values() if not flow.gone(now)]
+        self._weights = sum(flow.weight for flow in there)
+        self._wanted = sum(flow.waiting + flow.expected(now, seconds) for flow in there)

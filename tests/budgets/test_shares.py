@@ -112,7 +112,7 @@ def test_guaranteed_shares_are_within_the_limit(weights: dict[str, int], limit: 
     made, flow = shares(**weights)
     for each in flow.values():
         each.arrived(NOW)
-    told = [made.share(each, limit, NOW) for each in flow.values()]
+    told = [made.share(each, limit, NOW, 60.0) for each in flow.values()]
 
     assert sum(each for each in told if each > 1) <= limit
     assert all(each >= 1 for each in told)
