@@ -81,7 +81,8 @@ def _reload(reload: ReloadStatus) -> str:
     if reload.ok:
         return _look("good", "in use") + restart
     problems = "".join(f"<br>{escape(problem)}" for problem in reload.problems)
-    return _look("bad", f"not usable since {text(reload.failing_since)}") + problems + restart
+    cut = f"<br>less than before until it is mended: {escape(', '.join(reload.narrowed))}" if reload.narrowed else ""
+    return _look("bad", f"not usable since {text(reload.failing_since)}") + problems + cut + restart
 
 
 def _store(store: StoreStatus) -> str:

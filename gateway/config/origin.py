@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.config.assembly.assembly import Assembly
+from gateway.config.assembly.narrowing import narrowed
 from gateway.config.assembly.policies import Kept
 from gateway.config.assembly.snapshot import Snapshot
 from gateway.config.load import load
@@ -30,14 +31,24 @@ class Origin:
         """The checked configuration as the files are now. Raises `ConfigError`."""
         return load(self.path, environ=self.environ, flags=self.flags, kept=self._kept)
 
+    def narrowed(self, running: Snapshot) -> Snapshot:
+        """What is left of a running configuration while its change cannot be used: see `narrowing`. It blocks."""
+        has_files = self.path is not None or bool(self.environ.get(environment.CONFIG))
+        return narrowed(running, self._kept) if has_files else running
+
     def paths(self) -> list[Path]:
-        """Every file and folder that `load` would read, as far as the document says so, however wrong it is."""
+        """Every file and folder that `load` would read, as far as the document says so, however wrong it is.
+
+        While the document cannot be parsed, they are those that it named last: a revocation among them still counts.
+        """
         unheeded: list[Problem] = []
         name = self.path or self.environ.get(environment.CONFIG)
         if name:
             path = Path(name)
             document = environment.overlaid(open_document(path, unheeded), self.environ, self.flags)
-            return [path, *Assembly(document, self.environ).paths()]
+            if document.root is not None:
+                self._kept.paths = Assembly(document, self.environ).paths()
+            return [path, *self._kept.paths]
         document, _ = environment.sidecar(self.environ, unheeded)
         return Assembly(environment.overlaid(document, self.environ, self.flags), self.environ).paths(alone=True)
 

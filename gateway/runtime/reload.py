@@ -1,28 +1,21 @@
 """Live change: a configuration is loaded whole, checked whole, and then takes the place of the last good one whole."""
 
 import asyncio
-import contextlib
-import gc
-import sys
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Collection, Hashable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Collection
 from datetime import date
 from pathlib import Path
 from typing import Final
 
 from msgspec import structs
 
-from gateway.callers.callers import Callers
 from gateway.config.assembly.snapshot import Snapshot
 from gateway.config.origin import Origin, counts
-from gateway.config.reading.problem import ConfigError, Problem, shown
-from gateway.config.schema.gateway import Gateway
-from gateway.config.schema.values import is_private
-from gateway.core.drift import Needs, needs
+from gateway.config.reading.problem import ConfigError
 from gateway.net.contents import Contents
 from gateway.net.watch import Watcher
+from gateway.runtime.loading import Loaded, load_after, narrow
 from gateway.telemetry.event import Emit
 from gateway.telemetry.events.process import PolicyChange, Reload, RestartNeeded
 from gateway.telemetry.metrics import Metrics
@@ -30,92 +23,6 @@ from gateway.telemetry.status import ReloadStatus, moment
 
 # Callers whose change is logged one by one; of a rollout that touches thousands, the rest is a number.
 _LOGGED: Final = 100
-# How long a thread that loads keeps the interpreter while the loop waits for it, in seconds.
-_SWITCH: Final = 0.0005
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A configuration that is ready to serve, and what is new in it.
-
-    ``changes`` are callers with ``added``, ``changed`` or ``removed``; ``restart`` are settings that stay as they were.
-    """
-
-    snapshot: Snapshot
-    needs: Needs
-    changes: tuple[tuple[str, str], ...] = ()
-    restart: tuple[str, ...] = ()
-
-
-def load_after(running: Snapshot, origin: Origin, today: date) -> Loaded:
-    """The configuration as it is now, for a process that runs with another one. It blocks. Raises `ConfigError`."""
-    with _beside_the_loop():
-        snapshot = origin.load()
-        _check_anonymous(running, snapshot)
-        restart, snapshot = _as_started(running, snapshot)
-        return Loaded(
-            snapshot,
-            needs(snapshot.policies.values(), snapshot.routes, snapshot.catalog.endpoints, today),
-            tuple(_changes(running, snapshot)),
-            restart,
-        )
-
-
-def _as_started(running: Snapshot, snapshot: Snapshot) -> tuple[tuple[str, ...], Snapshot]:
-    """The settings that need a restart, and the snapshot with what the process was started with in their place."""
-    kept = {name: getattr(running.settings, name) for name, one in Gateway.settings.items() if one.at_start}
-    restart = tuple(name for name, value in kept.items() if getattr(snapshot.settings, name) != value)
-    return restart, replace(snapshot, settings=snapshot.settings.replaced(**kept), store=running.store)
-
-
-@contextlib.contextmanager
-def _beside_the_loop() -> Iterator[None]:
-    """Work in a thread that the loop hardly notices; `python -m bench.reload` measures it.
-
-    A search for garbage in what thousands of policies are made of would stop all threads for 100 ms, so there is none
-    meanwhile. The loop waits for the interpreter at most half a millisecond at a time, and not 5 ms as by default.
-    """
-    collected, interval = gc.isenabled(), sys.getswitchinterval()
-    gc.disable()
-    sys.setswitchinterval(_SWITCH)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(interval)
-        if collected:
-            gc.enable()
-
-
-def _check_anonymous(running: Snapshot, snapshot: Snapshot) -> None:
-    """The file's own check is about the listener that the file asks for; the open one is still the old one."""
-    anonymous = snapshot.callers.anonymous
-    if anonymous is not None and is_private(snapshot.settings.listen) and not is_private(running.settings.listen):
-        address = shown(str(running.settings.listen))
-        message = (
-            f"others than this machine reach {address} until the restart that `listen` needs, and caller "
-            f"{shown(anonymous)} is anonymous"
-        )
-        raise ConfigError([Problem("running process", 0, "listen", message)])
-
-
-def _changes(before: Snapshot, after: Snapshot) -> Iterable[tuple[str, str]]:
-    old, new = _credentials(before.callers), _credentials(after.callers)
-    for caller in sorted(before.policies.keys() | after.policies.keys()):
-        if caller not in before.policies:
-            yield caller, "added"
-        elif caller not in after.policies:
-            yield caller, "removed"
-        elif before.policies[caller] != after.policies[caller] or old.get(caller) != new.get(caller):
-            yield caller, "changed"
-
-
-def _credentials(callers: Callers) -> dict[str, set[tuple[str, Hashable]]]:
-    """What each caller is identified by."""
-    found: dict[str, set[tuple[str, Hashable]]] = {}
-    for kind, entries in callers.by_kind.items():
-        for entry, caller in entries.items():
-            found.setdefault(caller, set()).add((kind, entry))
-    return found
 
 
 Adopt = Callable[[Loaded, Collection[str], int], Awaitable[None]]
@@ -186,13 +93,27 @@ class Reloads:
                 await self._adopt(loaded, self._unadopted, number)
             except ConfigError as error:
                 self._failed([str(problem) for problem in error.problems])
-            except Exception as failure:  # noqa: BLE001 - a fault of our own, told here; the watch has to go on
-                frame = traceback.extract_tb(failure.__traceback__)[-1]
-                place = f"{Path(frame.filename).name}:{frame.lineno}"
-                self._failed([f"the gateway failed to load it: {type(failure).__name__} at {place}"])
+                await self._narrow()
+            except Exception as failure:  # noqa: BLE001 - a fault of our own, reported here; the watch has to go on
+                self._failed([_fault(failure)])
             else:
                 self._unadopted = set()
                 self._succeeded(loaded, time.perf_counter() - began)
+
+    async def _narrow(self) -> None:
+        """Take away what the files of the policies no longer grant, though the change as a whole cannot be used."""
+        try:
+            loaded = await asyncio.to_thread(narrow, self._running(), self._origin, self._today())
+            if loaded is None:
+                return
+            # Under 0, so that nothing of the keys' secrets that was read since is replaced.
+            await self._adopt(loaded, (), 0)
+        except Exception as failure:  # noqa: BLE001 - as in `reload`
+            self._failed([*self.facts.problems, _fault(failure)])
+        else:
+            narrower = {*self.facts.narrowed, *(caller for caller, _ in loaded.changes)}
+            self.facts = structs.replace(self.facts, narrowed=tuple(sorted(narrower)))
+            self._report_changes(loaded)
 
     def _failed(self, problems: list[str]) -> None:
         known = set(self.facts.problems)
@@ -207,12 +128,20 @@ class Reloads:
         self._metrics.config_loaded(ok=True, now=self._clock())
         snapshot = loaded.snapshot
         self._emit(Reload("success", len(snapshot.keys), len(snapshot.policies), round(seconds, 3)))
+        self._report_changes(loaded)
+        if loaded.restart and loaded.restart != reported:
+            self._emit(RestartNeeded(", ".join(loaded.restart)))
+
+    def _report_changes(self, loaded: Loaded) -> None:
         for caller, outcome in loaded.changes[:_LOGGED]:
             self._emit(PolicyChange(caller, outcome))
         if (more := len(loaded.changes) - _LOGGED) > 0:
             self._emit(PolicyChange(None, "more", more))
-        if loaded.restart and loaded.restart != reported:
-            self._emit(RestartNeeded(", ".join(loaded.restart)))
+
+
+def _fault(failure: Exception) -> str:
+    frame = traceback.extract_tb(failure.__traceback__)[-1]
+    return f"the gateway failed to load it: {type(failure).__name__} at {Path(frame.filename).name}:{frame.lineno}"
 
 
 def _secret_files(snapshot: Snapshot) -> set[str]:

@@ -38,8 +38,9 @@ from gateway.proxy.handler import Handler
 from gateway.proxy.listener import Listener
 from gateway.proxy.serving import Current
 from gateway.proxy.tls import ListenerTls
+from gateway.runtime.loading import Loaded
 from gateway.runtime.process import descriptors
-from gateway.runtime.reload import Loaded, Reloads
+from gateway.runtime.reload import Reloads
 from gateway.runtime.serving_factory import ServingFactory
 from gateway.telemetry.events.keys import LimitsStoreFault
 from gateway.telemetry.events.process import BackgroundFailed, DescriptorsShort, Draining, Started, Stopped

@@ -137,13 +137,14 @@ class ReloadStatus(msgspec.Struct, frozen=True):
     """How the last load of the configuration went.
 
     ``problems`` are those of a change that could not be used, on disk since ``failing_since``. ``restart_needed`` are
-    settings whose change waits for a restart.
+    settings whose change waits for a restart. ``narrowed`` are callers whose grant was cut or taken away meanwhile.
     """
 
     ok: bool = True
     problems: tuple[str, ...] = ()
     failing_since: datetime | None = None
     restart_needed: tuple[str, ...] = ()
+    narrowed: tuple[str, ...] = ()
 
 
 class Status(msgspec.Struct, frozen=True):

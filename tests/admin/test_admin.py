@@ -202,6 +202,7 @@ async def test_the_status_tells_everything_but_the_secret(admin: TestClient[Any,
             "problems": ["policies/a.yaml:1: scopes: <wrong>"],
             "failing_since": "2026-09-21T14:12:50Z",
             "restart_needed": ["listen"],
+            "narrowed": [],
         },
         "store": {"kind": "redis", "place": "redis://<r>:6379/0", "faults": {"read": "ConnectionError"}},
         "keys": [

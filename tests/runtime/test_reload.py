@@ -29,6 +29,7 @@ from tests.support.kit import (
 
 Start = Callable[..., Any]
 OTHER_TOKEN = "plgw_token-of-other-0123456789"
+BROKEN_TOKEN = "plgw_token-of-broken-0123456789"
 SECOND = {"main": {"secrets": ["env:SECOND_KEY"]}}
 
 
@@ -82,6 +83,37 @@ async def test_another_token_is_a_change_of_its_caller(start: Start) -> None:
     assert (401, 200) == ((await run.ask()).status, (await run.ask(token=OTHER_TOKEN)).status)
 
 
+OTHERS_BROKEN = {"policies/broken.yaml": "caller: [\n", "gateway.yaml": "keys: [\n"}
+
+
+@pytest.mark.parametrize("file", OTHERS_BROKEN)
+async def test_a_revocation_does_not_wait_for_another_file(start: Start, file: str) -> None:
+    """While another file is broken, a removed caller is nobody and a narrower grant counts; nothing wider does."""
+    run = await start(live=True, policies=[policy(), policy("other", OTHER_TOKEN), policy("broken", BROKEN_TOKEN)])
+    good = (run.folder / "gateway.yaml").read_text()
+    (run.folder / "policies" / "2.yaml").rename(run.folder / "policies" / "broken.yaml")
+    await run.events("reload", outcome="success")
+    put(run.folder / file, OTHERS_BROKEN[file])
+    await run.events("reload", outcome="failure")
+    untouched = [(await run.ask(token=token)).status for token in (TOKEN, OTHER_TOKEN, BROKEN_TOKEN)]
+    (run.folder / "policies" / "1.yaml").unlink()
+    await run.events("policy_change", caller="other", outcome="removed")
+    put_policy(run, scopes=["contacts:read"], endpoints=["POST /webhooks"])
+    await run.events("policy_change", caller="app", outcome="changed")
+    removed, narrower = await run.ask(token=OTHER_TOKEN), await run.ask()
+    wider, kept = await run.ask("POST", "/api/v2/webhooks", body=b"{}"), await run.ask(token=BROKEN_TOKEN)
+    status = (await run.admin("/status.json")).json["reload"]
+    put(run.folder / "gateway.yaml", good)
+    put_policy(run, "broken.yaml", caller="broken", token=BROKEN_TOKEN)
+    await run.events("reload", outcome="success", count=2)
+    mended = await run.ask("POST", "/api/v2/webhooks", body=b"{}")
+
+    assert [200, 200, 200] == untouched
+    assert (401, 403, 403, 200) == (removed.status, narrower.status, wider.status, kept.status)
+    assert (False, ["app", "other"]) == (status["ok"], status["narrowed"])
+    assert 403 != mended.status
+
+
 BROKEN = {
     "syntax": ("policies/0.yaml", "caller: [\n"),
     "a duplicate key": ("policies/0.yaml", yaml.safe_dump(policy()) + "caller: app\n"),
@@ -113,7 +145,7 @@ async def test_a_broken_change_keeps_the_last_good(start: Start, name: str) -> N
     assert file in failure["problems"][0]
     assert (False, 0.0) == (status["ok"], failing)
     assert status["failing_since"] is not None
-    assert {"ok": True, "problems": [], "failing_since": None, "restart_needed": []} == mended
+    assert {"ok": True, "problems": [], "failing_since": None, "restart_needed": [], "narrowed": []} == mended
     assert 1.0 == await run.metric("config_last_reload_successful")
     assert (2.0, 1.0) == (
         await run.metric("config_reloads_total", outcome="success"),

@@ -53,7 +53,8 @@ class Assembly:
         self._check_listeners()
         verifying = check_settings(settings, document, look=look)
         check_tls(settings, document, look=look)
-        policies = self._policies(policy, catalog, available(settings, document, verifying))
+        can_verify = available(settings, document, verifying)
+        policies = self._policies(policy, catalog, can_verify)
         self._check_anonymous(policies.anonymous)
         self._check_certificates()
         keys = {name: self._key(name, key) for name, key in settings.keys.items()}
@@ -67,6 +68,8 @@ class Assembly:
             callers=callers_of(((entry.policy.caller, entry.authenticate) for entry in policies.files), verifying),
             catalog=catalog,
             store=read_store(settings, document, self._environ if look else None),
+            files=policies.files,
+            verifying=can_verify,
         )
 
     def paths(self, *, alone: bool = False) -> list[Path]:

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -51,11 +51,13 @@ class Policies:
     """What a folder holds: the policies without a problem, and what is known of all.
 
     ``callers`` is None where some file's caller could not be read. ``anonymous`` is the anonymous caller.
+    ``broken`` are the paths of files whose policy cannot be used.
     """
 
     files: tuple[PolicyFile, ...]
     callers: frozenset[str] | None
     anonymous: str | None
+    broken: frozenset[str] = frozenset()
 
 
 def read_policies(folder: Path, catalog: Catalog) -> tuple[tuple[PolicyFile, ...], list[Problem]]:
@@ -65,9 +67,13 @@ def read_policies(folder: Path, catalog: Catalog) -> tuple[tuple[PolicyFile, ...
 
 
 class Kept:
-    """The policies that were sound when a folder was last read, so that only what has changed since is parsed anew."""
+    """The policies that were sound when a folder was last read, so that only what has changed since is parsed anew.
+
+    ``paths`` are the files and folders that the configuration named when it could be parsed last.
+    """
 
     def __init__(self) -> None:
+        self.paths: list[Path] = []
         self._basis: object = None
         self._files: dict[str, tuple[bytes, PolicyFile]] = {}
 
@@ -90,6 +96,7 @@ def read_folder(
     basis = (catalog.endpoints, catalog.scopes, verifying)
     before = {} if kept is None else kept.of(basis)
     now: dict[str, tuple[bytes, PolicyFile]] = {}
+    broken: set[str] = set()
     gathered = _Gathered(catalog, verifying)
     for path in _policy_paths(folder, problems):
         name, data = str(path), _read(path, problems)
@@ -99,9 +106,11 @@ def read_folder(
             now[name] = known
         elif (file := gathered.add(path, parse(name, data, problems))) is not None:
             now[name] = digest, file
+        else:
+            broken.add(name)
     if kept is not None:
         kept.become(basis, now)
-    return gathered.policies()
+    return replace(gathered.policies(), broken=frozenset(broken))
 
 
 def _read(path: Path, problems: list[Problem]) -> bytes | None:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.callers.callers import Callers
+from gateway.callers.kind import Available
+from gateway.config.assembly.policies import PolicyFile
 from gateway.config.schema.gateway import Gateway
 from gateway.config.store import Store
 from gateway.core.catalog import Catalog
@@ -35,7 +37,7 @@ class Snapshot:
     """Everything that one request is judged by. A request reads it once, so a reload cannot split it.
 
     ``settings`` are the values of ``gateway.yaml``; the rest is what they name, read and checked. ``keys`` and
-    ``policies`` are by the name of key and caller.
+    ``policies`` are by the name of key and caller. ``files`` are the policies as they were read, with ``verifying``.
     """
 
     settings: Gateway
@@ -45,3 +47,5 @@ class Snapshot:
     callers: Callers
     catalog: Catalog
     store: Store = None
+    files: tuple[PolicyFile, ...] = ()
+    verifying: Available | None = None
