@@ -1,12 +1,21 @@
-// Judges objects of kinds that are no part of Kubernetes by their CRDs' schemas: JSON on standard input, a list of objects.
-// Prints a line for each fault and each object of another kind; exit status 1 where there is one. By `make tools`, from npm.
+// Validates objects of kinds that are not part of Kubernetes, by the schemas of their CRDs: a list of objects, as JSON on
+// standard input. Prints a line for each fault and each object of another kind; exit status 1 if there is one. `make tools`
+// brings the schemas from npm.
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
 const PACKAGES = {
-  "monitoring.coreos.com/v1": "prometheus-operator",
+  "argoproj.io/v1alpha1": "argo-cd",
+  "cert-manager.io/v1": "cert-manager",
+  "external-secrets.io/v1": "external-secrets",
   "gateway.networking.k8s.io/v1": "gateway-api",
+  "helm.toolkit.fluxcd.io/v2": "flux-cd",
+  "keda.sh/v1alpha1": "keda",
+  "monitoring.coreos.com/v1": "prometheus-operator",
+  "networking.istio.io/v1": "istio",
+  "security.istio.io/v1": "istio",
+  "source.toolkit.fluxcd.io/v1": "flux-cd",
 };
 
 function moduleOf(apiVersion, kind) {
