@@ -42,7 +42,6 @@ from gateway.runtime.loading import Loaded
 from gateway.runtime.process import descriptors
 from gateway.runtime.reload import Reloads
 from gateway.runtime.serving_factory import ServingFactory
-from gateway.telemetry.events.keys import LimitsStoreFault
 from gateway.telemetry.events.process import BackgroundFailed, DescriptorsShort, Draining, Started, Stopped
 from gateway.telemetry.gauge import State
 from gateway.telemetry.log import Log
@@ -114,10 +113,7 @@ class Gateway:
         self._reporter: Final = Reporter(log, self._metrics, self._usage)
         self._emit: Final = self._reporter.emit
         self._pacer: Final = Pacer(wall=clock)
-        self._caps: Final = Caps(
-            snapshot.store,
-            on_fault=lambda error: self._emit(LimitsStoreFault(error)),
-        )
+        self._caps: Final = Caps(snapshot.store, emit=self._emit)
         self._factory: Final = ServingFactory(snapshot.store, emit=self._emit, clock=clock, lookup=lookup)
         self._stack: Final = contextlib.AsyncExitStack()
         self._background: Final = Background(self._failed)

@@ -1,0 +1,62 @@
+"""Requests of the last minute, counted in a Redis or Valkey that replicas share.
+
+Imported only where one is configured: its client takes 115 ms. Redis' own clock is the one that counts, so replicas
+need not agree on theirs, and one script does it in one round trip.
+"""
+
+from typing import Any, Final
+
+from redis.asyncio import Connection, ConnectionPool, SSLConnection
+from redis.asyncio import Redis as Client
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from gateway.config.store import Redis
+
+# KEYS[1] is a list of moments in milliseconds, newest first; ARGV are the limit and the window in milliseconds. The
+# answer is the milliseconds until there is room, 0 where the request was counted.
+_SCRIPT: Final = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local most, window = tonumber(ARGV[1]), tonumber(ARGV[2])
+local last = tonumber(redis.call('LINDEX', KEYS[1], most - 1) or '')
+if last and last > now - window then
+  return string.format('%.0f', last + window - now)
+end
+redis.call('LPUSH', KEYS[1], string.format('%.0f', now))
+redis.call('LTRIM', KEYS[1], 0, most - 1)
+redis.call('PEXPIRE', KEYS[1], window)
+return '0'
+"""
+
+
+class Impossible(Exception):
+    """The count says what cannot be true, so somebody else has written to it."""
+
+
+class SharedWindow:
+    """The count of all replicas. A connection and a reply have ``patience`` seconds."""
+
+    def __init__(self, redis: Redis, patience: float) -> None:
+        # The client's own ten repeats would be ten times the patience.
+        pool = ConnectionPool(
+            connection_class=SSLConnection if redis.tls else Connection,
+            retry=Retry(NoBackoff(), 0),
+            **redis.connection_options(patience),
+        )
+        self._client: Final = Client.from_pool(pool)
+        self._prefix: Final = f"{redis.prefix}:limits"
+        self._script: Final = self._client.register_script(_SCRIPT)
+
+    async def spend(self, key: str, most: int, seconds: float) -> float:
+        """As `MovingWindows.spend`. Raises as the client does, and `Impossible`."""
+        window = int(seconds * 1000)
+        answer: Any = await self._script(keys=[f"{self._prefix}:{key}"], args=[most, window])
+        wait = int(answer)
+        if not 0 <= wait <= window:
+            raise Impossible
+        return wait / 1000
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
