@@ -18,6 +18,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "serve": "gateway.cli.serve.serve",
     "demo": "gateway.cli.demo.demo",
     "check": "gateway.cli.serve.check",
+    "doctor": "gateway.cli.doctor.doctor",
     "config": "gateway.cli.serve.config",
     "keys": "gateway.cli.keys.keys",
     "health": "gateway.cli.serve.health",

@@ -16,7 +16,20 @@ from gateway import __version__
 from tests.support.command import ROOT, finish, run, start
 from tests.support.kit import eventually
 
-COMMANDS = ["serve", "demo", "check", "config", "keys", "health", "explain", "catalog", "test", "policy", "report"]
+COMMANDS = [
+    "serve",
+    "demo",
+    "check",
+    "doctor",
+    "config",
+    "keys",
+    "health",
+    "explain",
+    "catalog",
+    "test",
+    "policy",
+    "report",
+]
 COMMANDS += ["token", "schema", "simulate", "completion", "version"]
 
 

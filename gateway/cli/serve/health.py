@@ -37,7 +37,7 @@ def health(config: Path | None, admin: str | None) -> None:
         address = _address(config, admin)
     except ValueError as error:
         fail(f"admin: {error}")
-    if fault := _fault(address):
+    if fault := fault_of(address):
         click.echo(f"not alive: {fault}", err=True)
         raise SystemExit(REFUSED)
     click.echo("alive")
@@ -64,7 +64,7 @@ def _address(config: Path | None, admin: str | None) -> "Address":
     return Gateway.admin
 
 
-def _fault(address: "Address") -> str:
+def fault_of(address: "Address") -> str:
     """What is wrong with the process that listens there; empty where it says that it is alive."""
     try:
         with _connected(address) as connection:
