@@ -1,6 +1,6 @@
 """Where a secret is, ``file:/path`` or ``env:NAME``, and the rules that its file has to keep.
 
-A file may be read by its owner alone (no bit of 0o077), because whoever reads it holds the key. Kubernetes and Docker
+A file may be read by its owner alone (no bit of 0o077), because every reader holds the key. Kubernetes and Docker
 mount secrets readable for all inside the container, where nobody else is; such a mount is known by one of these, and
 there the mode is not looked at:
 
@@ -20,7 +20,7 @@ from typing import Final
 
 from gateway.core.secret import BadSecret, Secret
 
-# What `is_mounted_alone` means for whoever rotates a key.
+# What `is_mounted_alone` means for the rotation of a key.
 SINGLE_FILE: Final = (
     "its file is mounted alone (as `subPath` does), and such a mount never shows a new file; mount the folder"
 )

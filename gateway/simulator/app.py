@@ -178,7 +178,7 @@ class Service:
         return meter
 
     def _show_budget(self, request: web.BaseRequest, lane: Lane, headers: dict[str, str]) -> None:
-        """The budget of a valid key, of which a fault's answer spends nothing."""
+        """Show the budget of a valid key. The answer of a fault spends none of it."""
         with suppress(Failed):
             key = self._keys.authenticate(request.headers.getall("Authorization", []))
             headers |= _budget_headers(self._meter(key).budget(lane, self._clock()))

@@ -1,7 +1,7 @@
 """The control port: what the owner of a running simulator may do to it from outside, as JSON.
 
 ``GET``, ``POST /keys`` · ``PATCH``, ``DELETE /keys/{api_key_id or preview}`` · ``GET``, ``POST``, ``DELETE /faults`` ·
-``GET``, ``DELETE /requests``. Secrets go in and, but for one made here, never come out. Errors are
+``GET``, ``DELETE /requests``. A secret that is made here is shown once; no other ever comes out. Errors are
 ``{"error": {"code", "message"}}`` with the codes ``invalid``, ``not_found`` and ``ambiguous``.
 """
 

@@ -88,7 +88,7 @@ class Faults:
         self._waiting.append((fault, name, [] if fault.count is None else [fault.count]))
 
     def take(self, endpoint: str | None) -> Fault | None:
-        """The fault that strikes this request, of which one is used up; ``endpoint`` is None for unknown paths."""
+        """The fault that strikes this request, and use it up once; ``endpoint`` is None for unknown paths."""
         asked = None if endpoint is None else plain(endpoint)
         for fault, name, left in self._waiting:
             if name in (None, asked) and left != [0]:

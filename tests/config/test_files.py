@@ -123,7 +123,7 @@ def test_a_bad_file_is_told_everything_that_is_wrong(path: Path) -> None:
 
 
 def test_problems_come_in_the_order_of_the_lines() -> None:
-    """Whoever puts a file right goes through it once, from top to bottom."""
+    """The problems of a file come in the order of its lines."""
     problems = of_gateway(CONFIGS / "gateway" / "yaml_1_1.bad.yaml")
 
     assert sorted(problem.line for problem in problems) == [problem.line for problem in problems]

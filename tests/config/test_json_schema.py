@@ -149,7 +149,7 @@ def test_an_editor_offers_every_endpoint_and_takes_any_placeholder(key: str) -> 
 
 @pytest.mark.parametrize("path", [*sorted((ROOT / "policies").rglob("*.yaml")), ROOT / "gateway.example.yaml"], ids=str)
 def test_the_examples_name_their_schema(path: Path) -> None:
-    """Whoever opens an example in an editor has its schema at once, and the example keeps to it."""
+    """An editor that opens an example has its schema at once, and the example keeps to it."""
     found = re.match(r"# yaml-language-server: \$schema=(\S+)\n", path.read_text())
     assert found is not None
     schema = json.loads((path.parent / found[1]).read_text("utf-8"))

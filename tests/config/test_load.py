@@ -345,7 +345,7 @@ def test_a_sidecars_key_may_be_in_another_variable() -> None:
 
 
 def test_a_path_in_the_place_of_a_sidecars_key_is_seen() -> None:
-    """Whoever leaves out ``file:`` learns that it belongs before the path."""
+    """A path without ``file:`` is reported, with what to write."""
     problems = problems_of(None, environ={**SIDECAR, "PRODUCTLANE_KEY": "/nowhere/key"})
 
     assert "environment: PRODUCTLANE_KEY: is a path; write `file:` before it" == problems[0]
@@ -470,7 +470,7 @@ def test_offline_needs_nothing_but_policies_and_catalog(folder: Path) -> None:
 
 
 def test_offline_hides_no_other_problem(folder: Path) -> None:
-    """What is wrong with the text of the files is told offline too."""
+    """A problem in the text of the files is reported offline too."""
     (folder / "gateway.yaml").write_text(f"{WHOLE}\nnonsense: 1\n")
 
     with pytest.raises(ConfigError) as raised:

@@ -116,7 +116,7 @@ def test_what_is_not_a_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_is_not_there_is_missing(tmp_path: Path) -> None:
-    """A missing file or variable is told from a wrong one, since it may come later."""
+    """A missing file or variable is another problem than a wrong one, since it may come later."""
     with pytest.raises(MissingSecret, match=r"the file .*/none does not exist"):
         read(tmp_path / "none")
     with pytest.raises(MissingSecret, match="the variable NONE is not set"):
@@ -162,7 +162,7 @@ def test_a_tmpfs_that_everybody_writes_to_is_not_a_secret_mount(tmp_path: Path) 
 
 
 def test_a_file_that_is_mounted_alone(tmp_path: Path) -> None:
-    """A file that is a mount point is told from one whose folder is; of a variable there is nothing to tell."""
+    """A file that is a mount point differs from one whose folder is; a variable is never mounted."""
     file = written(tmp_path / "a folder" / "key")
 
     assert is_mounted_alone(f"file:{file}", mounted("ext4", file))

@@ -59,7 +59,7 @@ def test_a_listener_asks_for_certificates_where_it_can_verify_them(files: Tls) -
     ],
 )
 def test_a_file_that_cannot_be_used_is_named(files: Tls, setting: str, name: str, expected: str) -> None:
-    """What is wrong with the listener's files is told before it listens, each by its setting."""
+    """A fault of the listener's files is reported before it listens, by its setting."""
     path = files.certificate.parent / name
     with pytest.raises(BadTls) as caught:
         listener_context(files.replaced(**{setting: path}))

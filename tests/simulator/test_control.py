@@ -68,7 +68,7 @@ async def test_a_given_secret_is_taken_and_not_repeated() -> None:
 
 
 async def test_a_shared_preview_is_ambiguous() -> None:
-    """Two keys with one preview are told apart by their ids only."""
+    """Two keys with one preview differ by their ids only."""
     async with running(control_port=0) as client:
         await control(client, "POST", "/keys", {"secret": "pl_v2_full_another", "scopes": []})
         status, refused = await control(client, "DELETE", "/keys/full")
@@ -149,9 +149,9 @@ async def test_a_body_that_is_no_json_is_told_so() -> None:
         running(control_port=0) as client,
         client.session.post(client.simulator.control_url + "/keys", data=b"{") as answer,
     ):
-        told = await answer.json()
+        body = await answer.json()
 
-    assert (400, "expected JSON") == (answer.status, told["error"]["message"])
+    assert (400, "expected JSON") == (answer.status, body["error"]["message"])
 
 
 async def test_without_a_control_port_there_is_none() -> None:

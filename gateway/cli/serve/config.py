@@ -1,9 +1,10 @@
 """The command that shows the settings as the gateway would use them."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
@@ -13,6 +14,9 @@ from gateway.cli.table import table
 if TYPE_CHECKING:
     from gateway.config.reading.document import Document, Node
     from gateway.config.reading.problem import Problem, Steps
+
+# In the URL of a store, which the environment may give whole.
+_PASSWORD: Final = re.compile(r"(://[^:@/\s]*):[^@\s]*@")
 
 
 class Shown(NamedTuple):
@@ -80,7 +84,7 @@ def _shown(document: "Document") -> Iterator[Shown]:
         given.add(path)
         source = document.origin(path)
         place = f"{document.file}:{line}" if source is None else f"{source[0]} {source[1]}"
-        yield Shown(dotted(path), text, place)
+        yield Shown(dotted(path), _PASSWORD.sub(r"\1:***@", text), place)
     for path, setting in single_settings(Gateway):
         if path not in given and setting.default not in (None, ()):
             default = setting.default

@@ -20,7 +20,7 @@ Authenticated: TypeAlias = Mapping[str, tuple[Hashable, ...]]
 
 
 def entries_of(entry: policy.Policy) -> Authenticated:
-    """What a policy's caller is identified by; kinds of which it lists nothing are left out."""
+    """What a policy's caller is identified by; a kind without entries is left out."""
     found = {name: kind.entries(getattr(entry.authenticate, name)) for name, kind in KINDS.items()}
     return {name: entries for name, entries in found.items() if entries}
 

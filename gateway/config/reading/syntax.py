@@ -1,4 +1,4 @@
-"""What a YAML parser's fault means for whoever wrote the file. No excerpt is shown: it could hold anything."""
+"""What a fault of the YAML parser means for the author of the file. No excerpt is shown: it could hold a secret."""
 
 import re
 from typing import Final

@@ -26,7 +26,7 @@ NOTHING: Final = (
 )
 
 
-# What the kubelet sets for each Service, of which one may be called productlane-gateway-redis.
+# The kubelet sets these for each Service, and a Service may be called productlane-gateway-redis.
 _KUBELET: Final = re.compile(r"(?:.*_)?(?:SERVICE_HOST|SERVICE_PORT.*|PORT|PORT_[0-9]+_.*)")
 
 

@@ -45,6 +45,15 @@ async def test_a_gateway_yaml_here_is_used(tmp_path: Path) -> None:
     assert "gateway.yaml: no problems" in checked.out
 
 
+async def test_a_password_in_the_url_of_the_store_is_hidden(tmp_path: Path) -> None:
+    """The environment may give the whole URL of a Redis; its password is in no output."""
+    environ = {"PRODUCTLANE_GATEWAY_STORE": "rediss://gateway:open%20sesame@redis.test/1"}
+    done = await run("config", "show", "--config", settings(tmp_path), "--json", environ=environ)
+
+    assert ["rediss://gateway:***@redis.test/1"] == [one["value"] for one in done.json if one["setting"] == "store"]
+    assert "sesame" not in done.out + done.err
+
+
 async def test_a_configuration_with_problems_is_not_shown(tmp_path: Path) -> None:
     """Nobody reads settings that no gateway would start with."""
     path = settings(tmp_path)

@@ -197,7 +197,7 @@ def test_single_settings_have_variables(folder: Path) -> None:
 def test_what_could_prove_nobody_is_a_problem(
     folder: Path, proofs: list[dict[str, Any]], settings: dict[str, Any], expected: list[str]
 ) -> None:
-    """A proof that is another caller's, or that nothing here could verify, is told with its place and once."""
+    """A credential of another caller, or one that cannot be verified, is reported once, with its place."""
     found = problems(folder, *proofs, **settings)
     texts = [re.sub(r"\{(.+)\}", lambda name: shown(str(folder / name[1])), text) for text in expected]
 

@@ -179,7 +179,7 @@ def test_only_what_has_changed_is_read_anew(tmp_path: Path) -> None:
     ],
 )
 def test_what_has_not_changed_is_held_against_what_has(tmp_path: Path, change: str, problem: str) -> None:
-    """A policy that was sound is not any more once another one claims what is its own, and is told with its line."""
+    """A sound policy is a problem, with its line, once another one claims its credential."""
     proofs = (
         f"{{tokens: [sha256:{DIGEST}], kubernetes: [a/z], spiffe: ['spiffe://a/z'], unix_uids: [7], anonymous: true}}"
     )

@@ -40,7 +40,7 @@ def outer(text: str) -> Outer:
 
 
 def test_a_default_is_written_as_in_a_file_and_is_its_value() -> None:
-    """`5s` in the declaration is 5.0 for whoever reads the section."""
+    """`5s` in the declaration is 5.0 for the readers of the section."""
     assert Inner().wait == 5.0
     assert Outer(name="x") == Outer(name="x", inner=Inner(wait=5.0), many=(), open=True, home=Path("home"))
     assert "5s" == object_schema(Inner)["properties"]["wait"]["default"]
