@@ -15,6 +15,7 @@ from aiohttp import web
 
 from gateway import __version__
 from gateway.admin import app as admin
+from gateway.admin.connections import AdminConnection, Places
 from gateway.admin.health import Health
 from gateway.admin.status import build
 from gateway.aio.background import Background
@@ -24,8 +25,10 @@ from gateway.budgets.pacing import Pacer
 from gateway.config.assembly.snapshot import Snapshot
 from gateway.config.origin import Origin
 from gateway.config.schema.gateway import Tls
+from gateway.config.secret_source import MissingSecret, read_text
 from gateway.config.tls import BadTls
 from gateway.core.drift import needs
+from gateway.core.secret import BadSecret
 from gateway.keys.sources import Sources
 from gateway.keys.status import key_statuses
 from gateway.keys.verifier import KeyVerifier
@@ -269,14 +272,24 @@ class Gateway:
         )
 
     async def _open_admin(self) -> None:
-        runner = web.AppRunner(admin.admin_app(self._metrics, self._health, self._status), access_log=None)
+        app = admin.admin_app(self._metrics, self._health, self._status, self._status_token)
+        runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         self._stack.push_async_callback(runner.cleanup)
         server, address = runner.server, self._snapshot.settings.admin
         assert server is not None  # noqa: S101 - setup has run
-        listening = await listen(lambda: admin.Connection(server), address, "admin")
+        places = Places(self._emit)
+        listening = await listen(lambda: AdminConnection(server, places), address, "admin")
         self._stack.callback(listening.close)
         self.admin = bound(address, listening)
+
+    def _status_token(self) -> str | None:
+        """The token that the status wants of other hosts, read anew; None where there is none, or it cannot be read."""
+        source = self._snapshot.settings.status_token
+        try:
+            return None if source is None else read_text(source, os.environ)
+        except (MissingSecret, BadSecret):
+            return None
 
     async def _open_traffic(self) -> None:
         address = self._snapshot.settings.listen

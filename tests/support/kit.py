@@ -367,7 +367,7 @@ class Running:
         reader, writer = await asyncio.open_connection(address.host, address.port)
         caller = Caller(reader, writer)
         try:
-            await caller.send(f"GET {path} HTTP/1.1\r\nHost: a\r\nAccept: {accept}\r\n\r\n".encode())
+            await caller.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n".encode())
             return await caller.response()
         finally:
             await caller.close()

@@ -97,7 +97,7 @@ class Served:
         return await self._answer(self.traffic, head(method, target, *fields))
 
     async def ask_admin(self, path: str) -> Response:
-        return await self._answer(self.admin, head("GET", path, token=None))
+        return await self._answer(self.admin, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
 
     async def _answer(self, address: str, data: bytes) -> Response:
         caller = await self.connect(address)

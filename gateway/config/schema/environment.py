@@ -16,6 +16,8 @@ from gateway.config.schema.gateway import Gateway
 
 PREFIX: Final = "PRODUCTLANE_GATEWAY_"
 CONFIG: Final = f"{PREFIX}CONFIG"
+# What commands take from the environment of a container, which `serve` shares.
+OF_COMMANDS: Final = (f"{PREFIX}KEYS_ADMIN", f"{PREFIX}REPLICAS")
 KEY: Final = "PRODUCTLANE_KEY"
 SCOPES: Final = "PRODUCTLANE_SCOPES"
 ENVIRONMENT: Final = "environment"
@@ -72,7 +74,7 @@ def check_variables(environ: Mapping[str, str], root: Node | None, problems: lis
     as ``PRODUCTLANE_GATEWAY_SERVICE_HOST`` for a Service of that name. Nor is one misspelt that ``root``, the document,
     names as a source: a secret's variable may be called as its owner likes.
     """
-    known = {name.removeprefix(PREFIX) for name in variables()} | {CONFIG.removeprefix(PREFIX)}
+    known = {name.removeprefix(PREFIX) for name in (*variables(), CONFIG, *OF_COMMANDS)}
     sections = tuple(f"{name.upper()}_" for name in Gateway.settings)
     sources = set(_texts(root))
     for name in environ:

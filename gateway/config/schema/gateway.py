@@ -17,6 +17,7 @@ from gateway.config.schema.kinds import (
     SIZE,
     SOURCE,
     TIMEOUT,
+    TOKEN_SOURCE,
 )
 from gateway.config.schema.upstream import Upstream
 from gateway.config.schema.values import store
@@ -176,6 +177,12 @@ class Gateway(Section):
     tls: Tls | None = setting(Record(Tls), "Serve HTTPS on the traffic listener.", default=None, at_start=True)
     admin: Address = setting(
         LISTEN, "Listener of metrics, probes and the status page.", default="127.0.0.1:9090", at_start=True
+    )
+    status_token: str | None = setting(
+        TOKEN_SOURCE,
+        "Where the token is that `/status` and `/status.json` want of other hosts: `file:/path` or `env:NAME`. Without "
+        "it they answer this machine alone.",
+        default=None,
     )
     upstream: Upstream = setting(
         Record(Upstream), "Where Productlane is and how long to wait for it.", default=Upstream()

@@ -61,6 +61,7 @@ SOURCE: Final = Located(
 PASSWORD_SOURCE: Final = Located(
     "file:/path or env:NAME (never the password itself)", _SOURCE, locate=located, private=True
 )
+TOKEN_SOURCE: Final = Located("file:/path or env:NAME (never the token itself)", _SOURCE, locate=located, private=True)
 
 # RFC 9110 section 5.1. CGI-style servers read `_` as `-`, so one name could pass for another.
 FIELD_NAME: Final = Text(

@@ -1,6 +1,6 @@
 """Events of the process: start, end, configuration, libraries, tracing."""
 
-from gateway.telemetry.event import Event, Level
+from gateway.telemetry.event import Counted, Event, Level
 
 
 class Started(Event, frozen=True):
@@ -143,3 +143,14 @@ class TracingBack(Event, frozen=True):
     """Spans are sent again."""
 
     name = "tracing_back"
+
+
+class AdminConnectionRefused(Event, frozen=True):
+    """The admin listener had no place for a connection: an idle one was closed for it, or it was refused."""
+
+    counter = Counted(
+        "admin_connections_refused",
+        "Connections to the admin listener beyond its bounds, of one address or of all.",
+        {"scope": ("address", "all")},
+    )
+    scope: str

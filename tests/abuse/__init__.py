@@ -1,0 +1,1 @@
+"""Attacks against a real `serve`, each beside honest callers that are served as if nothing happened."""
