@@ -109,6 +109,8 @@ def test_every_setting_arrives(folder: Path) -> None:
         response_timeout=120.0,
         idle_timeout=3600.0,
         max_connections=7,
+        request_fields=("X-Tenant",),
+        response_fields=("X-Tenant-Id",),
         key_errors="relay",
     )
     assert upstream == snapshot.settings.upstream
@@ -124,6 +126,7 @@ def test_every_setting_arrives(folder: Path) -> None:
         head_timeout=11.0,
         keepalive_timeout=76.0,
         body=Body(write=2048, upload=3000),
+        body_rate=2048,
         connections=12,
         connections_per_address=3,
     )
