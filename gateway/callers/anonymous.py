@@ -2,8 +2,9 @@
 
 from typing import Final
 
-from gateway.callers.kind import CredentialKind, Credentials, Entries, KeySets, Verify
-from gateway.config.reading.kinds import Truth
+from gateway.callers.kind import CredentialKind, Credentials, Entries, KeySets, Reading, SettingOf, Verify
+from gateway.config.reading.collections import Many
+from gateway.config.reading.kinds import Text, Truth
 
 
 def _verifier(_entries: Entries, _setting: None, _keys: KeySets) -> Verify:
@@ -11,6 +12,13 @@ def _verifier(_entries: Entries, _setting: None, _keys: KeySets) -> Verify:
         """Whether a request shows nothing is known after all other kinds: see `Identification`."""
 
     return verify
+
+
+_HOST: Final = Text("a host name such as gateway.internal", r"^[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$", parse=str)
+
+
+def _check(hosts: tuple[str, ...], _reading: Reading) -> frozenset[str]:
+    return frozenset(hosts)
 
 
 KIND: Final = CredentialKind(
@@ -25,4 +33,10 @@ KIND: Final = CredentialKind(
     challenge="",
     verifier=_verifier,
     brief=lambda _entry: "true",
+    setting=SettingOf(
+        "anonymous_hosts",
+        Many(_HOST, "host names"),
+        "Names, beside those of loopback, by which anonymous callers may address a loopback listener (`Host`).",
+        _check,
+    ),
 )

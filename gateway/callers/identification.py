@@ -5,7 +5,7 @@ refused once any policy authenticates; a request that showed none is the anonymo
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gateway.callers.callers import Callers
@@ -13,6 +13,7 @@ from gateway.callers.kind import Credentials, KeySets, Rejected, Verify, Waiting
 from gateway.callers.kinds import KINDS
 from gateway.callers.peers import STRANGER, Peer
 from gateway.callers.refusals import key_of_v1, unidentified
+from gateway.callers.same_site import check_same_site
 from gateway.callers.tokens import digest
 from gateway.core.refusal import Code, Reason, Refused
 
@@ -23,10 +24,14 @@ _NO_KEYS: Final[KeySets] = {}
 
 
 class Identification:
-    """Identifies the callers of one configuration. ``keys`` are those of its issuers, by URL."""
+    """Identifies the callers of one configuration. ``keys`` are those of its issuers, by URL.
 
-    def __init__(self, callers: Callers, keys: KeySets = _NO_KEYS) -> None:
+    ``loopback`` tells that the traffic listener is a loopback one: see `check_site`.
+    """
+
+    def __init__(self, callers: Callers, keys: KeySets = _NO_KEYS, *, loopback: bool = False) -> None:
         self._callers: Final = callers
+        self._hosts: Final = callers.settings.get("anonymous", frozenset()) if loopback else None
         self.anonymous: Final = callers.anonymous
         self._authenticated: Final = callers.authenticated
         self._verify: Final[tuple[Verify, ...]] = tuple(
@@ -55,6 +60,10 @@ class Identification:
                 return found
             await found.keys.ask()
         raise unidentified(self._callers, authorization, shown, [])
+
+    def check_site(self, read: Mapping[bytes, Sequence[bytes]]) -> None:
+        """Refuse a request of the anonymous caller that a web page of another site makes. Raises `Refused`."""
+        check_same_site(read, self._hosts)
 
     def _first(self, shown: Credentials, authorization: Sequence[str]) -> str | Waiting:
         rejected: list[Rejected] = []

@@ -5,7 +5,7 @@ import socket
 import ssl
 import struct
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from gateway.callers.certificate import Certificate
 
@@ -15,16 +15,19 @@ _UCRED: Final = struct.Struct("iII")
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """What a connection shows of its other end: a certificate, and on a unix socket the user id of the process."""
+    """What a connection shows of its other end: a certificate, and on a unix socket the user id of the process.
+
+    ``address`` is its IP address, empty on a unix socket.
+    """
 
     certificate: Certificate | None = None
     uid: int | None = None
+    address: str = ""
 
-
-class HasPeer(Protocol):
-    """A connection that knows its other end."""
-
-    peer: Peer
+    @property
+    def name(self) -> str:
+        """The other end in a log line: its address, or the user of the process."""
+        return self.address or ("" if self.uid is None else f"uid {self.uid}")
 
 
 STRANGER: Final = Peer()
@@ -34,8 +37,13 @@ def peer_of(transport: asyncio.BaseTransport) -> Peer:
     """The other end of a connection whose TLS handshake, if it has one, is over."""
     tls = transport.get_extra_info("ssl_object")
     certificate = _certificate_of(tls) if isinstance(tls, ssl.SSLObject | ssl.SSLSocket) else None
-    uid = _uid_of(transport.get_extra_info("socket"))
-    return Peer(certificate, uid) if certificate is not None or uid is not None else STRANGER
+    return Peer(certificate, _uid_of(transport.get_extra_info("socket")), address_of(transport))
+
+
+def address_of(transport: asyncio.BaseTransport) -> str:
+    """The IP address of the other end; empty on a unix socket."""
+    found = transport.get_extra_info("peername")
+    return str(found[0]) if isinstance(found, tuple) else ""
 
 
 def _certificate_of(tls: ssl.SSLObject | ssl.SSLSocket) -> Certificate | None:

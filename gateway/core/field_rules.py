@@ -102,6 +102,8 @@ _READ_OF_REQUESTS: Final = (
     b"content-length",
     b"expect",
     b"host",
+    b"origin",
+    b"sec-fetch-site",
     b"transfer-encoding",
     b"upgrade",
     b"via",

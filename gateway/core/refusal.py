@@ -122,6 +122,7 @@ class Reason(StrEnum):
     ENDPOINT_UNKNOWN = "endpoint_unknown"
     METHOD = "method"
     EXPIRED = "expired"
+    CROSS_SITE = "cross_site"
     DENIED = "denied"
     GUARDED = "guarded"
     SCOPE_NOT_GRANTED = "scope_not_granted"
@@ -163,6 +164,7 @@ REMEDIES: Final[Mapping[Reason, Remedy]] = {
     Reason.ENDPOINT_UNKNOWN: Remedy("the catalog", "correct the path"),
     Reason.METHOD: Remedy("the catalog", "use a method that the path has"),
     Reason.EXPIRED: Remedy("the caller's policy", "renew the grant"),
+    Reason.CROSS_SITE: Remedy("the anonymous policy", "let the caller authenticate"),
     Reason.DENIED: Remedy("the caller's policy", "change the policy"),
     Reason.GUARDED: Remedy("the catalog", "name the endpoint in the policy"),
     Reason.SCOPE_NOT_GRANTED: Remedy("the caller's policy", "add the scope to the policy"),

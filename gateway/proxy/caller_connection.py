@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final, Protocol, cast
 
-from gateway.callers.peers import STRANGER, Peer, peer_of
+from gateway.callers.peers import STRANGER, Peer, address_of, peer_of
 from gateway.core.field_rules import Rules
 from gateway.core.refusal import Refused
 from gateway.proxy.inbox import Inbox
@@ -86,8 +86,7 @@ class CallerConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        peer = transport.get_extra_info("peername")
-        self._address = str(peer[0]) if isinstance(peer, tuple) else ""
+        self._address = address_of(transport)
         refused = self._owner.admit(self, self._address)
         if refused is not None:
             self.say_last(refused)

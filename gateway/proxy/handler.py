@@ -80,6 +80,7 @@ class Handler:
         """Serve one request. Whatever happens, it is answered, counted and logged once."""
         started = time.perf_counter()
         record = self._record(request)
+        record.peer = reply.connection.peer.name
         self._metrics.in_flight += 1
         try:
             await self._answer(request, reply, record)
@@ -203,6 +204,8 @@ class Handler:
         finally:
             if authorization and (version := supplied_key(authorization)):
                 self._reporter.emit(CallerSuppliedKey(record.caller, version))
+        if record.caller == identification.anonymous:
+            identification.check_site(request.read)
         return serving.snapshot.policies[record.caller]
 
     async def _me(self, reply: Reply, serving: Serving, permit: Permit, record: Record) -> bool:

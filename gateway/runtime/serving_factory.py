@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from gateway.aio.background import Background
 from gateway.callers.identification import Identification
 from gateway.config.assembly.snapshot import Snapshot
+from gateway.config.schema.values import is_loopback
 from gateway.config.store import Store
 from gateway.keys.identity import Identities
 from gateway.keys.keyring import Keyring
@@ -163,8 +164,9 @@ class ServingFactory:
     def _identification(self, snapshot: Snapshot) -> Identification:
         """What identifies callers. Issuers whose settings are new are asked for their keys from now on."""
         settings, before = snapshot.callers.issuers, self.issuers
+        loopback = is_loopback(snapshot.settings.listen.host)
         if not settings and before is None:
-            return Identification(snapshot.callers)
+            return Identification(snapshot.callers, loopback=loopback)
         # 50 ms and 9 MB that only this needs.
         from gateway.callers.issuer import TIMEOUT
         from gateway.callers.issuers import Issuers
@@ -176,7 +178,7 @@ class ServingFactory:
                 before.retire()
                 self._leaving.start(_later(functools.partial(before.close, self.issuers), TIMEOUT + _GRACE))
         assert self.issuers is not None  # noqa: S101 - made above
-        return Identification(snapshot.callers, self.issuers.keys)
+        return Identification(snapshot.callers, self.issuers.keys, loopback=loopback)
 
 
 def _upstream_tls(snapshot: Snapshot) -> ssl.SSLContext | None:

@@ -109,7 +109,7 @@ def _level_of(record: Record) -> Level:
 
 def _request_sentence(record: Record) -> str:
     asked = record.endpoint if record.endpoint != "other" else f"{record.method} (no endpoint)"
-    parts = [f"{record.status:3d} {asked}", f"caller {record.caller}"]
+    parts = [f"{record.status:3d} {asked}", f"caller {record.caller}{f' from {record.peer}' if record.peer else ''}"]
     if record.decision:
         parts.append(f"{record.decision}: {record.reason}")
     if record.key:

@@ -26,7 +26,8 @@ class Record(msgspec.Struct):
 
     Its fields, in their order, are the log line of the request. ``time`` and ``level`` are filled in by the log.
     ``caller_request_id`` is the caller's ``X-Request-Id``, and ``upstream_request_id`` Productlane's, as far as they
-    are fit to be logged. ``caller`` is ``-`` while unknown and ``endpoint`` is ``other`` outside the catalog.
+    are fit to be logged. ``caller`` is ``-`` while unknown; ``peer`` is the address, or on a unix socket the user, at
+    the other end of the connection. ``endpoint`` is ``other`` outside the catalog.
     ``status`` is what the caller got, 0 where it left before an answer. ``code`` is ``error.code`` of the answer,
     whoever gave it, else empty. ``source`` says who answered: ``gateway`` or ``upstream``. ``decision`` is ``allow``,
     ``deny`` or ``would_deny``, empty before there is one; ``reason`` is a `Reason` of the core, ``note`` that of a
@@ -43,6 +44,7 @@ class Record(msgspec.Struct):
     caller_request_id: str = ""
     upstream_request_id: str = ""
     caller: str = "-"
+    peer: str = ""
     endpoint: str = "other"
     method: str = ""
     status: int = 0

@@ -312,7 +312,7 @@ class Caller:
 
 def head(method: str = "GET", target: str = "/api/v2/threads", *fields: str, token: str | None = TOKEN) -> bytes:
     """The bytes of a request head."""
-    lines = [f"{method} {target} HTTP/1.1", "Host: gateway.test"]
+    lines = [f"{method} {target} HTTP/1.1", "Host: localhost"]
     if token is not None:
         lines.append(f"Authorization: Bearer {token}")
     return "\r\n".join([*lines, *fields]).encode("utf-8", "surrogateescape") + b"\r\n\r\n"

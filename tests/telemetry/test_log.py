@@ -16,8 +16,8 @@ from gateway.telemetry.log import Log
 from gateway.telemetry.record import Record
 
 FIELDS = [
-    *("time", "level", "request_id", "caller_request_id", "upstream_request_id", "caller", "endpoint", "method"),
-    *("status", "code", "source"),
+    *("time", "level", "request_id", "caller_request_id", "upstream_request_id", "caller", "peer"),
+    *("endpoint", "method", "status", "code", "source"),
     *(
         "decision",
         "reason",

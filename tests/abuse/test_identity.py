@@ -1,0 +1,56 @@
+"""Callers who lose their proof while they are connected, and who was at the other end of what was refused."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.support.certs import ID, Authority
+from tests.support.kit import TOKEN, head, policy
+from tests.support.tls import House, connect, refused, spiffe_policy
+
+
+async def test_a_connection_ends_when_its_authority_is_withdrawn(start: Callable[..., Any], tmp_path: Path) -> None:
+    """A caller whose client CA was taken out of `client_ca` gets one more answer, and cannot come back.
+
+    A caller of the authority that is left is served before and after, on its connection.
+    """
+    house, second = House(tmp_path), Authority()
+    run = await start(
+        live=True,
+        tls=house.tls,
+        callers={"trusted_spiffe_domain": "cluster.local"},
+        policies=[spiffe_policy("pod"), spiffe_policy("other", f"{ID}-2")],
+    )
+    leaving = await connect(run, house.client(house.callers.issue(ID)))
+    await leaving.send(head(token=None))
+    assert 200 == (await leaving.response()).status
+
+    second.write(house.ca)
+    await run.events("reload", outcome="success")
+    await leaving.send(head(token=None))
+    last = await leaving.response()
+
+    assert (200, "close") == (last.status, last.get("connection"))
+    assert b"" == await leaving.closed()
+    assert await refused(run, house.client(house.callers.issue(ID)))
+    house.callers = second
+    staying = await connect(run, house.client(second.issue(f"{ID}-2")))
+    for _ in range(2):
+        await staying.send(head(token=None))
+        assert 200 == (await staying.response()).status
+
+
+async def test_the_log_says_who_was_at_the_other_end(start: Callable[..., Any], tmp_path: Path) -> None:
+    """Each line has the address of the caller, or the user of the process on a unix socket, also of what is refused."""
+    over_tcp = await start()
+    await over_tcp.ask(token="wrong")
+    await over_tcp.ask(token=TOKEN)
+    assert ["127.0.0.1"] * 2 == [line["peer"] for line in await over_tcp.lines(2)]
+
+    users = [policy("app") | {"authenticate": {"unix_uids": [os.getuid() + 1]}}]
+    over_unix = await start(listen=f"unix:{tmp_path}/gw", policies=users)
+    answer = await over_unix.ask(token=None)
+    (line,) = await over_unix.lines(1)
+    assert (401, f"uid {os.getuid()}") == (answer.status, line["peer"])
+    assert f"of user {os.getuid()}, which no policy lists" in line["note"]
