@@ -19,7 +19,7 @@ from pathlib import Path
 import uvloop
 
 from gateway.config.origin import Origin
-from gateway.runtime.server import Gateway
+from gateway.runtime.gateway import Gateway
 from gateway.telemetry.log import Log
 
 POLICY = """caller: caller-{number}

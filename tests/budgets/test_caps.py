@@ -22,7 +22,7 @@ from gateway.config.store import Redis, Store
 from gateway.core.catalog import Lane
 from gateway.core.policy import Policy
 from gateway.core.refusal import Code, Reason, Refused
-from gateway.runtime.server import Gateway
+from gateway.runtime.gateway import Gateway
 from gateway.telemetry.event import Event
 from gateway.telemetry.log import Log
 from tests.support.kit import DEADLINE, KEY, Upstream, policy, running

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gateway.runtime.server import CannotStart
+from gateway.net.sockets import CannotStart
 from tests.support.kit import Running, Upstream, answer, eventually, head, running
 
 Start = Callable[..., Any]

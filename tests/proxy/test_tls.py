@@ -162,7 +162,7 @@ async def test_new_files_are_used_by_new_connections(start: Callable[..., Any], 
     house.renew(trustme.CA())
     house.callers = Authority()
     house.callers.write(house.ca)
-    run.gateway.tls.reload()
+    run.gateway._listeners.tls.reload()
     after = house.client(house.callers.issue(ID))
 
     for name in ("localhost", "127.0.0.1"):

@@ -14,7 +14,8 @@ from typing import Any
 import aiohttp.http_parser
 import pytest
 
-from gateway.runtime.server import CannotStart, check_runtime, serve
+from gateway.net.sockets import CannotStart
+from gateway.runtime.server import check_runtime, serve
 from tests.support.kit import DEADLINE, Running, Upstream, answer, eventually, head, policy, running
 
 Start = Callable[..., Any]
@@ -147,7 +148,7 @@ async def test_a_signal_drains_and_a_second_one_ends_it(start: Start, number: si
     run.upstream.reply = run.upstream.hang
     # `start` has opened everything; what `serve` adds is the signals and the drain.
     run.gateway.start = noop
-    served = asyncio.create_task(serve(run.gateway))
+    served = asyncio.create_task(serve(lambda: run.gateway))
     caller = await run.connect()
     await caller.send(head())
     await run.upstream.until(lambda: run.upstream.arrivals)

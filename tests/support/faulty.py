@@ -15,7 +15,8 @@ from gateway.proxy.handler import Handler
 from gateway.proxy.reply import Reply
 from gateway.proxy.request import Request
 from gateway.proxy.upstream_connection import UpstreamConnection
-from gateway.runtime import server
+from gateway.runtime import facts
+from gateway.runtime.gateway import Gateway
 from tests.support.kit import KEY, TOKEN
 
 
@@ -64,7 +65,7 @@ def plant() -> None:
     _in_front(Reply, "begin", "fault-reply", lambda reply, *_: ReplyFault(f"{reply._request.fields!r} {KEY}"))
     _in_front(Handler, "serve", "fault-listener", lambda request, *_: ListenerFault(f"{request.fields!r}"))
     _in_front(Handler, "_pass", "fault-strays", _strays)
-    vars(server)["build"] = _broken_status
+    vars(facts)["build"] = _broken_status
 
 
 def _in_front(kind: type, method: str, mark: str, fault: Any) -> None:
@@ -118,6 +119,6 @@ if __name__ == "__main__":
         def die(*_: object, **__: object) -> None:
             raise StartFault(KEY) from ValueError(TOKEN)
 
-        server.Gateway.start = die  # type: ignore[assignment]
+        Gateway.start = die  # type: ignore[assignment, method-assign]
     plant()
     main()

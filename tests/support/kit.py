@@ -15,7 +15,7 @@ import yaml
 from gateway.callers.tokens import digest
 from gateway.config.origin import Origin
 from gateway.net.resolver import Lookup
-from gateway.runtime.server import Gateway
+from gateway.runtime.gateway import Gateway
 from gateway.telemetry.log import Log
 
 DEADLINE: Final = 10.0

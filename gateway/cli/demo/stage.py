@@ -15,7 +15,9 @@ from gateway.config.assembly.catalog import load_catalog
 from gateway.config.assembly.snapshot import Snapshot
 from gateway.config.load import load
 from gateway.config.reading.problem import ConfigError
-from gateway.runtime.server import CannotStart, Gateway, check_runtime
+from gateway.net.sockets import CannotStart
+from gateway.runtime.gateway import Gateway
+from gateway.runtime.server import check_runtime
 from gateway.simulator import SimulatedKey, Simulator
 from gateway.telemetry.capture import capture_library_logs
 from gateway.telemetry.log import Log

@@ -3,6 +3,7 @@
 import gc
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import click
@@ -58,7 +59,9 @@ def serve(config: Path | None, **options: str | None) -> None:
     with trusting_nobody():
         import aiohttp  # noqa: F401
 
-    from gateway.runtime.server import CannotStart, Gateway, check_runtime
+    from gateway.net.sockets import CannotStart
+    from gateway.runtime.gateway import Gateway
+    from gateway.runtime.server import check_runtime
     from gateway.runtime.server import serve as run
     from gateway.telemetry.capture import capture_library_logs
     from gateway.telemetry.events.process import NotHardened
@@ -78,8 +81,8 @@ def serve(config: Path | None, **options: str | None) -> None:
         gc.freeze()
         gc.enable()
         try:
-            gateway = Gateway(snapshot, config=source, log=log, origin=origin, contents=contents, tracing=traced)
-            runner.run(run(gateway))
+            make = partial(Gateway, snapshot, config=source, log=log, origin=origin, contents=contents, tracing=traced)
+            runner.run(run(make))
         except CannotStart as error:
             fail(str(error))
         finally:

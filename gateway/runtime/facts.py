@@ -1,0 +1,105 @@
+"""What one process has to show of itself: the state for gauges, and the status."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, time
+
+from gateway.admin.health import Health
+from gateway.admin.status import build
+from gateway.budgets.pacing import Pacer
+from gateway.config.assembly.snapshot import Snapshot
+from gateway.config.secret_source import MissingSecret, read_text
+from gateway.core.drift import Needs
+from gateway.core.secret import BadSecret
+from gateway.keys.status import key_statuses
+from gateway.proxy.serving import Current
+from gateway.runtime.listeners import Listeners
+from gateway.runtime.serving_factory import ServingFactory
+from gateway.telemetry.gauge import State
+from gateway.telemetry.metrics import Metrics
+from gateway.telemetry.status import IssuerStatus, KeyStatus, ReloadStatus, Status
+from gateway.telemetry.usage import Usage
+
+
+@dataclass(slots=True)
+class Facts:
+    """``snapshot`` and ``needs`` are the configuration that is served; ``reload`` is how its last load went.
+
+    ``config`` says where the configuration comes from. ``clock`` is Unix time in seconds, ``instance`` the process.
+    """
+
+    snapshot: Snapshot
+    needs: Needs
+    config: str
+    clock: Callable[[], float]
+    health: Health
+    listeners: Listeners
+    current: Current
+    pacer: Pacer
+    factory: ServingFactory
+    usage: Usage
+    reload: Callable[[], ReloadStatus]
+    started: float
+    instance: str = field(default_factory=lambda: os.urandom(6).hex())
+
+    def state(self) -> State:
+        """What gauges show now."""
+        tls = self.listeners.tls
+        return State(
+            keys=self._keys(),
+            budgets=self.pacer.status(),
+            store=self.factory.store,
+            issuers=tuple(self._issuers()),
+            circuit_open=self.current.serving.upstream.circuit_open,
+            restart_needed=bool(self.reload().restart_needed),
+            policy_expires={
+                caller: datetime.combine(policy.expires, time.min, UTC).timestamp()
+                for caller, policy in self.snapshot.policies.items()
+                if policy.expires is not None
+            },
+            certificate=None if tls is None else tls.validity,
+        )
+
+    def status(self) -> Status:
+        """What the status shows now."""
+        return build(
+            config=self.config,
+            upstream=self.snapshot.settings.upstream.url,
+            listeners={"traffic": str(self.listeners.traffic), "admin": str(self.listeners.admin)},
+            not_ready=self.health.reasons_not_ready(),
+            started=self.started,
+            now=self.clock(),
+            policies=self.snapshot.policies,
+            keys=self._keys(),
+            usage=self.usage,
+            reload=self.reload(),
+            store=self.factory.store,
+            issuers=self._issuers(),
+            authenticate=self.snapshot.callers.kinds(),
+            instance=self.instance,
+        )
+
+    def status_token(self) -> str | None:
+        """The token that the status wants of other hosts, read anew; None where there is none, or it cannot be read."""
+        source = self.snapshot.settings.status_token
+        try:
+            return None if source is None else read_text(source, os.environ)
+        except (MissingSecret, BadSecret):
+            return None
+
+    def name_labels(self, metrics: Metrics) -> None:
+        """Name the callers, endpoints, keys and issuers that labels of metrics may take."""
+        metrics.know(
+            callers=self.snapshot.policies,
+            endpoints=[endpoint.name for endpoint in self.snapshot.catalog.endpoints],
+            keys=self.snapshot.keys,
+            issuers=[issuer.name for issuer in self.snapshot.callers.issuers],
+        )
+
+    def _keys(self) -> tuple[KeyStatus, ...]:
+        scopes = self.snapshot.catalog.scopes
+        return key_statuses(self.current.serving.keyring, self.needs, scopes, self.pacer.status())
+
+    def _issuers(self) -> list[IssuerStatus]:
+        return [] if self.factory.issuers is None else self.factory.issuers.statuses()
