@@ -18,6 +18,7 @@ from gateway.config.reading.section import Record, Section, Setting
 from gateway.config.schema.gateway import Gateway
 from gateway.config.schema.policy import Policy
 from gateway.core.refusal import ANSWERS
+from gateway.core.rules import RULES
 from gateway.telemetry.events import EVENTS
 
 DOCS: Final = Path(__file__).resolve().parent
@@ -73,6 +74,20 @@ def codes() -> str:
     return table(("status", "code", "when"), rows)
 
 
+def rules() -> str:
+    """The rules of the decision, in their order."""
+    rows = [
+        (
+            f"`{rule.name}`",
+            rule.summary,
+            "allows" if rule.code is None else f"{ANSWERS[rule.code].status} `{rule.code.value}`",
+            f"`{rule.reason.value}`",
+        )
+        for rule in RULES
+    ]
+    return table(("rule", "decides where", "outcome", "reason"), rows)
+
+
 def events() -> str:
     """The events of the log, with their fields."""
 
@@ -89,6 +104,7 @@ def events() -> str:
 PAGES: Final[Mapping[str, Mapping[str, Callable[[], str]]]] = {
     "reference.md": {"settings": settings, "policy fields": policy_fields, "codes": codes},
     "logs.md": {"events": events},
+    "policies.md": {"rules": rules},
 }
 
 

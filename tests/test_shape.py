@@ -68,7 +68,6 @@ LONG_MODULES = {
 }
 LONG_FUNCTIONS = {
     "cli/demo/tour.py:steps",
-    "cli/policies/review_text.py:_facts",
     "cli/serve/serve.py:serve",
     "net/resolver.py:_ask",
 }

@@ -117,7 +117,7 @@ def _program() -> None:
 def main() -> None:
     """Run the command line of this process; exits with the command's status."""
     if sys.stdin is None:
-        # Closed by whoever started this: `-` then reads nothing, as from /dev/null.
+        # The parent process closed it: `-` then reads nothing, as from /dev/null.
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 - as long as the process
     if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
         # `→` and `…` on a terminal that has no such sign.

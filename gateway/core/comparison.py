@@ -100,7 +100,7 @@ def _turns(
 ) -> Iterable[VerdictChange]:
     for endpoint in endpoints:
         turn = VerdictChange(caller, endpoint, verdict(old, endpoint, today), verdict(new, endpoint, today))
-        # Whoever has no policy is refused before any endpoint is looked at, which is no other verdict than a refusal.
+        # A caller without a policy is always refused, so "no policy" and "refused" are the same verdict.
         if turn.before != turn.after and (NO_POLICY not in (turn.before, turn.after) or turn.lost or turn.gained):
             yield turn
 

@@ -1,4 +1,4 @@
-"""Where keys and policies have drifted apart: what a key lacks, what it carries for nobody, and what would mend it."""
+"""Where keys and policies have drifted apart: what a key lacks, what it carries in vain, and what would mend it."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field

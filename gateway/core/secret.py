@@ -53,7 +53,7 @@ class Secret:
         return self._value
 
     def seal(self, data: bytes) -> str:
-        """64 hex digits that only whoever holds the secret can make for these bytes (HMAC-SHA-256)."""
+        """64 hex digits that only a holder of the secret can make for these bytes (HMAC-SHA-256)."""
         return hmac.new(self._value.encode(), b"productlane-gateway seal v1\0" + data, hashlib.sha256).hexdigest()
 
     def hide(self, data: bytes) -> bytes:

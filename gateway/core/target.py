@@ -40,7 +40,7 @@ class Target(NamedTuple):
 
     @property
     def judged_method(self) -> str:
-        """HEAD is judged as GET (RFC 9110 section 9.3.2: identical but for the content)."""
+        """HEAD is judged as GET (RFC 9110 section 9.3.2: the same without the content)."""
         return "GET" if self.method == "HEAD" else self.method
 
     @property

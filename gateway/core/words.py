@@ -1,4 +1,4 @@
-"""What each rule of the decision says, to the caller and to whoever mends it."""
+"""What each rule of the decision says, to the caller and to the operator."""
 
 from collections.abc import Iterable
 
@@ -83,7 +83,7 @@ def guarded(ask: Ask) -> Words:
         f"the catalog, guarded: {name}",
         f"policy {caller}: `endpoints` does not name the guarded {name}",
         f"`{name}` is guarded: no scope alone reaches it.",
-        f"name {name} under `endpoints` in policy `{caller}` to allow it",
+        f"name {name} under `endpoints` in {_file(ask)} to allow it",
     )
 
 
@@ -106,7 +106,7 @@ def scope_not_granted(ask: Ask) -> Words:
         f"policy {policy.caller}, scopes: without {' '.join(sorted(missing))}",
         f"policy {policy.caller}: does not grant {_listed(missing)}",
         required_scopes(endpoint),
-        f"add {_quoted(missing)} under `scopes` in policy `{policy.caller}`",
+        f"add {_quoted(missing)} {'to' if policy.variable else 'under'} {policy.place}",
         {"required": sorted(endpoint.scopes), "granted": sorted(policy.scopes)},
     )
 
@@ -148,6 +148,11 @@ def scope_on_no_key(ask: Ask) -> Words:
         "widen a key in Productlane or add one to the route",
         {"required": sorted(needed), "granted": sorted(ask.policy.scopes)},
     )
+
+
+def _file(ask: Ask) -> str:
+    """The policy that would have to say more; a sidecar without files needs one first."""
+    return "a policy file, which this sidecar needs first," if ask.policy.variable else f"policy `{ask.policy.caller}`"
 
 
 def key_faults(ask: Ask) -> dict[KeyFault, list[str]]:

@@ -1,6 +1,6 @@
 """`gateway.core.decision`: its truth table, its permit and its trace. Every field of a policy has a row of its own."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import date, timedelta
 from itertools import product
 
@@ -122,9 +122,13 @@ def test_the_decision_is_that_of_the_table(policy: Policy, endpoint: Endpoint, v
 
 # How much a caller may send is counted elsewhere; it never changes what it may send.
 AMOUNTS = {"reads", "writes", "weight"}
+# Where a message sends its reader; it never changes a decision either.
+WORDS = {"variable"}
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(Policy) if field.name not in {"caller", *AMOUNTS}])
+@pytest.mark.parametrize(
+    "name", [field.name for field in fields(Policy) if field.name not in {"caller", *AMOUNTS, *WORDS}]
+)
 def test_every_field_of_a_policy_decides_something(name: str) -> None:
     """No field of a policy is read and then forgotten: for each, some row of the table turns on it alone."""
     bare = Policy("billing")
@@ -211,6 +215,18 @@ def test_the_note_names_the_rule_and_the_fix(policy: Policy, endpoint: Endpoint,
         decided(policy, endpoint)
 
     assert [] == [word for word in words if word not in caught.value.note]
+
+
+def test_a_sidecar_is_sent_to_its_variable() -> None:
+    """A sidecar without files reads which variable to change, and not about a policy file that it does not have."""
+    sidecar = replace(grant("threads:read"), variable="PRODUCTLANE_SCOPES")
+    with pytest.raises(Refused) as scope:
+        decided(sidecar, WRITE)
+    with pytest.raises(Refused) as guarded:
+        decided(sidecar, MERGE)
+
+    assert "add `threads:write` to `$PRODUCTLANE_SCOPES`" == scope.value.fix
+    assert "a policy file, which this sidecar needs first" in guarded.value.fix
 
 
 @pytest.mark.parametrize(("lane", "cap"), [(Lane.READ, 300), (Lane.WRITE, 10), (Lane.UPLOAD, 10)])

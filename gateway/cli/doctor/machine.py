@@ -86,7 +86,7 @@ def policies(snapshot: Snapshot, today: date) -> Iterator[Finding]:
 
 
 def listeners(snapshot: Snapshot) -> Iterator[Finding]:
-    """Whether the gateway can listen where it is told to, or listens there already."""
+    """Whether the gateway can listen at its addresses, or listens there already."""
     settings = snapshot.settings
     runs = not fault_of(settings.admin)
     for name, address in (("listen", settings.listen), ("admin", settings.admin)):

@@ -52,7 +52,7 @@ def explain(caller: str, method: str, path: str, config: Path | None, online: bo
     there is no such caller.
     """
     if not (method.isascii() and method.isalpha() and method.isupper()):
-        raise click.BadParameter("methods are written in capitals, as GET", param_hint="METHOD")
+        raise click.BadParameter("methods are case-sensitive and written in capitals, as GET", param_hint="METHOD")
     snapshot = loaded(config, as_json=as_json, offline=not online)
     policy = snapshot.policies.get(caller)
     if policy is None:

@@ -39,7 +39,7 @@ class Logged:
         return cls(log.all, log.unreadable, log.requests)
 
     def of_turn(self, turn: VerdictChange) -> Seen | None:
-        """The requests that the change would have decided otherwise than the log says."""
+        """The requests that the change would decide in another way than the log says."""
         found = Seen()
         for decision in _decisions(turn):
             if (seen := self.requests.get((turn.caller, turn.endpoint.name, decision))) is not None:

@@ -13,7 +13,7 @@ from gateway.telemetry.status import Status, text
 class Observed:
     """Requests of callers. All of those since ``since`` are known; where that is later than ``first``, some before too.
 
-    ``source`` says where from, for people; ``faults`` are what could not be had, a sentence each.
+    ``source`` says where from, for people; ``faults`` say what is missing, a sentence each.
     """
 
     source: str

@@ -60,8 +60,8 @@ policy.add_command(new)
 def diff(old: Path, new: Path, against: IO[bytes] | None, config: Path | None, fail_on: str, as_json: bool) -> None:
     """Show what changes for whom between OLD and NEW.
 
-    Each is a folder of policies or a single file. Told are the settings that differ, and each endpoint of the catalog
-    about which a caller's policy says something else, decided as of today by the function that serves requests. A
+    Each is a folder of policies or a single file. Prints the settings that differ, and each endpoint of the catalog
+    for which a caller's verdict changes, decided as of today by the function that serves requests. A
     verdict is `allow`, `would_deny` (let through by `mode: audit`), `scope_required`, `forbidden`, or `no_policy` where
     the caller has none.
 

@@ -87,7 +87,7 @@ def review(
     """Hold a policy against what its caller asked for, by endpoint name and decision. ``today`` is in UTC."""
     policy = file.policy
     let_through = _seen(asked, (ALLOW, WOULD_DENY), catalog)
-    # Not by its date: what has expired was used, and whoever renews the grant wants to know.
+    # The date is left out: a grant that has ended was used, and its owner wants to know what to renew.
     enforced = replace(policy, audit=False, expires=None)
     losses = {
         endpoint: rule.refusal(asked_now)

@@ -1,12 +1,14 @@
 """Reviews of policies as text and as JSON."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 from gateway.cli.policies.observed import Observed
 from gateway.cli.policies.review import Grant, Loss, Review, Use
 from gateway.cli.table import table
+from gateway.core.policy import Policy
 
 _HOW_TO_GRANT: Final = "With --grant-audited, the suggestion grants this as well."
 
@@ -99,42 +101,28 @@ def _facts(one: Review, suggested: str | None) -> dict[str, Any]:
         "caller": one.caller,
         "file": str(one.file.file),
         "mode": "audit" if policy.audit else "enforce",
-        "granted": [
-            {
-                "setting": grant.setting,
-                "name": grant.name,
-                "requests": grant.seen.count,
-                "last_used": grant.seen.last or None,
-            }
-            for grant in one.grants
-        ],
-        "used": [
-            {
-                "endpoint": use.endpoint,
-                "allowed": use.allowed,
-                "would_deny": use.would_deny,
-                "denied": use.denied,
-                "last": use.last,
-            }
-            for use in one.uses
-        ],
-        "would_refuse": [
-            {
-                "endpoint": loss.endpoint,
-                "code": loss.code,
-                "why": loss.why,
-                "requests": loss.seen.count,
-                "last": loss.seen.last,
-            }
-            for loss in one.losses
-        ],
+        "granted": [_granted(grant) for grant in one.grants],
+        "used": [asdict(use) for use in one.uses],
+        "would_refuse": [_refused(loss) for loss in one.losses],
         "opened_and_unused": list(one.unneeded),
-        "suggestion": None
-        if suggestion is None or suggested is None
-        else {
-            "scopes": sorted(suggestion.scopes),
-            "endpoints": sorted(endpoint.name for endpoint in suggestion.endpoints),
-            "deny": sorted(endpoint.name for endpoint in suggestion.deny),
-            "yaml": suggested,
-        },
+        "suggestion": None if suggestion is None or suggested is None else _suggestion(suggestion, suggested),
+    }
+
+
+def _granted(grant: Grant) -> dict[str, Any]:
+    last = grant.seen.last or None
+    return {"setting": grant.setting, "name": grant.name, "requests": grant.seen.count, "last_used": last}
+
+
+def _refused(loss: Loss) -> dict[str, Any]:
+    seen = {"requests": loss.seen.count, "last": loss.seen.last}
+    return {"endpoint": loss.endpoint, "code": loss.code, "why": loss.why, **seen}
+
+
+def _suggestion(policy: Policy, text: str) -> dict[str, Any]:
+    return {
+        "scopes": sorted(policy.scopes),
+        "endpoints": sorted(endpoint.name for endpoint in policy.endpoints),
+        "deny": sorted(endpoint.name for endpoint in policy.deny),
+        "yaml": text,
     }

@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ from gateway.config.reading.document import Document
 from gateway.config.reading.problem import Steps, shown
 from gateway.config.reading.section import Record
 from gateway.config.schema import gateway
+from gateway.config.schema.environment import SCOPES
 from gateway.config.schema.values import is_private
 from gateway.config.secret_source import MissingSecret, read_secret
 from gateway.core.catalog import Catalog
@@ -78,7 +80,9 @@ class Assembly:
 
     def _policies(self, policy: Document | None, catalog: Catalog, verifying: Available | None) -> Policies:
         if policy is not None:
-            return check_policies([(Path(policy.file), policy)], catalog, verifying)
+            found = check_policies([(Path(policy.file), policy)], catalog, verifying)
+            own = (replace(one, policy=replace(one.policy, variable=SCOPES)) for one in found.files)
+            return replace(found, files=tuple(own))
         return read_folder(self._settings.policies, catalog, self._document.problems, verifying, self._kept)
 
     def _key(self, name: str, entry: gateway.Key) -> Key:
