@@ -126,7 +126,7 @@ def _kept(old: Rotation, held: set[Secret], sources: set[str], slots: int) -> tu
 
 
 def learn(old: Rotation, secret: Secret, finding: Finding | None, *, asked: int, now: float, jitter: float) -> Rotation:
-    """The key after ``/me`` was asked about a value when ``epoch`` was ``asked``; no finding where it told nothing.
+    """The key after ``/me`` was asked about a value when ``epoch`` was ``asked``; no finding where nothing was learnt.
 
     An answer about a value that is not held any more, or that was doubted after the question, changes nothing. A
     ``replaced`` value that Productlane refuses is forgotten where another one serves. ``jitter``, from 0 to 1, spreads
@@ -138,15 +138,15 @@ def learn(old: Rotation, secret: Secret, finding: Finding | None, *, asked: int,
     spread = 0.8 + 0.4 * jitter
     if finding is None:
         delay = _pause(FAULT_PAUSE, dossier.tries)
-        told = replace(dossier, tries=dossier.tries + 1, due=now + delay * spread)
+        learnt = replace(dossier, tries=dossier.tries + 1, due=now + delay * spread)
     elif finding.refused is not None:
         tries = dossier.tries if dossier.finding is not None and dossier.finding.refused else 0
         delay = _pause(REFUSAL_PAUSE, tries)
-        told = Dossier(finding, epoch=dossier.epoch, tries=tries + 1, due=now + delay * spread)
+        learnt = Dossier(finding, epoch=dossier.epoch, tries=tries + 1, due=now + delay * spread)
     else:
         sure = now + RELIEF if dossier.doubted or dossier.suspected else dossier.sure_until
-        told = Dossier(finding, epoch=dossier.epoch, due=now + RECHECK * spread, sure_until=sure)
-    return _forgetful(_settled(replace(old, known={**old.known, secret: told})))
+        learnt = Dossier(finding, epoch=dossier.epoch, due=now + RECHECK * spread, sure_until=sure)
+    return _forgetful(_settled(replace(old, known={**old.known, secret: learnt})))
 
 
 def doubt(old: Rotation, secret: Secret, now: float) -> Rotation:

@@ -195,7 +195,7 @@ def _is_passed_over(rotation: Rotation, slot: Slot) -> bool:
 def _lacking(rotation: Rotation, finding: Finding) -> frozenset[str]:
     """The scopes that are needed and that another good value of the key carries while this one does not.
 
-    What no value of the key carries is no reason to hold one back: that is drift, and told as such.
+    A scope that no value of the key carries holds none back: that is drift, and reported as drift.
     """
     good = [
         dossier.finding.scopes

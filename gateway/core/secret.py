@@ -39,7 +39,7 @@ class Secret:
         self._value = text
         self._bytes = text.encode()
         # Keyed by the secret itself: replicas agree on it with no further setting. It says whether a text is the
-        # secret, and a vendor's key is too long and too random for that to help whoever guesses.
+        # secret, and a vendor's key is too long and too random to be guessed with its help.
         keyed = hmac.new(text.encode(), b"productlane-gateway fingerprint v1", hashlib.sha256)
         self.fingerprint: Final = keyed.hexdigest()
 

@@ -1,7 +1,7 @@
 """Questions to ``GET /me`` through aiohttp-client-cache (0.15), where a store outlives or is shared by processes.
 
 The library does the work of a cache: one request through its session reads the store, asks Productlane on a miss, and
-writes the answer. Its documented places to plug in are used: a storage (`BaseCache`) and a filter.
+writes the answer. Its documented places to plug in are used: a storage (`CacheBackend.responses`) and a filter.
 
 What it cannot do through its public API, and what stands here instead:
 
@@ -20,11 +20,10 @@ store: with ``store: memory`` a plain session asks.
 import asyncio
 import hashlib
 import hmac
-from collections.abc import AsyncIterable
-from typing import Any, Final, Literal, NoReturn
+from typing import Any, Final, Literal
 
 import msgspec
-from aiohttp_client_cache.backends.base import BaseCache, CacheBackend, ResponseOrKey
+from aiohttp_client_cache.backends.base import CacheBackend, DictCache, ResponseOrKey
 from aiohttp_client_cache.response import AnyResponse, CachedResponse
 from aiohttp_client_cache.session import CachedSession
 from yarl import URL
@@ -58,8 +57,8 @@ def name_of(secret: Secret, url: URL) -> str:
     return f"me:{hashlib.sha256(str(url).encode()).hexdigest()[:16]}:{secret.fingerprint}"
 
 
-class MeAnswers(BaseCache):
-    """The library's storage for one question about one secret.
+class MeAnswers(DictCache):
+    """The library's storage for one question about one secret. Its dictionary stays empty: the store has the entry.
 
     An entry counts if it is younger than ``ttl`` and was asked for after ``newer_than`` (Unix seconds; infinity to ask
     whatever is stored). It is kept for ``keep`` seconds, for `stale`. ``stamp`` is Unix time, on which all who share
@@ -78,7 +77,7 @@ class MeAnswers(BaseCache):
         stamp: Clock,
         secrets: HeldSecrets,
     ) -> None:
-        super().__init__(serializer=_NoPickle())
+        super().__init__()
         self.found: tuple[Identity, float, float] | None = None
         self.asked_at: Final = stamp()
         self._store: Final = store
@@ -135,27 +134,6 @@ class MeAnswers(BaseCache):
     async def delete(self, key: str = "") -> None:  # noqa: ARG002 - there is one entry
         await self._store.delete(self._name)
 
-    async def bulk_delete(self, keys: set[str]) -> None:  # noqa: ARG002 - there is one entry
-        await self.delete()
-
-    async def contains(self, key: str) -> bool:
-        return await self.read(key) is not None
-
-    async def clear(self) -> None:
-        self._not_listed()
-
-    async def size(self) -> int:
-        self._not_listed()
-
-    def keys(self) -> AsyncIterable[str]:
-        self._not_listed()
-
-    def values(self) -> AsyncIterable[ResponseOrKey]:
-        self._not_listed()
-
-    def _not_listed(self) -> NoReturn:
-        raise NotImplementedError("a store that others may share is neither listed nor emptied")
-
     async def _younger_than(self, limit: float) -> Kept | None:
         """The entry, if it is ours, true and young enough; then `found` has its identity."""
         sealed = await self._store.get(self._name)
@@ -205,13 +183,3 @@ class MeAnswers(BaseCache):
     def _seal(self, text: bytes) -> bytes:
         """A seal that only a holder of the secret can make, for this entry alone."""
         return self._secret.seal(self._name.encode() + b"\0" + text).encode()
-
-
-class _NoPickle:
-    """In the place of the library's serializer, which is pickle: what is stored is made and read in `MeAnswers`."""
-
-    def dumps(self, _: object) -> NoReturn:
-        raise TypeError("only MeAnswers writes an entry")
-
-    def loads(self, _: object) -> NoReturn:
-        raise TypeError("only MeAnswers reads an entry")

@@ -67,7 +67,7 @@ class Identities:
     ``url`` is the upstream's base without a trailing slash, ``timeout`` the seconds that one question may take,
     ``clock`` a monotonic one, ``wall`` Unix time. ``store`` outlives this object; without one, this process's memory is
     all there is. ``resolver`` is as for `Me`. ``after`` is what asked before: if it asked the same server, what it
-    remembers goes on. ``secrets`` are those that no identity may repeat; whoever holds secrets keeps it up to date.
+    remembers goes on. ``secrets`` are those that no identity may repeat; `KeyVerifier` keeps them up to date.
     ``emit`` gets each look-up. Nothing is opened before the first question.
     ``changes`` counts how often what is remembered here has changed.
     """
@@ -120,7 +120,7 @@ class Identities:
     def peek(self, secret: Secret) -> Known | None:
         """A fresh identity or refusal that is remembered in this process; None where `lookup` would have to do more.
 
-        Not counted as a look-up: whoever relies on it emits one.
+        It is not counted as a look-up; a caller that relies on it emits one.
         """
         entry = self.entries.get(secret.fingerprint)
         if entry is None:

@@ -17,7 +17,7 @@ from gateway.telemetry.events.keys import IdentityLookup
 
 __all__ = ["Chosen", "Keyring"]
 
-# An identity younger than this is not asked for again before a caller is told that no key has the scope.
+# An identity younger than this is not asked for again before a caller is refused because no key has the scope.
 FRESH_ENOUGH: Final = 5.0
 
 

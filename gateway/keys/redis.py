@@ -20,8 +20,8 @@ from gateway.config.store import Redis
 class RedisStore:
     """One connection, on which one command follows another. Every key has a time to live.
 
-    Whoever gives up waiting for the connection leaves it to the next: a Redis that takes longer to reach than anybody
-    waits is used from the second question on.
+    A caller that gives up waiting leaves the connection to the next one: a Redis that is slow to reach is used from the
+    second question on.
     """
 
     def __init__(self, redis: Redis) -> None:

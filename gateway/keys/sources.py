@@ -19,8 +19,8 @@ POLL: Final = 10.0
 class Sources:
     """Reads the files of secrets whenever they change, and hands what they hold to a `KeyVerifier`.
 
-    What cannot be used (no file, an empty or cut one, one that others may read) is told as a fault of its place, and
-    leaves the value in memory alone. `watcher` is to be run; ``settle`` is seconds, as for `Watcher`.
+    A file that cannot be used (gone, empty, cut, readable by others) is a fault of its slot, and the value in memory
+    stays. `watcher` is to be run; ``settle`` is seconds, as for `Watcher`.
     """
 
     def __init__(

@@ -195,7 +195,7 @@ def _judged(
 def _used(seen: list[Sighting], idle: float) -> str:
     if any(one.last_used is not None for one in seen):
         return f"was last used {ago(idle)} ago"
-    return f"has not been used in the {ago(idle)} that can be told of"
+    return f"has not been used in the {ago(idle)} that are known"
 
 
 def _because(blocked: Sighting | None) -> str:

@@ -128,8 +128,8 @@ def test_a_replica_that_has_just_started_knows_nothing_of_before() -> None:
     old = changed(PREVIOUS, last_used=None)
 
     assert not advice(CURRENT, young)["oldo"][0]
-    assert "has not been used in the 10 min that can be told of; wait" in advice(CURRENT, young)["oldo"][1]
-    assert "has not been used in the 3 d that can be told of; it is safe to revoke." in advice(CURRENT, old)["oldo"][1]
+    assert "has not been used in the 10 min that are known; wait" in advice(CURRENT, young)["oldo"][1]
+    assert "has not been used in the 3 d that are known; it is safe to revoke." in advice(CURRENT, old)["oldo"][1]
 
 
 @pytest.mark.parametrize(
