@@ -70,7 +70,7 @@ class Issuers:
         self._retired = True
 
     async def close(self, keep: "Issuers | None" = None) -> None:
-        """End what is under way, but for the key sets that ``keep`` goes on with."""
+        """End what is under way, except in the key sets that ``keep`` goes on with."""
         for issuer, keys in self.sets.items():
             if keep is None or keep.sets.get(issuer) is not keys:
                 await keys.close()

@@ -1,4 +1,4 @@
-"""What a request is told whose caller is unknown: the kind of credential to send, and what was wrong with this one."""
+"""Refusals of requests whose caller is unknown: which credential to send, and what was wrong with this one."""
 
 import re
 from collections.abc import Iterable, Sequence

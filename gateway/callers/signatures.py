@@ -37,7 +37,7 @@ class BadToken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class VerifyingKey:
-    """A public key, and the one algorithm that it verifies. ``source`` is its JWK, by which keys are told apart."""
+    """A public key, and the one algorithm that it verifies. ``source`` is its JWK; keys differ if their JWKs do."""
 
     jwk: jwt.PyJWK
     algorithm: str

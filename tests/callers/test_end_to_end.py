@@ -121,7 +121,7 @@ async def test_a_gateway_starts_without_its_issuer(start: Callable[..., Any]) ->
 async def test_a_new_process_is_ready_once_it_has_the_keys(
     start: Callable[..., Any], issuer: LocalIssuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A rollout stops at a process whose issuer cannot be asked, but for 20 seconds at most."""
+    """A rollout stops at a process whose issuer cannot be asked, for 20 seconds at most."""
     issuer.gate = asyncio.Event()
     kubernetes = {"issuer": issuer.url, "audience": AUDIENCE, "ca": str(issuer.ca)}
     waiting = await start(callers={"kubernetes": kubernetes}, policies=[kubernetes_policy()])
@@ -129,7 +129,7 @@ async def test_a_new_process_is_ready_once_it_has_the_keys(
     issuer.gate.set()
     await eventually(lambda: ready(waiting))
 
-    monkeypatch.setattr("gateway.runtime.server._FIRST_KEYS", 0.05)
+    monkeypatch.setattr("gateway.runtime.gateway._FIRST_KEYS", 0.05)
     issuer.gate.clear()
     late = await start(callers={"kubernetes": kubernetes}, policies=[kubernetes_policy()])
     await eventually(lambda: ready(late))

@@ -184,7 +184,7 @@ async def test_the_first_proof_that_holds_decides(
     ],
 )
 async def test_the_note_says_which_proof_failed_and_why(authorization: list[str], peer: Peer, note: str) -> None:
-    """Whoever is refused reads in Proxy-Status and the log what was wrong with what kind of credential."""
+    """Proxy-Status and the log say what was wrong with which kind of credential."""
     with pytest.raises(Refused) as caught:
         await identification(ALL).identify(authorization, peer, now=NOW)
 
@@ -209,7 +209,7 @@ async def test_a_401_says_how_to_authenticate_and_quotes_nothing(authorization: 
 
 
 def test_a_v1_key_is_told_apart_from_an_unknown_one() -> None:
-    """Whoever still sends a v1 key learns that version 2 has other keys: 410, as Productlane itself says it."""
+    """A caller that still sends a v1 key learns that version 2 has other keys: 410, as Productlane itself says it."""
     with pytest.raises(Refused) as caught:
         Identification(AUTHENTICATED).identify_now(["Bearer pl_v1_abcdefgh"], now=NOW)
 

@@ -105,7 +105,7 @@ async def test_an_answer_that_is_of_no_use_is_told(
 
 
 async def test_only_the_configured_ca_is_believed(issuer: LocalIssuer, tmp_path: Path) -> None:
-    """Whoever stands between the gateway and the issuer cannot say who callers are."""
+    """An attacker between the gateway and the issuer cannot say who callers are."""
     other = tmp_path / "other.crt"
     trustme.CA().cert_pem.write_to_path(str(other))
     refused = f"{ASKED}: its TLS certificate is not trusted"
@@ -126,7 +126,7 @@ async def test_a_ca_that_is_not_there_is_told(issuer: LocalIssuer, tmp_path: Pat
 
 
 async def test_a_refusal_names_what_is_missing(issuer: LocalIssuer, tmp_path: Path) -> None:
-    """An API server that does not show its keys to the gateway is told apart by what helps."""
+    """An API server that does not show its keys to the gateway says what helps."""
     issuer.answer = lambda _request: web.Response(status=403)
     token = tmp_path / "token"
     without = await why_not(settings(issuer, token=token))

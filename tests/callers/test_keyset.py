@@ -106,7 +106,7 @@ async def test_a_crowd_asks_once(bench: Bench) -> None:
 
 
 async def test_an_outage_does_not_fail_known_keys(bench: Bench) -> None:
-    """While the issuer cannot be asked, what is known serves on without waiting; the reason is told."""
+    """While the issuer cannot be asked, known keys still serve without waiting; the reason is reported."""
     assert await bench.knows("one")
 
     bench.down = True

@@ -105,7 +105,7 @@ async def asked(run: Running, uid: int | None = None) -> int:
 
 
 async def test_the_user_of_a_process_is_its_credential(start: Callable[..., Any], tmp_path: Path) -> None:
-    """A policy that lists a user id is that of whoever connects as that user, with whatever Authorization."""
+    """A process of a listed user is its caller, with any Authorization."""
     run = await start(listen=f"unix:{tmp_path}/gw", policies=[unix_policy("app", os.getuid(), NOBODY_ELSE)])
 
     assert 200 == (await run.ask(token=None)).status
@@ -114,7 +114,7 @@ async def test_the_user_of_a_process_is_its_credential(start: Callable[..., Any]
 
 
 async def test_another_user_is_not_this_one(start: Callable[..., Any], tmp_path: Path) -> None:
-    """A user that no policy lists is told that the request needs a credential."""
+    """A user that no policy lists reads that the request needs a credential."""
     run = await start(listen=f"unix:{tmp_path}/gw", policies=[unix_policy("app", NOBODY_ELSE)])
 
     assert 401 == (await run.ask(token=None)).status

@@ -85,7 +85,7 @@ FORGED = {
 
 
 def believed(token: str) -> Any:
-    """What the room does with a token, but for the wait for an unknown key."""
+    """What the room does with a token, without the wait for an unknown key."""
     kid = key_id(token)
     if kid not in KEYS:
         raise BadToken("unknown")
