@@ -18,7 +18,7 @@ from pathlib import Path
 
 import uvloop
 
-from gateway.config.origin import Origin
+from gateway.config.config_source import ConfigSource
 from gateway.runtime.gateway import Gateway
 from gateway.telemetry.log import Log
 
@@ -72,7 +72,7 @@ def show(name: str, seconds: float, found: list[tuple[float, float]]) -> None:
 async def measure(folder: Path, count: int, runs: int) -> None:
     """The table."""
     log = Log(os.open(os.devnull, os.O_WRONLY), level="error")
-    origin = Origin(folder / "gateway.yaml", {"MAIN": "pl_v2_mainmainmainmain"})
+    origin = ConfigSource(folder / "gateway.yaml", {"MAIN": "pl_v2_mainmainmainmain"})
     contents = origin.contents()
     began = time.perf_counter()
     gc.disable()

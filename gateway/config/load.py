@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gateway.config.assembly.assembly import Assembly
-from gateway.config.assembly.policies import Kept
+from gateway.config.assembly.policies import PolicyCache
 from gateway.config.assembly.snapshot import Snapshot
 from gateway.config.reading.problem import ConfigError, Problem
 from gateway.config.reading.source import open_document
@@ -17,13 +17,13 @@ def load(
     environ: Mapping[str, str],
     flags: Mapping[str, str] | None = None,
     offline: bool = False,
-    kept: Kept | None = None,
+    cache: PolicyCache | None = None,
 ) -> Snapshot:
     """The checked configuration of ``gateway.yaml``; without a path, of ``PRODUCTLANE_GATEWAY_CONFIG`` or of a sidecar.
 
     ``flags`` are single settings by dotted path, as ``{"upstream.url": …}``. Relative paths in a file are relative to
     its folder, those in flags and variables to the working directory. ``offline`` reads policies and catalog files
-    alone: no secret, certificate or key set has to be there, and the snapshot holds no secret. ``kept`` spares a later
+    alone: no secret, certificate or key set has to be there, and the snapshot holds no secret. ``cache`` spares a later
     load the policies that have not changed since; whatever is checked is checked all the same.
 
     Raises `ConfigError` with every problem there is.
@@ -32,7 +32,7 @@ def load(
     if path is None and environ.get(environment.CONFIG):
         path = Path(environ[environment.CONFIG])
     if path is not None:
-        snapshot = _from_file(path, environ, flags or {}, problems, offline, kept)
+        snapshot = _from_file(path, environ, flags or {}, problems, offline, cache)
     elif environment.KEY in environ or environment.SCOPES in environ:
         snapshot = _from_environment(environ, flags or {}, problems, offline)
     else:
@@ -55,7 +55,7 @@ def _from_file(
     flags: Mapping[str, str],
     problems: list[Problem],
     offline: bool,
-    kept: Kept | None,
+    cache: PolicyCache | None,
 ) -> Snapshot | None:
     if environment.SCOPES in environ:
         message = f"is for a sidecar without files, and {path} is in use; put the scopes into a policy"
@@ -64,7 +64,7 @@ def _from_file(
     if document.root is None:
         return None
     environment.check_variables(environ, document.root, problems)
-    return Assembly(document, environ, offline=offline, kept=kept).snapshot(None)
+    return Assembly(document, environ, offline=offline, cache=cache).snapshot(None)
 
 
 def _from_environment(

@@ -1,4 +1,4 @@
-"""Where what outlives a request is kept, as values, and how a Redis is connected to."""
+"""The stores for what outlives a request, as values, and how to connect to a Redis."""
 
 import asyncio
 import ssl

@@ -16,7 +16,7 @@ from gateway.aio.waiting import cancelled
 from gateway.budgets.caps import Caps
 from gateway.budgets.pacing import Pacer
 from gateway.config.assembly.snapshot import Snapshot
-from gateway.config.origin import Origin
+from gateway.config.config_source import ConfigSource
 from gateway.core.drift import needs
 from gateway.keys.sources import Sources
 from gateway.net.contents import Contents
@@ -62,7 +62,7 @@ class Gateway:
         config: str,
         log: Log,
         clock: Callable[[], float] = time.time,
-        origin: Origin | None = None,
+        origin: ConfigSource | None = None,
         contents: Contents | None = None,
         lookup: Lookup = socket.getaddrinfo,
         tracing: "Tracing | None" = None,
@@ -115,7 +115,7 @@ class Gateway:
             tracing=self._tracing,
         )
 
-    def _reloads(self, origin: Origin, contents: Contents | None) -> Reloads:
+    def _reloads(self, origin: ConfigSource, contents: Contents | None) -> Reloads:
         return Reloads(
             origin,
             contents,

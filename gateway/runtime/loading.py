@@ -10,7 +10,7 @@ from typing import Final
 
 from gateway.callers.callers import Callers
 from gateway.config.assembly.snapshot import Snapshot
-from gateway.config.origin import Origin
+from gateway.config.config_source import ConfigSource
 from gateway.config.reading.problem import ConfigError, Problem, shown
 from gateway.config.schema.gateway import Gateway
 from gateway.config.schema.values import is_private
@@ -33,7 +33,7 @@ class Loaded:
     restart: tuple[str, ...] = ()
 
 
-def load_after(running: Snapshot, origin: Origin, today: date) -> Loaded:
+def load_after(running: Snapshot, origin: ConfigSource, today: date) -> Loaded:
     """The configuration as it is now, for a process that runs with another one. It blocks. Raises `ConfigError`."""
     with _beside_the_loop():
         snapshot = origin.load()
@@ -42,7 +42,7 @@ def load_after(running: Snapshot, origin: Origin, today: date) -> Loaded:
         return _loaded(running, snapshot, today, restart)
 
 
-def narrow(running: Snapshot, origin: Origin, today: date) -> Loaded | None:
+def narrow(running: Snapshot, origin: ConfigSource, today: date) -> Loaded | None:
     """What is to serve while a change cannot be used: less than before, or None where nothing is taken away.
 
     It blocks.

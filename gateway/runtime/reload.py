@@ -11,7 +11,7 @@ from typing import Final
 from msgspec import structs
 
 from gateway.config.assembly.snapshot import Snapshot
-from gateway.config.origin import Origin, counts
+from gateway.config.config_source import ConfigSource, counts
 from gateway.config.reading.problem import ConfigError
 from gateway.net.contents import Contents
 from gateway.net.watch import Watcher
@@ -38,7 +38,7 @@ class Reloads:
 
     def __init__(
         self,
-        origin: Origin,
+        origin: ConfigSource,
         seen: Contents | None,
         *,
         running: Callable[[], Snapshot],

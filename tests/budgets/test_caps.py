@@ -17,7 +17,7 @@ import pytest
 from redis.asyncio import Redis as Client
 
 from gateway.budgets.caps import Caps
-from gateway.config.origin import Origin
+from gateway.config.config_source import ConfigSource
 from gateway.config.store import Redis, Store
 from gateway.core.catalog import Lane
 from gateway.core.policy import Policy
@@ -197,7 +197,7 @@ async def test_replicas_count_together(redis_server: tuple[Redis, Any], tmp_path
 async def two_gateways(redis: Redis, folder: Path, upstream: Upstream) -> AsyncIterator[Callable[[int], Any]]:
     """Two gateways of one configuration, in which the caller may read four times a minute."""
     async with running(folder / "files", upstream, policies=[policy(limits={"reads_per_minute": 4})]) as run:
-        origin = Origin(folder / "files" / "gateway.yaml", {"MAIN_KEY": KEY})
+        origin = ConfigSource(folder / "files" / "gateway.yaml", {"MAIN_KEY": KEY})
         fd = os.open(folder / "log", os.O_CREAT | os.O_WRONLY)
         log = Log(fd)
         gateways = [Gateway(replace(origin.load(), store=redis), config="files", log=log) for _ in range(2)]

@@ -13,7 +13,7 @@ from typing import Any, Final
 import yaml
 
 from gateway.callers.tokens import digest
-from gateway.config.origin import Origin
+from gateway.config.config_source import ConfigSource
 from gateway.net.resolver import Lookup
 from gateway.runtime.gateway import Gateway
 from gateway.telemetry.log import Log
@@ -447,7 +447,7 @@ async def running(
         (folder / "policies" / f"{number}.yaml").write_text(yaml.safe_dump(fields))
     path = folder / "gateway.yaml"
     path.write_text(yaml.safe_dump(config(upstream.url, **settings)))
-    origin = Origin(path, {"MAIN_KEY": KEY, "SECOND_KEY": OTHER_KEY, **(environ or {})})
+    origin = ConfigSource(path, {"MAIN_KEY": KEY, "SECOND_KEY": OTHER_KEY, **(environ or {})})
     contents = origin.contents()
     snapshot = origin.load()
     log_file = folder / "log"

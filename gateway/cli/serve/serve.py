@@ -39,10 +39,10 @@ def serve(config: Path | None, **options: str | None) -> None:
     lacking = harden()
     # What is made up to here lives as long as the process: looking through it for garbage costs 60 ms of the start.
     gc.disable()
-    from gateway.config.origin import Origin
+    from gateway.config.config_source import ConfigSource
     from gateway.config.reading.problem import ConfigError
 
-    origin = Origin(configured(config), dict(os.environ), _flags(options))
+    origin = ConfigSource(configured(config), dict(os.environ), _flags(options))
     # Before the load, so that what changes in between is not missed.
     contents = origin.contents()
     try:

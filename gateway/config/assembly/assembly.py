@@ -10,7 +10,7 @@ from gateway.callers.kind import Available
 from gateway.config.assembly.authentication import available, callers_of, check_settings
 from gateway.config.assembly.catalog import read_catalog
 from gateway.config.assembly.listener_tls import check_tls
-from gateway.config.assembly.policies import Kept, Policies, check_policies, read_folder
+from gateway.config.assembly.policies import Policies, PolicyCache, check_policies, read_folder
 from gateway.config.assembly.routes import check_use, make_routes
 from gateway.config.assembly.snapshot import Key, Slot, Snapshot
 from gateway.config.assembly.storing import read_store
@@ -29,7 +29,7 @@ from gateway.core.secret import BadSecret
 class Assembly:
     """The work of one load. Problems go to the document's list; whether there are any is for the caller to see.
 
-    ``kept`` are the policies of the load before. ``offline`` opens no secret, certificate or key set.
+    ``cache`` holds the policies of the load before. ``offline`` opens no secret, certificate or key set.
     """
 
     def __init__(
@@ -38,12 +38,12 @@ class Assembly:
         environ: Mapping[str, str],
         *,
         offline: bool = False,
-        kept: Kept | None = None,
+        cache: PolicyCache | None = None,
     ) -> None:
         self._document: Final = document
         self._environ: Final = environ
         self._offline: Final = offline
-        self._kept: Final = kept
+        self._cache: Final = cache
         root = document.root
         values = {} if root is None else Record(gateway.Gateway).values(root, (), document)
         self._settings: Final = gateway.Gateway(**{"keys": {}, "routes": (), **values})
@@ -83,7 +83,7 @@ class Assembly:
             found = check_policies([(Path(policy.file), policy)], catalog, verifying)
             own = (replace(one, policy=replace(one.policy, variable=SCOPES)) for one in found.files)
             return replace(found, files=tuple(own))
-        return read_folder(self._settings.policies, catalog, self._document.problems, verifying, self._kept)
+        return read_folder(self._settings.policies, catalog, self._document.problems, verifying, self._cache)
 
     def _key(self, name: str, entry: gateway.Key) -> Key:
         slots: list[Slot] = []

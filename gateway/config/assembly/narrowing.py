@@ -9,20 +9,20 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from gateway.config.assembly.authentication import Authenticated, callers_of
-from gateway.config.assembly.policies import Kept, Policies, PolicyFile, read_folder
+from gateway.config.assembly.policies import Policies, PolicyCache, PolicyFile, read_folder
 from gateway.config.assembly.snapshot import Snapshot
 from gateway.config.reading.problem import Problem
 from gateway.core.catalog import Endpoint
 from gateway.core.policy import Policy
 
 
-def narrowed(running: Snapshot, kept: Kept) -> Snapshot:
+def narrowed(running: Snapshot, cache: PolicyCache) -> Snapshot:
     """The running configuration less what the files of its policies, as they are now, no longer grant.
 
     It is the same object where nothing is taken away, as when the folder cannot be read or holds no policy. It blocks.
     """
     folder, problems = running.settings.policies, list[Problem]()
-    now = read_folder(folder, running.catalog, problems, running.verifying, kept)
+    now = read_folder(folder, running.catalog, problems, running.verifying, cache)
     if any(problem.file == str(folder) for problem in problems):
         return running
     files = tuple(_left(running.files, now))

@@ -66,7 +66,7 @@ def read_policies(folder: Path, catalog: Catalog) -> tuple[tuple[PolicyFile, ...
     return read_folder(folder, catalog, problems).files, problems
 
 
-class Kept:
+class PolicyCache:
     """The policies that were sound when a folder was last read, so that only what has changed since is parsed anew.
 
     ``paths`` are the files and folders that the configuration named when it could be parsed last.
@@ -90,11 +90,11 @@ def read_folder(
     catalog: Catalog,
     problems: list[Problem],
     verifying: Available | None = None,
-    kept: Kept | None = None,
+    cache: PolicyCache | None = None,
 ) -> Policies:
     """The same with the names of all callers; what is wrong goes to ``problems``."""
     basis = (catalog.endpoints, catalog.scopes, verifying)
-    before = {} if kept is None else kept.of(basis)
+    before = {} if cache is None else cache.of(basis)
     now: dict[str, tuple[bytes, PolicyFile]] = {}
     broken: set[str] = set()
     gathered = _Gathered(catalog, verifying)
@@ -108,8 +108,8 @@ def read_folder(
             now[name] = digest, file
         else:
             broken.add(name)
-    if kept is not None:
-        kept.become(basis, now)
+    if cache is not None:
+        cache.become(basis, now)
     return replace(gathered.policies(), broken=frozenset(broken))
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 
 from gateway.config.assembly.catalog import load_catalog
 from gateway.config.assembly.narrowing import both
-from gateway.config.origin import Origin
+from gateway.config.config_source import ConfigSource
 from gateway.core.catalog import Endpoint
 from gateway.core.policy import Policy
 from tests.support.policies import policies
@@ -43,12 +43,12 @@ def test_a_policy_and_itself_are_that_policy(policy: Policy) -> None:
     assert [allows(policy, one) for one in CATALOG.endpoints] == [allows(same, one) for one in CATALOG.endpoints]
 
 
-def origin(tmp_path: Path) -> Origin:
+def origin(tmp_path: Path) -> ConfigSource:
     (tmp_path / "policies").mkdir()
     (tmp_path / "gateway.yaml").write_text(GATEWAY)
     for number, name in enumerate(("a", "b", "c")):
         put(tmp_path, name, number, "threads:read, contacts:read")
-    return Origin(tmp_path / "gateway.yaml", {"MAIN": "pl_v2_mainmainmain"})
+    return ConfigSource(tmp_path / "gateway.yaml", {"MAIN": "pl_v2_mainmainmain"})
 
 
 def put(tmp_path: Path, name: str, number: int, scopes: str, second: int = 0) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config.assembly.catalog import load_catalog
-from gateway.config.assembly.policies import Kept, PolicyFile, read_folder, read_policies
+from gateway.config.assembly.policies import PolicyCache, PolicyFile, read_folder, read_policies
 from gateway.config.reading.problem import Problem
 from gateway.core.catalog import Catalog
 from gateway.core.policy import Policy
@@ -120,10 +120,10 @@ def test_a_kubernetes_volume_holds_each_policy_once(tmp_path: Path) -> None:
     assert ["app"] == [file.policy.caller for file in policies]
 
 
-def read_again(folder: Path, kept: Kept, catalog: Catalog) -> tuple[dict[str, Policy], list[str]]:
+def read_again(folder: Path, cache: PolicyCache, catalog: Catalog) -> tuple[dict[str, Policy], list[str]]:
     """The policies by caller, and what is wrong with the folder."""
     problems: list[Problem] = []
-    files = read_folder(folder, catalog, problems, kept=kept).files
+    files = read_folder(folder, catalog, problems, cache=cache).files
     return {file.policy.caller: file.policy for file in files}, [
         str(problem).removeprefix(f"{folder}/") for problem in problems
     ]
@@ -134,15 +134,15 @@ def test_only_what_has_changed_is_read_anew(tmp_path: Path) -> None:
     one, two = (
         f"caller: {name}\nauthenticate: {{tokens: [sha256:{n * 64}]}}\n" for name, n in (("a", "1"), ("b", "2"))
     )
-    folder, kept, catalog = (
+    folder, cache, catalog = (
         folder_of(tmp_path, a=one, b=two, c="caller: c\nauthenticate: {anonymous: true}\n"),
-        Kept(),
+        PolicyCache(),
         load_catalog(),
     )
-    before, _ = read_again(folder, kept, catalog)
+    before, _ = read_again(folder, cache, catalog)
     folder_of(folder, b=f"{two}scopes: [tags:read]\n")
     (folder / "c.yaml").unlink()
-    after, problems = read_again(folder, kept, load_catalog())
+    after, problems = read_again(folder, cache, load_catalog())
 
     assert [] == problems
     assert before["a"] is after["a"]
@@ -186,10 +186,10 @@ def test_what_has_not_changed_is_held_against_what_has(tmp_path: Path, change: s
     folder = folder_of(
         tmp_path, a="caller: a\nauthenticate: {unix_uids: [8]}\n", z=f"caller: z\nauthenticate: {proofs}\n"
     )
-    kept, catalog = Kept(), load_catalog()
-    before, sound = read_again(folder, kept, catalog)
+    cache, catalog = PolicyCache(), load_catalog()
+    before, sound = read_again(folder, cache, catalog)
     folder_of(folder, a=change)
-    _, problems = read_again(folder, kept, catalog)
+    _, problems = read_again(folder, cache, catalog)
 
     assert ({"a", "z"}, []) == (set(before), sound)
     assert [problem.format(folder=folder)] == problems
@@ -199,9 +199,9 @@ def test_another_catalog_has_every_policy_read_anew(tmp_path: Path) -> None:
     """What a policy names has to be in the catalog of today, not in that of the load before."""
     folder = folder_of(tmp_path, a="caller: a\nauthenticate: {anonymous: true}\nscopes: [digests:read]\n")
     (tmp_path / "more").write_text("scopes: {digests:read: read digests}\n")
-    kept = Kept()
-    _, sound = read_again(folder, kept, load_catalog([tmp_path / "more"]))
-    _, problems = read_again(folder, kept, load_catalog())
+    cache = PolicyCache()
+    _, sound = read_again(folder, cache, load_catalog([tmp_path / "more"]))
+    _, problems = read_again(folder, cache, load_catalog())
 
     assert [] == sound
     assert ["a.yaml:3: scopes[0]"] == [": ".join(problem.split(": ")[:2]) for problem in problems]

@@ -1,10 +1,10 @@
-"""`gateway.config.origin`: which files a configuration is made of, however wrong they are."""
+"""`gateway.config.config_source`: which files a configuration is made of, however wrong they are."""
 
 from pathlib import Path
 
 import pytest
 
-from gateway.config.origin import Origin, counts
+from gateway.config.config_source import ConfigSource, counts
 
 WHOLE = """
 tls: {certificate: tls.crt, private_key: /etc/tls.key, client_ca: ca.pem}
@@ -17,7 +17,7 @@ catalog: [more.yaml]
 """
 
 
-def names(origin: Origin, folder: Path) -> set[str]:
+def names(origin: ConfigSource, folder: Path) -> set[str]:
     """The paths below a folder by their name there, others whole."""
     return {str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path) for path in origin.paths()}
 
@@ -27,7 +27,7 @@ def test_every_file_that_is_named_is_watched(tmp_path: Path) -> None:
     (tmp_path / "gateway.yaml").write_text(WHOLE)
     expected = {"gateway.yaml", "grants", "more.yaml", "extra.pem", "one", "/run/two", "tls.crt", "/etc/tls.key"}
 
-    assert expected | {"ca.pem", "jwks.json"} == names(Origin(tmp_path / "gateway.yaml", {}), tmp_path)
+    assert expected | {"ca.pem", "jwks.json"} == names(ConfigSource(tmp_path / "gateway.yaml", {}), tmp_path)
 
 
 def test_a_document_with_mistakes_is_followed_as_far_as_it_goes(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_a_document_with_mistakes_is_followed_as_far_as_it_goes(tmp_path: Path) 
     (tmp_path / "gateway.yaml").write_text(WHOLE.replace("tls:", "tsl:") + 'unknown: ["x"]\nlisten: nowhere\n')
 
     assert {"gateway.yaml", "grants", "more.yaml", "extra.pem", "one", "/run/two", "jwks.json"} == names(
-        Origin(tmp_path / "gateway.yaml", {}), tmp_path
+        ConfigSource(tmp_path / "gateway.yaml", {}), tmp_path
     )
 
 
@@ -44,9 +44,9 @@ def test_a_document_that_cannot_be_read_is_watched_itself(tmp_path: Path, text: 
     """An empty or torn file is looked at again when it is whole."""
     (tmp_path / "gateway.yaml").write_text(text)
 
-    assert "gateway.yaml" in names(Origin(tmp_path / "gateway.yaml", {}), tmp_path)
+    assert "gateway.yaml" in names(ConfigSource(tmp_path / "gateway.yaml", {}), tmp_path)
     assert "gateway.yaml" in names(
-        Origin(None, {"PRODUCTLANE_GATEWAY_CONFIG": str(tmp_path / "gateway.yaml")}), tmp_path
+        ConfigSource(None, {"PRODUCTLANE_GATEWAY_CONFIG": str(tmp_path / "gateway.yaml")}), tmp_path
     )
 
 
@@ -56,7 +56,9 @@ def test_places_from_flags_and_variables_are_from_the_working_directory(
     """The same file is watched that is loaded."""
     (tmp_path / "gateway.yaml").write_text(WHOLE)
     monkeypatch.chdir(tmp_path)
-    origin = Origin(tmp_path / "gateway.yaml", {"PRODUCTLANE_GATEWAY_POLICIES": "theirs"}, {"upstream.ca": "ours.pem"})
+    origin = ConfigSource(
+        tmp_path / "gateway.yaml", {"PRODUCTLANE_GATEWAY_POLICIES": "theirs"}, {"upstream.ca": "ours.pem"}
+    )
 
     assert {Path("theirs"), Path("ours.pem")} <= set(origin.paths())
 
@@ -65,8 +67,8 @@ def test_a_sidecar_without_files_watches_its_key_alone(tmp_path: Path) -> None:
     """A sidecar's only file is that of its key."""
     file = {"PRODUCTLANE_KEY": f"file:{tmp_path}/key", "PRODUCTLANE_SCOPES": "threads:read"}
 
-    assert [tmp_path / "key"] == Origin(None, file).paths()
-    assert [] == Origin(None, file | {"PRODUCTLANE_KEY": "pl_v2_whatever"}).paths()
+    assert [tmp_path / "key"] == ConfigSource(None, file).paths()
+    assert [] == ConfigSource(None, file | {"PRODUCTLANE_KEY": "pl_v2_whatever"}).paths()
 
 
 @pytest.mark.parametrize(
@@ -87,4 +89,4 @@ def test_only_what_is_read_in_a_folder_counts(name: str, part: bool) -> None:
 
 def test_an_origin_shows_no_environment(tmp_path: Path) -> None:
     """Keys stand in the environment, so it never shows."""
-    assert "pl_v2" not in repr(Origin(tmp_path, {"PRODUCTLANE_KEY": "pl_v2_whatever"}))
+    assert "pl_v2" not in repr(ConfigSource(tmp_path, {"PRODUCTLANE_KEY": "pl_v2_whatever"}))

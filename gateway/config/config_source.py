@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gateway.config.assembly.assembly import Assembly
 from gateway.config.assembly.narrowing import narrowed
-from gateway.config.assembly.policies import Kept
+from gateway.config.assembly.policies import PolicyCache
 from gateway.config.assembly.snapshot import Snapshot
 from gateway.config.load import load
 from gateway.config.reading.problem import Problem
@@ -16,7 +16,7 @@ from gateway.net.contents import Contents, read_contents
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class ConfigSource:
     """The arguments of `load`. The environment is that of the start: a process's own never changes from outside.
 
     A later load parses only the policies that have changed since the one before.
@@ -25,31 +25,31 @@ class Origin:
     path: Path | None
     environ: Mapping[str, str] = field(repr=False)
     flags: Mapping[str, str] = field(default_factory=dict)
-    _kept: Kept = field(default_factory=Kept, init=False, repr=False, compare=False)
+    _cache: PolicyCache = field(default_factory=PolicyCache, init=False, repr=False, compare=False)
 
     def load(self) -> Snapshot:
         """The checked configuration as the files are now. Raises `ConfigError`."""
-        return load(self.path, environ=self.environ, flags=self.flags, kept=self._kept)
+        return load(self.path, environ=self.environ, flags=self.flags, cache=self._cache)
 
     def narrowed(self, running: Snapshot) -> Snapshot:
         """What is left of a running configuration while its change cannot be used: see `narrowing`. It blocks."""
         has_files = self.path is not None or bool(self.environ.get(environment.CONFIG))
-        return narrowed(running, self._kept) if has_files else running
+        return narrowed(running, self._cache) if has_files else running
 
     def paths(self) -> list[Path]:
         """Every file and folder that `load` would read, as far as the document says so, however wrong it is.
 
         While the document cannot be parsed, they are those that it named last: a revocation among them still counts.
         """
-        unheeded: list[Problem] = []
+        ignored: list[Problem] = []
         name = self.path or self.environ.get(environment.CONFIG)
         if name:
             path = Path(name)
-            document = environment.overlaid(open_document(path, unheeded), self.environ, self.flags)
+            document = environment.overlaid(open_document(path, ignored), self.environ, self.flags)
             if document.root is not None:
-                self._kept.paths = Assembly(document, self.environ).paths()
-            return [path, *self._kept.paths]
-        document, _ = environment.sidecar(self.environ, unheeded)
+                self._cache.paths = Assembly(document, self.environ).paths()
+            return [path, *self._cache.paths]
+        document, _ = environment.sidecar(self.environ, ignored)
         return Assembly(environment.overlaid(document, self.environ, self.flags), self.environ).paths(alone=True)
 
     def contents(self) -> Contents:
