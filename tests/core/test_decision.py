@@ -210,7 +210,7 @@ def test_one_missing_scope_is_told_in_the_singular() -> None:
     ],
 )
 def test_the_note_names_the_rule_and_the_fix(policy: Policy, endpoint: Endpoint, words: list[str]) -> None:
-    """Whoever reads `Proxy-Status` or the log knows which line of which policy to change."""
+    """A reader of `Proxy-Status` or the log knows which line of which policy to change."""
     with pytest.raises(Refused) as caught:
         decided(policy, endpoint)
 
@@ -258,7 +258,7 @@ def asked(catalog: Catalog, words: str, policy: Policy = READER) -> Ask:
 def test_a_request_is_decided_from_what_is_known(
     catalog: Catalog, words: str, endpoint: str, route: Route | None, refused: Code | None
 ) -> None:
-    """Whoever logs or counts a refusal knows the endpoint and the route, and the fast way and the trace agree."""
+    """Logs and metrics of a refusal know the endpoint and the route, and the fast way and the trace agree."""
     one = asked(catalog, words)
     try:
         found = decide(one).rule.code

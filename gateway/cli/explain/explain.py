@@ -36,23 +36,24 @@ _NOTHING: Final[Facts] = {"endpoint": None, "route": None, "key": None, "key_cho
 def explain(caller: str, method: str, path: str, config: Path | None, online: bool, as_json: bool) -> None:
     """Say what a caller's request would come to, and why.
 
-    PATH is the API's, with /api/v2 before it or without; a query may follow. Decided by the very functions that serve
-    requests, in their order. The request itself is never sent. Without --online the files alone are read and no secret
-    is needed; with it, each key's scopes are asked for as `serve` asks, so that the key is the one that would serve.
+    PATH is the API's, with or without /api/v2; a query may follow, and a placeholder such as {id} stands for any id.
+    The rules that serve requests decide, in their order. The request itself is never sent. Without --online only files
+    are read and no secret is needed; with it, Productlane is asked for each key's scopes, so the key is the one that
+    would serve.
 
     \b
         productlane-gateway explain --caller billing POST /companies/c_1/merge
         productlane-gateway explain --caller billing GET /companies --online --json
 
-    Told are the verdict, the status and code of a refusal and what would change it, every rule up to the one that
-    decided, and the routes and keys that might have served it, each with why it does or why not. What `mode: audit`
-    alone lets through counts as allowed, and is told as would_deny.
+    Prints the verdict, the status and code of a refusal and what would change it, every rule up to the one that
+    decided, and each route and key that might serve it with the reason why it does or does not. What `mode: audit`
+    alone lets through counts as allowed and is shown as would_deny.
 
     Exit status: 0 where the request is allowed, 1 where it is refused, 2 where the configuration has problems or
     there is no such caller.
     """
     if not (method.isascii() and method.isalpha() and method.isupper()):
-        raise click.BadParameter("methods are case-sensitive and written in capitals, as GET", param_hint="METHOD")
+        raise click.BadParameter("methods are written in capitals, as GET", param_hint="METHOD")
     snapshot = loaded(config, as_json=as_json, offline=not online)
     policy = snapshot.policies.get(caller)
     if policy is None:
@@ -86,7 +87,7 @@ def explained(
     today: date,
     reports: "Iterable[KeyStatus] | None" = None,
 ) -> Facts:
-    """Everything that can be said about a request before it is sent. ``today`` is in UTC.
+    """Everything that is known about a request before it is sent. ``today`` is in UTC.
 
     ``reports`` are what Productlane says about the keys; without them their scopes are not known.
     """

@@ -43,7 +43,7 @@ async def test_a_warning_exits_with_1(tmp_path: Path, upstream: Upstream) -> Non
 
 
 async def test_an_error_exits_with_2_and_says_how_to_mend_it(tmp_path: Path, upstream: Upstream) -> None:
-    """A revoked key, and a scope that policies grant and no key carries, are told with the fix below."""
+    """A revoked key, and a scope that policies grant and no key carries, are shown with the fix below."""
     path = write(tmp_path, upstream.url, scopes=["threads:read"])
     upstream.scopes = {KEY: ("tags:read",)}
     lacking = await run("doctor", "--config", path, "--json", environ=SECRETS)

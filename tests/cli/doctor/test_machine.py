@@ -80,7 +80,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_a_file_that_anybody_can_read(tmp_path: Path) -> None:
-    """A key that every process of the machine can read is told."""
+    """A key that every process of the machine can read is shown."""
     snapshot = loaded(tmp_path)
     (tmp_path / "main.key").chmod(0o644)
 
@@ -126,7 +126,7 @@ def test_listeners_that_cannot_be_had(tmp_path: Path) -> None:
     ("lasts", "expected"), [(-60, "error"), (13 * 86_400, "warning"), (30 * 86_400, None)], ids=["over", "soon", "good"]
 )
 def test_the_end_of_the_listeners_certificate(tmp_path: Path, lasts: float, expected: str | None) -> None:
-    """A certificate that nobody renewed is told before callers meet it."""
+    """A certificate that nobody renewed is shown before callers meet it."""
     start = datetime.now(UTC) - timedelta(days=1)
     made, key = Authority().issue(dns=("gateway",), start=start, lasts=86_400 + lasts).write(tmp_path / "tls", "own")
     snapshot = loaded(tmp_path, tls={"certificate": str(made), "private_key": str(key)})

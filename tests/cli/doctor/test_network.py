@@ -65,7 +65,7 @@ def serving(
 
 
 async def test_a_whole_way_is_well(tmp_path: Path) -> None:
-    """Name, connection, certificate and clock are each told as well, the certificate with its issuer."""
+    """Name, connection, certificate and clock are each shown as well, the certificate with its issuer."""
     authority = Authority()
     async with peer(serving(authority, tmp_path / "tls")) as port:
         found = await way(loaded(tmp_path, f"https://localhost:{port}/api/v2", authority.write(tmp_path / "ca.crt")))
@@ -83,7 +83,7 @@ async def test_a_name_that_does_not_resolve(tmp_path: Path) -> None:
 
 
 async def test_a_port_that_is_closed(tmp_path: Path) -> None:
-    """A refused connection is told with host and port."""
+    """A refused connection is shown with host and port."""
     port = unused_port()
     found = await way(loaded(tmp_path, f"https://localhost:{port}/api/v2"))
 
@@ -93,7 +93,7 @@ async def test_a_port_that_is_closed(tmp_path: Path) -> None:
 
 
 async def test_a_certificate_that_is_not_trusted(tmp_path: Path) -> None:
-    """An authority that is not known, or another name, is told with the reason of TLS."""
+    """An authority that is not known, or another name, is shown with the reason of TLS."""
     async with peer(serving(Authority(), tmp_path / "tls")) as port:
         stranger = (await way(loaded(tmp_path, f"https://localhost:{port}/api/v2")))["tls"]
     authority = Authority()
@@ -108,7 +108,7 @@ async def test_a_certificate_that_is_not_trusted(tmp_path: Path) -> None:
 
 
 async def test_a_certificate_that_ends_soon(tmp_path: Path) -> None:
-    """Whoever runs the peer has two weeks to renew it."""
+    """The owner of the peer has two weeks to renew it."""
     authority = Authority()
     async with peer(serving(authority, tmp_path / "tls", lasts=86_400)) as port:
         found = await way(loaded(tmp_path, f"https://localhost:{port}/api/v2", authority.write(tmp_path / "ca.crt")))
@@ -139,7 +139,7 @@ async def test_a_redis_that_answers_and_one_that_does_not(tmp_path: Path) -> Non
 
 
 def test_a_budget_that_was_spent() -> None:
-    """A key that had nothing left in this minute or the last is told with its lane."""
+    """A key that had nothing left in this minute or the last is shown with its lane."""
     budgets = {"read": BudgetStatus(1000, 10, lowest=5), "write": BudgetStatus(60, 12, lowest=0)}
     status = _status(KeyStatus("main", budgets=budgets))
 

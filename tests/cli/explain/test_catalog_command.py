@@ -26,7 +26,7 @@ async def test_every_endpoint_is_listed_with_what_it_needs() -> None:
 
 
 async def test_a_scope_narrows_the_list() -> None:
-    """Whoever grants a scope sees all that it opens, and nothing else."""
+    """Somebody who grants a scope sees all that it opens, and nothing else."""
     machine = await run("catalog", "--scope", "threads:write", "--json")
 
     assert {("threads:write",)} == {tuple(one["scopes"]) for one in machine.json}

@@ -21,19 +21,19 @@ APP: dict[str, Any] = {
 
 
 async def test_an_allowed_request_is_explained(tmp_path: Path) -> None:
-    """Told are verdict, what decided, endpoint, route and the key that would serve first; the status is 0."""
+    """Shows verdict, what decided, endpoint, route and the key that would serve first; the status is 0."""
     keys = {"main": {"secrets": ["env:MAIN_KEY"]}, "second": {"secrets": ["env:SECOND_KEY"]}}
     routes = [{"path": "/**", "keys": ["main", "second"]}]
     path = write(tmp_path, NOWHERE, policy(**APP), keys=keys, routes=routes)
     done = await run("explain", "--caller", "app", "GET", "/threads/t_1", "--config", path, environ=SECRETS)
 
-    told = dict(line.split("  ", 1) for line in done.out.partition("\n\n")[0].splitlines())
-    told = {name: text.strip() for name, text in told.items()}
+    shown = dict(line.split("  ", 1) for line in done.out.partition("\n\n")[0].splitlines())
+    shown = {name: text.strip() for name, text in shown.items()}
     assert (0, "") == (done.status, done.err)
-    assert "allowed" == told["verdict"]
-    assert "policy app, scopes: threads:read" == told["decided by"]
-    assert "GET /threads/{id}  (needs threads:read; lane read)" == told["endpoint"]
-    assert told["key"].startswith("main: the first of the route; once scopes are known, the one with the fewest")
+    assert "allowed" == shown["verdict"]
+    assert "policy app, scopes: threads:read" == shown["decided by"]
+    assert "GET /threads/{id}  (needs threads:read; lane read)" == shown["endpoint"]
+    assert shown["key"].startswith("main: the first of the route; once scopes are known, the one with the fewest")
 
 
 async def test_a_refusal_says_what_would_change_it(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ async def test_a_question_that_makes_no_sense_is_not_a_refusal(
 
 
 async def test_a_broken_configuration_is_not_a_verdict(tmp_path: Path) -> None:
-    """Where the configuration has problems, they are told instead, with status 2."""
+    """Where the configuration has problems, they are shown instead, with status 2."""
     path = write(tmp_path, NOWHERE, listen="nowhere")
     done = await run("explain", "--caller", "app", "GET", "/threads", "--config", path, environ=SECRETS)
 
@@ -239,7 +239,7 @@ async def test_routes_and_why_not_the_others(tmp_path: Path) -> None:
 async def test_the_key_that_would_serve_now(
     tmp_path: Path, upstream: Upstream, request_line: str, scopes: dict[str, tuple[str, ...]], expected: dict[str, Any]
 ) -> None:
-    """With --online each key is told with its scopes of now and why it serves or not, as the gateway chooses."""
+    """With --online each key is shown with its scopes of now and why it serves or not, as the gateway chooses."""
     upstream.scopes = scopes
     app = policy(scopes=["companies:read"])
     path = write(tmp_path, upstream.url, app, keys=TWO_KEYS["keys"], routes=TWO_KEYS["routes"][:1])
@@ -312,3 +312,11 @@ async def test_it_says_what_the_gateway_does(tmp_path: Path, upstream: Upstream,
         assert (real.status, real.code) == (facts["status"], facts["code"])
     else:
         assert (404, "refuse") == (real.status, facts["verdict"])
+
+
+async def test_a_template_stands_for_any_id(tmp_path: Path) -> None:
+    """A path copied from the documentation, with its placeholders, is explained as a request for some id."""
+    path = write(tmp_path, NOWHERE, policy(scopes=["threads:read"]))
+    done = await run("explain", "--caller", "app", "GET", "/threads/{id}", "--config", path, "--json", environ=SECRETS)
+
+    assert (0, "GET /threads/{id}") == (done.status, done.json["endpoint"]["name"])

@@ -30,7 +30,7 @@ async def test_the_example_policies_hold() -> None:
 
 @pytest.mark.parametrize("name", ["billing", "changelog-publisher", "support-bot", "sidecar/sidecar"])
 def test_the_example_tables_show_each_kind_of_refusal(name: str) -> None:
-    """Whoever copies an example finds what is allowed and each way of being refused in its table."""
+    """Somebody who copies an example finds what is allowed and each way of being refused in its table."""
     rows = yaml.safe_load((ROOT / "policies" / f"{name}.cases.yaml").read_text())
 
     kinds = {"allow", "scope_required", "forbidden", "not_found", "method_not_allowed", "unsupported_api_version"}
@@ -103,7 +103,7 @@ async def test_a_policy_without_a_table_is_told_and_not_failed(tmp_path: Path) -
 async def test_a_file_that_cannot_be_used_is_no_verdict(
     tmp_path: Path, cases: str, fields: dict[str, Any], expected: str
 ) -> None:
-    """A mistake in a table or a policy is told with status 2, not taken for rows that hold or fail."""
+    """A mistake in a table or a policy is shown with status 2, not taken for rows that hold or fail."""
     write(tmp_path, "app", cases, **fields)
     done = await run("test", tmp_path)
 
@@ -122,7 +122,7 @@ async def test_a_table_without_a_policy_is_told(tmp_path: Path) -> None:
 
 
 async def test_a_table_alone_is_told_what_it_is(tmp_path: Path) -> None:
-    """Whoever gives the table in place of its policy learns which file to give."""
+    """Somebody who gives the table in place of its policy learns which file to give."""
     write(tmp_path, "app", "- [GET /threads, allow]\n")
     done = await run("test", tmp_path / "app.cases.yaml")
 

@@ -37,7 +37,7 @@ async def diff(folder: Path, old: dict[str, Any], new: dict[str, Any], *words: s
 
 
 async def test_whose_verdicts_change_on_which_endpoints(tmp_path: Path) -> None:
-    """Told are the settings that differ and each endpoint with its verdict before and after; the status is 1."""
+    """Shows the settings that differ and each endpoint with its verdict before and after; the status is 1."""
     done = await diff(tmp_path, APP, LESS)
 
     lines = [" ".join(line.split()) for line in done.out.splitlines()]
@@ -211,7 +211,7 @@ async def test_a_log_from_a_pipe(tmp_path: Path) -> None:
 
 
 async def test_a_log_without_a_request_proves_nothing(tmp_path: Path) -> None:
-    """A log in console format, or an empty one, is told with status 2; nobody takes it for a proof."""
+    """A log in console format, or an empty one, is shown with status 2; nobody takes it for a proof."""
     log = tmp_path / "access.log"
     log.write_text("12:00:00 INFO 200 GET /threads\n")
     done = await diff(tmp_path, APP, LESS, "--against", log)
@@ -221,7 +221,7 @@ async def test_a_log_without_a_request_proves_nothing(tmp_path: Path) -> None:
 
 
 async def test_a_policy_with_a_problem_is_told(tmp_path: Path) -> None:
-    """What is wrong in either folder is told with file and line, and status 2; no half of a set is compared."""
+    """What is wrong in either folder is shown with file and line, and status 2; no half of a set is compared."""
     done = await diff(tmp_path, APP, policy(scopes=["threads:raed"]))
     machine = await run("policy", "diff", tmp_path / "old", tmp_path / "new", "--json")
 

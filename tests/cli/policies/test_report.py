@@ -105,7 +105,7 @@ async def test_a_folder_that_holds_files_is_left_alone(tmp_path: Path) -> None:
 
 
 async def test_a_summary_is_one_line_for_each_caller(tmp_path: Path) -> None:
-    """Whoever looks after fifty callers sees at a glance where something can go."""
+    """Somebody who looks after fifty callers sees at a glance where something can go."""
     log = write(tmp_path, APP, policy("quiet", "plgw_q"), log=[line("app", "GET /companies")])
     done = await run("report", tmp_path / "policies", "--access-log", log, "--summary")
 
@@ -134,7 +134,7 @@ async def test_a_policy_that_fits_stays(tmp_path: Path) -> None:
 
 
 async def test_what_enforcing_would_refuse(tmp_path: Path) -> None:
-    """Of a caller in audit, what only audit let through is told with how often, when last and what would allow it."""
+    """Of a caller in audit, what only audit let through is shown with how often, when last and what would allow it."""
     rows = [
         line("app", "GET /tags"),
         line("app", "GET /companies", "06:04:00", "would_deny"),
@@ -184,7 +184,7 @@ async def test_nothing_seen_is_nothing_suggested(tmp_path: Path) -> None:
 
 
 async def test_one_caller(tmp_path: Path) -> None:
-    """--caller shows one, and a name that is none is told with the nearest."""
+    """--caller shows one, and a name that is none is shown with the nearest."""
     log = write(tmp_path, APP, policy("quiet", "plgw_q"), log=[line("app", "GET /companies")])
     done = await run("report", tmp_path / "policies", "--access-log", log, "--caller", "app", "--json")
     wrong = await run("report", tmp_path / "policies", "--access-log", log, "--caller", "ap")
