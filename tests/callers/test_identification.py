@@ -274,3 +274,47 @@ async def test_no_value_is_a_caller_but_by_its_proof(values: list[str], bearer: 
 def test_a_key_in_a_callers_hands_is_noticed(authorization: list[str], version: str | None) -> None:
     """Callers that hold an upstream key of their own are found, wherever in Authorization they put it."""
     assert version == supplied_key(authorization)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "authorization", "fix", "schemes"),
+    [
+        ({"tokens": {digest("x"): "a"}}, [], "send a token, as `Authorization: Bearer …`", ["Bearer"]),
+        (
+            {"spiffe": {ID: "a"}},
+            [],
+            "send a client certificate with its SPIFFE id, in the TLS handshake",
+            ["Certificate"],
+        ),
+        ({"unix_uids": {1: "a"}}, [], "send nothing, from a process whose user a policy lists", ["UnixUser"]),
+        (
+            {"tokens": {digest("x"): "a"}},
+            ["Bearer pl_v2_abcdefgh"],
+            "send the token that `productlane-gateway token` printed for the caller",
+            ["Bearer"],
+        ),
+        (
+            {"spiffe": {ID: "a"}},
+            ["Bearer pl_v2_abcdefgh"],
+            "send a client certificate with its SPIFFE id, in the TLS handshake",
+            ["Certificate"],
+        ),
+    ],
+)
+def test_a_refusal_asks_for_what_this_gateway_takes(
+    kinds: dict[str, dict[Any, str]], authorization: list[str], fix: str, schemes: list[str]
+) -> None:
+    """A set-up without tokens never asks for one, and a caller with a key of Productlane reads what to send instead."""
+    with pytest.raises(Refused) as caught:
+        Identification(Callers(kinds)).identify_now(authorization, now=NOW)
+
+    assert fix == caught.value.fix
+    assert [f'{scheme} realm="productlane-gateway"' for scheme in schemes] == [v for _, v in caught.value.headers]
+
+
+def test_a_sidecar_needs_no_key_of_version_1() -> None:
+    """Where the only caller is anonymous, the cure for a v1 key is no Authorization at all, and no policy."""
+    with pytest.raises(Refused) as caught:
+        Identification(ANONYMOUS).identify_now(["Bearer pl_v1_abcdefgh"], now=NOW)
+
+    assert (410, "send no Authorization at all") == (caught.value.status, caught.value.fix)
