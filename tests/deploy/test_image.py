@@ -134,7 +134,7 @@ def test_it_starts_within_a_second_and_runs_with_nothing_granted(sidecar: tuple[
     container, _, seconds = sidecar
     facts = json.loads(podman("inspect", container).stdout)[0]
 
-    # Beside other tests on two cores everything takes longer; alone it is under 1 s (docs/deploy.md).
+    # Beside other tests on two cores everything takes longer; alone it is under 1 s (docs/deploy/image.md).
     assert seconds < 5
     assert facts["HostConfig"]["ReadonlyRootfs"]
     assert not facts["EffectiveCaps"]
