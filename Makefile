@@ -16,7 +16,7 @@ define SUPPORTED
 	echo "Name another one: make PYTHON=python3.13 …" >&2; exit 1; }
 endef
 
-.PHONY: run test test-fast check lint types audit coverage package tools image chart docs golden lock clean
+.PHONY: run test test-fast check lint types audit coverage package tools image chart docs golden lock clean bench
 .DELETE_ON_ERROR:
 
 run: $(READY)
@@ -41,6 +41,10 @@ coverage: test
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=95
 	$(BIN)/coverage report --include='gateway/core/*' --fail-under=100
+
+# What the gateway costs beside the peers that are installed here, in one run.
+bench: $(READY)
+	$(BIN)/python -m bench.peers $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 BODY: Final = b'{"data":"' + b"x" * 1000 + b'"}'
-ME: Final = b'{"workspace_id":"w","api_key_id":"k","scopes":["threads:read"]}'
+ME: Final = b'{"workspace_id":"w","api_key_id":"k","scopes":["threads:read","threads:write"]}'
 REQUEST: Final = b"GET /api/v2/threads HTTP/1.1\r\nHost: bench\r\n\r\n"
 ENVIRON: Final = {
     **os.environ,

@@ -50,6 +50,8 @@ async def test_an_answer_that_is_cut_upstream_is_cut_for_the_caller(
 
     assert (200, "upstream_broken", "upstream") == (line["status"], line["code"], line["source"])
     assert "closed the connection" in line["note"]
+    assert "warning" == line["level"]
+    assert 1 == await run.metric("upstream_failures_total", error="connection_terminated")
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 1000000", "Transfer-Encoding: chunked"])

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -208,6 +209,22 @@ async def test_a_failure_that_nobody_waits_for_any_more_is_no_error_of_the_progr
 
     assert failed
     assert [] == told
+
+
+async def test_a_connection_that_has_just_ended_is_seen_before_the_loop_reads_it(upstream: Upstream) -> None:
+    """A write does not leave on a kept connection that the upstream has closed, though nobody has read that yet."""
+    loop = asyncio.get_running_loop()
+    theirs = socket.create_server(("127.0.0.1", 0))
+    channel = socket.create_connection(theirs.getsockname())
+    channel.setblocking(False)
+    peer, _ = theirs.accept()
+    _, connection = await loop.create_connection(lambda: UpstreamConnection(loop, channel), sock=channel)
+    quiet = connection.disturbed
+    peer.close()
+    theirs.close()
+
+    assert (False, True, True) == (quiet, connection.alive, connection.disturbed)
+    connection.abort()
 
 
 @pytest.mark.parametrize("giving_up", ["stalled", "closed"])

@@ -1,0 +1,39 @@
+"""An honest caller beside an attack: what it gets, and how long it waits."""
+
+import statistics
+import time
+from pathlib import Path
+
+from tests.support.kit import TOKEN, Caller, head
+from tests.support.served import Served
+
+HONEST: str = TOKEN
+ATTACKER: str = "plgw_token-of-attacker-0123456789"
+
+
+async def asks(served: Served, count: int, *, method: str = "GET", body: bytes = b"") -> tuple[set[int], float]:
+    """The statuses of so many requests, one after another on one connection, and the median of their seconds."""
+    caller = await served.connect()
+    statuses, took = set(), []
+    fields = (f"Content-Length: {len(body)}",) if method == "POST" else ()
+    try:
+        for _ in range(count):
+            began = time.perf_counter()
+            await caller.send(head(method, "/api/v2/threads", *fields, token=HONEST) + body)
+            statuses.add((await caller.response()).status)
+            took.append(time.perf_counter() - began)
+    finally:
+        await caller.close()
+    return statuses, statistics.median(took)
+
+
+async def opened(served: Served, data: bytes) -> Caller:
+    """A connection of the attacker on which this was sent."""
+    caller = await served.connect()
+    caller.writer.write(data)
+    return caller
+
+
+def resident(served: Served) -> float:
+    """Memory of the process, in MB."""
+    return int(Path(f"/proc/{served.process.pid}/statm").read_text().split()[1]) * 4096 / 1e6
