@@ -16,7 +16,7 @@ from gateway.budgets.pacing import Pacer
 from gateway.callers.refusals import supplied_key
 from gateway.config.assembly.snapshot import Snapshot
 from gateway.core.catalog import NOWHERE, Lane
-from gateway.core.decision import Permit, ask, audit_note, decide
+from gateway.core.decision import NOT_ASKED, Permit, ask, audit_note, decide, trace
 from gateway.core.field_rules import Rules, field_class, request_rules
 from gateway.core.policy import Policy
 from gateway.core.refusal import Refused
@@ -28,6 +28,7 @@ from gateway.proxy.reply import CallerGone, Reply, make_head
 from gateway.proxy.request import NO_FIELDS, Request
 from gateway.proxy.serving import Current, Serving
 from gateway.telemetry.events.peers import CallerSuppliedKey, RequestFieldsRefused
+from gateway.telemetry.events.process import KeyChosen, RequestJudged
 from gateway.telemetry.ids import RequestIds, read_request_id, trace_id
 from gateway.telemetry.record import Record
 from gateway.telemetry.reporter import Reporter
@@ -61,6 +62,8 @@ class Handler:
         self._metrics: Final = reporter.metrics
         self._clock: Final = clock
         self._caps: Final = caps
+        self._pacer: Final = pacer
+        self._debug: Final = reporter.log.debug
         self._tracing: Final = tracing
         self._forwarder: Final = Forwarder(reporter, current, pacer, self._judge_again)
         self._new_request_id: Final = RequestIds()
@@ -158,6 +161,10 @@ class Handler:
             return
         chosen = await serving.keyring.choose(permit)
         record.key, record.slot = chosen.key, chosen.slot
+        if self._debug:
+            lane = self._pacer.status().get((chosen.key, record.lane))
+            left = (None, None) if lane is None else (lane.remaining, lane.limit)
+            self._reporter.emit(KeyChosen(record.request_id, chosen.key, chosen.slot, record.lane, *left))
         if policy.cap(permit.lane) is not None:
             await self._caps.spend(policy, permit.lane)
         exchange = Exchange(permit, chosen, request=request, reply=reply, record=record, serving=serving)
@@ -189,6 +196,9 @@ class Handler:
         asked = ask(target, policy, snapshot.catalog, snapshot.routes, self._date())
         if asked.endpoint is not NOWHERE:
             record.endpoint, record.lane = asked.endpoint.name, asked.endpoint.lane.value
+        if self._debug:
+            rules = [f"{step.rule}: {step.outcome}, {step.why}" for step in trace(asked) if step.outcome != NOT_ASKED]
+            self._reporter.emit(RequestJudged(record.request_id, record.caller, rules))
         permit = decide(asked)
         record.decision = "would_deny" if permit.would_deny else "allow"
         record.reason = permit.reason

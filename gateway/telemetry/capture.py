@@ -19,12 +19,13 @@ def capture_library_logs(log: Log) -> Callable[[], None]:
     """Send what reaches `logging`'s root to ``log``, as ``library`` events, in place of whatever handled it.
 
     An event holds the logger's name and where it logged (``aiohttp/web_protocol.py:431``), or for an exception its type
-    and where it was raised. Warnings and above only, unless the log's level is ``debug``. What is returned undoes it.
+    and where it was raised. Warnings and above only: below, libraries write many lines without a fact. What is returned
+    undoes it.
     """
     root = logging.getLogger()
     before = (root.level, root.handlers[:])
     root.handlers[:] = [_ToEvents(log)]
-    root.setLevel(logging.DEBUG if log.level == "debug" else logging.WARNING)
+    root.setLevel(logging.WARNING)
 
     def restore() -> None:
         root.setLevel(before[0])

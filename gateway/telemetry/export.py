@@ -5,14 +5,11 @@ of OpenTelemetry's stable HTTP conventions, less ``url.path``, ``url.full``, ``u
 an id, a query or a field of a caller's.
 """
 
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from http.cookiejar import DefaultCookiePolicy
-from typing import Any, Final, cast
+from typing import Final, cast
 
-import requests
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
@@ -23,6 +20,7 @@ from opentelemetry.trace import Status, StatusCode
 
 from gateway import __version__
 from gateway.telemetry import labels
+from gateway.telemetry.collector_session import Session
 from gateway.telemetry.record import Record
 from gateway.telemetry.spans import Attributes, FinishedSpan, Sent, Tracing
 
@@ -36,8 +34,6 @@ _OTHER_METHOD: Final = "_OTHER"
 _STRETCH: Final = 4
 _PAUSE: Final = 50e-6
 
-# What is read of a collector's answer, so that its connection can be used again; there is nothing in it to know.
-_ANSWER: Final = 4096
 # A fault is told as over once so many seconds have passed without another, lest one that comes and goes fills the log.
 _CALM: Final = 60.0
 
@@ -64,8 +60,8 @@ def open_tracing(on_fault: Callable[[str], None], on_back: Callable[[], None]) -
     library.addHandler(logging.NullHandler())
     library.propagate = False
 
-    def emit(story: FinishedSpan) -> None:
-        processor.on_end(cast("ReadableSpan", story))
+    def emit(span: FinishedSpan) -> None:
+        processor.on_end(cast("ReadableSpan", span))
 
     return Tracing(
         provider.sampler,
@@ -86,26 +82,26 @@ class Describe:
         self._scope: Final = InstrumentationScope(_SERVICE, __version__)
         self._limits: Final = SpanLimits()
 
-    def __call__(self, story: FinishedSpan) -> ReadableSpan:
+    def __call__(self, span: FinishedSpan) -> ReadableSpan:
         """Empty attributes are left out."""
-        about = story.about
+        about = span.about
         told, failed = _of_request(about, self._listener) if isinstance(about, Record) else _of_sending(about)
         method, route = _method(about.method), _route(about.endpoint)
         attributes = {"http.request.method": method, **told}
         return ReadableSpan(
             f"{'HTTP' if method == _OTHER_METHOD else method} {route}".rstrip(),
-            context=story.context,
-            parent=story.parent,
+            context=span.context,
+            parent=span.parent,
             resource=self._resource,
             attributes=BoundedAttributes(
                 self._limits.max_span_attributes,
                 {name: value for name, value in attributes.items() if value != ""},
                 max_value_len=self._limits.max_span_attribute_length,
             ),
-            kind=story.kind,
+            kind=span.kind,
             status=_ERROR if failed else _UNSET,
-            start_time=story.began,
-            end_time=story.ended,
+            start_time=span.began,
+            end_time=span.ended,
             instrumentation_scope=self._scope,
         )
 
@@ -171,7 +167,7 @@ class Exporter(SpanExporter):
     def __init__(
         self,
         inner: SpanExporter,
-        session: "Session",
+        session: Session,
         describe: Callable[[FinishedSpan], ReadableSpan],
         *,
         on_fault: Callable[[str], None],
@@ -188,12 +184,12 @@ class Exporter(SpanExporter):
         self._failed_at: float | None = None
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        stories = cast("Sequence[FinishedSpan]", spans)
+        ended = cast("Sequence[FinishedSpan]", spans)
         # The queue drops the oldest where it is full.
-        dropped = stories[-1].number - self._last_number - len(stories)
-        self._last_number = stories[-1].number
+        dropped = ended[-1].number - self._last_number - len(ended)
+        self._last_number = ended[-1].number
         self._session.fault = "spans could not be encoded"
-        result = self._inner.export(cast("Sequence[ReadableSpan]", _Spans(stories, self._describe)))
+        result = self._inner.export(cast("Sequence[ReadableSpan]", _Spans(ended, self._describe)))
         self._judge(
             self._session.fault or (f"spans ended faster than they could be sent: {dropped} dropped" if dropped else "")
         )
@@ -216,40 +212,15 @@ class Exporter(SpanExporter):
 class _Spans:
     """Spans, each of which is made when its turn comes, in short stretches with the GIL let go in between."""
 
-    def __init__(self, stories: Sequence[FinishedSpan], describe: Callable[[FinishedSpan], ReadableSpan]) -> None:
-        self._stories = stories
+    def __init__(self, ended: Sequence[FinishedSpan], describe: Callable[[FinishedSpan], ReadableSpan]) -> None:
+        self._ended = ended
         self._describe = describe
 
     def __len__(self) -> int:
-        return len(self._stories)
+        return len(self._ended)
 
     def __iter__(self) -> Iterator[ReadableSpan]:
-        for n, story in enumerate(self._stories, 1):
-            yield self._describe(story)
+        for n, span in enumerate(self._ended, 1):
+            yield self._describe(span)
             if n % _STRETCH == 0:
                 time.sleep(_PAUSE)
-
-
-class Session(requests.Session):
-    """What the exporter sends with: no proxy, no ``.netrc``, no cookie, and little read of an answer.
-
-    ``fault`` says why the last batch was not taken, empty where it was.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.trust_env = False
-        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        self.fault = ""
-
-    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-        try:
-            answer = super().send(request, **{**kwargs, "stream": True})
-        except Exception as failure:
-            self.fault = f"the collector gave no answer: {type(failure).__name__}"
-            raise
-        # A redirection, which is not followed, takes nothing either.
-        self.fault = "" if 200 <= answer.status_code < 300 else f"the collector answered {answer.status_code}"
-        with answer, contextlib.suppress(Exception):
-            answer.raw.read(_ANSWER)
-        return answer

@@ -51,6 +51,17 @@ def test_library_logs_tell_where_and_never_what(tmp_path: Path) -> None:
     assert all(re.fullmatch(r"telemetry/test_capture\.py:\d+", line["place"]) for line in told)
 
 
+def test_libraries_are_quiet_at_every_level(tmp_path: Path) -> None:
+    """At ``debug`` the log says why requests end as they do; a library's own small talk stays out of it."""
+    path = tmp_path / "log"
+    with captured(path, "debug"):
+        logging.getLogger("asyncio").debug("poll 1 took 10 ms")
+        logging.getLogger("some.library").info("connected")
+        logging.getLogger("some.library").warning("lost")
+
+    assert ["warning"] == [json.loads(line)["level"] for line in path.read_text().splitlines()]
+
+
 def test_logging_is_given_back(tmp_path: Path) -> None:
     """After the end, `logging` is as it was before."""
     root = logging.getLogger()
@@ -58,7 +69,7 @@ def test_logging_is_given_back(tmp_path: Path) -> None:
     with captured(tmp_path / "log", "debug"):
         during = root.level
 
-    assert logging.DEBUG == during
+    assert logging.WARNING == during
     assert before == (root.level, root.handlers)
 
 

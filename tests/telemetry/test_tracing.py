@@ -13,7 +13,8 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 
-from gateway.telemetry.export import Describe, Exporter, Session
+from gateway.telemetry.collector_session import Session
+from gateway.telemetry.export import Describe, Exporter
 from gateway.telemetry.record import Record
 from gateway.telemetry.spans import FinishedSpan
 from tests.secrets.test_leaks import mangled, wire_rows

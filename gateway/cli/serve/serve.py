@@ -5,10 +5,16 @@ import os
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gateway.cli.settings import config_option, configured, fail, location, unusable
+
+if TYPE_CHECKING:
+    from gateway.config.assembly.snapshot import Snapshot
+    from gateway.config.config_source import ConfigSource
+    from gateway.net.contents import Contents
 
 
 @click.command()
@@ -33,7 +39,7 @@ def serve(config: Path | None, **options: str | None) -> None:
 
     Exit status: 0 after a drain, 2 where it cannot start.
     """
-    from gateway.runtime.process import harden, trusting_nobody
+    from gateway.runtime.process import harden
 
     # Before there is a key in this process.
     lacking = harden()
@@ -49,12 +55,17 @@ def serve(config: Path | None, **options: str | None) -> None:
         snapshot = origin.load()
     except ConfigError as error:
         unusable(error.problems)
-    source = location(config)
+    _serve(snapshot, origin, contents, location(config), lacking)
 
+
+def _serve(snapshot: "Snapshot", origin: "ConfigSource", contents: "Contents", source: str, lacking: list[str]) -> None:
+    """Run the gateway until a signal ends it. ``lacking`` are protections that the platform does not have."""
     import asyncio
     import sys
 
     import uvloop
+
+    from gateway.runtime.process import trusting_nobody
 
     with trusting_nobody():
         import aiohttp  # noqa: F401

@@ -47,6 +47,29 @@ class DescriptorsShort(Event, frozen=True):
     reason: str
 
 
+class RequestJudged(Event, frozen=True):
+    """Why a request was allowed or refused: each rule that was asked, its outcome and why."""
+
+    name = "request_judged"
+    level = "debug"
+    request_id: str
+    caller: str
+    rules: list[str]
+
+
+class KeyChosen(Event, frozen=True):
+    """Which secret serves a request, and how much of its budget is left as far as is known."""
+
+    name = "key_chosen"
+    level = "debug"
+    request_id: str
+    key: str
+    slot: str
+    lane: str
+    remaining: int | None
+    limit: int | None
+
+
 class BackgroundFailed(Event, frozen=True):
     """A background task ended by an error: a fault of the program."""
 
