@@ -8,8 +8,8 @@ from typing import Final
 _TRACEPARENT: Final = re.compile(r"(?!ff)([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.ASCII)
 
 # Productlane's example is `req_` and 16 hex digits; other vendors' ids use these characters too. Whatever could carry
-# a line break, a terminal sequence or a key echoed back is not an id.
-_REQUEST_ID: Final = re.compile(r"(?!.*pl_v)[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
+# a line break, a terminal sequence, a key echoed back or a caller's token is not an id.
+_REQUEST_ID: Final = re.compile(r"(?!.*(?:pl_v|plgw_))[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
 
 _POOLED: Final = 512
 
@@ -55,5 +55,5 @@ def read_traceparent(text: str | None) -> tuple[str, str, int] | None:
 
 
 def read_request_id(text: str | None) -> str:
-    """An ``X-Request-Id`` where it is fit to be logged: 1 to 128 characters of an id, no key; else empty."""
+    """An ``X-Request-Id`` where it is fit to be logged: 1 to 128 characters of an id, no key or token; else empty."""
     return text if text and _REQUEST_ID.fullmatch(text) else ""

@@ -60,6 +60,7 @@ def test_a_trace_id_is_never_anything_else(text: str) -> None:
         ("one two", ""),
         ("req_1\x1b[2J", ""),
         ("pl_v2_abcd1234efgh5678", ""),
+        ("plgw_token-of-app-0123456789", ""),
         ("id=pl_v1_abcd1234", ""),
         ("réq", ""),
     ],
