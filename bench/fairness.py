@@ -8,8 +8,11 @@ scenarios run at the same time, so a run takes as many minutes as it is told, an
 
 import argparse
 import asyncio
+import contextlib
 import json
 import random
+import shutil
+import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -24,11 +27,13 @@ from bench.fairness_plot import plot
 from gateway.budgets.pacing import Pacer
 from gateway.config.assembly.catalog import load_catalog
 from gateway.config.schema.gateway import Pacing
+from gateway.config.store import Store
 from gateway.core.catalog import Lane
 from gateway.core.policy import Policy
 from gateway.core.refusal import Refused
 from gateway.core.secret import Secret
 from gateway.simulator import Limits, SimulatedKey, Simulator
+from tests.support.redis_server import redis_serving
 
 LIMIT: Final = 100
 STRATEGIES: Final = ("none", "fifo", "shares")
@@ -54,7 +59,10 @@ class Asker:
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is tried. ``ahead`` is the gateways' clock less the upstream's, ``spent`` what others used before."""
+    """What is tried. ``ahead`` is the gateways' clock less the upstream's, ``spent`` what others used before.
+
+    With ``shared``, replicas count together in a Redis.
+    """
 
     name: str
     askers: tuple[Asker, ...]
@@ -65,6 +73,7 @@ class Scenario:
     max_wait: float = 5.0
     max_queue: int = 1000
     spent: int = 0
+    shared: bool = False
 
 
 @dataclass
@@ -83,7 +92,9 @@ class Seen:
 class Run:
     """One scenario against its key. The callers' requests go to the replicas in turn."""
 
-    def __init__(self, scenario: Scenario, chosen: Chosen, session: aiohttp.ClientSession, url: str) -> None:
+    def __init__(
+        self, scenario: Scenario, chosen: Chosen, session: aiohttp.ClientSession, url: str, store: Store = None
+    ) -> None:
         self.scenario: Final = scenario
         self.seen: Final = Seen()
         self._chosen: Final = chosen
@@ -91,7 +102,10 @@ class Run:
         self._url: Final = URL(url + "/threads?limit=1", encoded=True)
         self._random: Final = random.Random(scenario.name)
         self._pacing: Final = Pacing(max_wait=scenario.max_wait, max_queue=scenario.max_queue)
-        self._pacers: Final = [Pacer(wall=lambda: time.time() + scenario.ahead) for _ in range(scenario.replicas)]
+        shared = store if scenario.shared else None
+        self._pacers: Final = [
+            Pacer(wall=lambda: time.time() + scenario.ahead, store=shared) for _ in range(scenario.replicas)
+        ]
 
     async def go(self, minutes: float) -> Seen:
         """Let all callers ask for so long, and wait for the last answers."""
@@ -205,6 +219,9 @@ def scenarios() -> list[Scenario]:
     found += [Scenario("equal callers", equal, strategy) for strategy in STRATEGIES]
     found += [Scenario("four replicas", equal, strategy, replicas=4) for strategy in STRATEGIES]
     found += [Scenario("greedy beside modest, four replicas", beside, replicas=4)]
+    if shutil.which("redis-server"):
+        found += [Scenario("four replicas, one Redis", equal, replicas=4, shared=True)]
+        found += [Scenario("greedy beside modest, four replicas, one Redis", beside, replicas=4, shared=True)]
     found += [
         Scenario(f"clock {ahead:+g} s, reset rounded {'down' if down else 'up'}", equal, ahead=ahead, rounds_down=down)
         for ahead in (-5.0, 1.0, 5.0)
@@ -222,12 +239,15 @@ async def measure(chosen: Sequence[Scenario], minutes: float) -> list[dict[str, 
     secrets = [Secret(f"pl_v2_fairness{number:04d}") for number in range(len(chosen))]
     limits = Limits(reads=LIMIT, burst=6)
     keys = [SimulatedKey(secret.reveal(), frozenset(catalog.scopes)) for secret in secrets]
-    async with (
-        Simulator(catalog, keys, limits=limits) as simulator,
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
-    ):
+    async with contextlib.AsyncExitStack() as stack:
+        store = None
+        if any(one.shared for one in chosen):
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            store = (await stack.enter_async_context(redis_serving(Path(folder)))).at
+        simulator = await stack.enter_async_context(Simulator(catalog, keys, limits=limits))
+        session = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
         runs = [
-            Run(one, Chosen("main", secret), session, simulator.url)
+            Run(one, Chosen("main", secret), session, simulator.url, store)
             for one, secret in zip(chosen, secrets, strict=True)
         ]
         seen = await asyncio.gather(*(run.go(minutes) for run in runs))

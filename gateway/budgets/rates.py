@@ -60,10 +60,11 @@ class RateWindow:
         length: float = WINDOW,
         spread: float = 0.0,
         chance: Callable[[], float] = lambda: 0.0,
+        shared: bool = False,
     ) -> None:
         self._length: Final = length
         self._spread: Final = spread
-        self.replicas: Final = Replicas(chance)
+        self.replicas: Final = Replicas(chance, shared=shared)
         self.shares: Final = Shares()
         self.limit = limit
         self.epoch = 0
@@ -110,6 +111,11 @@ class RateWindow:
             self._renew(now)
         return max(0, self._remaining - self._in_flight)
 
+    def needs_ticket(self, now: float) -> bool:
+        """Whether the next request needs a ticket, of the last that replicas count together."""
+        confirmed = self._confirmed and self.reset is not None and now >= self._blocked_until
+        return confirmed and self._remaining > 0 and self.replicas.needs_ticket(now, self.limit)
+
     def lowest(self, now: float) -> int:
         """The fewest requests left, as answers told it, of the running window and of the one just before."""
         if now >= self.ends:
@@ -128,6 +134,7 @@ class RateWindow:
             self._opened_at = now
         self._in_flight += 1
         self._own += 1
+        self.replicas.spend_ticket()
         return self.epoch
 
     def release(self, epoch: int) -> None:
@@ -160,9 +167,8 @@ class RateWindow:
         if now >= self.ends:
             self._renew(now)
         ready = max(now, self._blocked_until)
-        if ready < self.ends and (self._remaining <= 0 or self.replicas.lost(now, self.limit)):
-            return self.ends
-        return ready
+        nothing = self._remaining <= 0 or (self._confirmed and self.replicas.lost(now, self.limit))
+        return self.ends if nothing and ready < self.ends else ready
 
     def most_until(self, deadline: float, now: float) -> int:
         """How many requests this window and those after it leave at most until a deadline."""
@@ -173,8 +179,7 @@ class RateWindow:
 
     def seconds_left(self, now: float) -> float:
         """How long the running window lasts; its whole length where none runs."""
-        seconds = self.ends - now
-        return seconds if 0.0 < seconds < self._length else 0.0 if seconds <= 0.0 else self._length
+        return min(self._length, max(0.0, self.ends - now))
 
     def _renew(self, now: float) -> None:
         """The window is over. The next is believed in part only: by what was left, and by one request more."""

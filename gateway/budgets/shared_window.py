@@ -6,11 +6,7 @@ need not agree on theirs, and one script does it in one round trip.
 
 from typing import Any, Final
 
-from redis.asyncio import Connection, ConnectionPool, SSLConnection
-from redis.asyncio import Redis as Client
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-
+from gateway.budgets.redis_client import client
 from gateway.config.store import Redis
 
 # KEYS[1] is a list of moments in milliseconds, newest first; ARGV are the limit and the window in milliseconds. The
@@ -30,31 +26,21 @@ return '0'
 """
 
 
-class Impossible(Exception):
-    """The count says what cannot be true, so somebody else has written to it."""
-
-
 class SharedWindow:
     """The count of all replicas. A connection and a reply have ``patience`` seconds."""
 
     def __init__(self, redis: Redis, patience: float) -> None:
-        # The client's own ten repeats would be ten times the patience.
-        pool = ConnectionPool(
-            connection_class=SSLConnection if redis.tls else Connection,
-            retry=Retry(NoBackoff(), 0),
-            **redis.connection_options(patience),
-        )
-        self._client: Final = Client.from_pool(pool)
+        self._client: Final = client(redis, patience)
         self._prefix: Final = f"{redis.prefix}:limits"
         self._script: Final = self._client.register_script(_SCRIPT)
 
     async def spend(self, key: str, most: int, seconds: float) -> float:
-        """As `MovingWindows.spend`. Raises as the client does, and `Impossible`."""
+        """As `MovingWindows.spend`. Raises as the client does, and `ValueError` for a count that cannot be true."""
         window = int(seconds * 1000)
         answer: Any = await self._script(keys=[f"{self._prefix}:{key}"], args=[most, window])
         wait = int(answer)
         if not 0 <= wait <= window:
-            raise Impossible
+            raise ValueError("the count says what cannot be true: somebody else has written to it")
         return wait / 1000
 
     async def close(self) -> None:

@@ -76,7 +76,7 @@ class Gateway:
         self._background: Final = Background(self._failed)
         self._stack: Final = contextlib.AsyncExitStack()
         self._health: Final = Health()
-        self._pacer: Final = Pacer(wall=clock)
+        self._pacer: Final = Pacer(wall=clock, store=snapshot.store, emit=self._emit)
         self._caps: Final = Caps(snapshot.store, emit=self._emit)
         self._factory: Final = ServingFactory(snapshot.store, emit=self._emit, clock=clock, lookup=lookup)
         self._listeners: Final = Listeners(snapshot.settings)
@@ -176,8 +176,8 @@ class Gateway:
         self._stack.push_async_callback(self._background.close)
         if self._tracing is not None:
             self._stack.push_async_callback(asyncio.to_thread, self._tracing.close)
-        self._stack.push_async_callback(self._factory.close)
-        self._stack.push_async_callback(self._caps.close)
+        for close in (self._factory.close, self._caps.close, self._pacer.close):
+            self._stack.push_async_callback(close)
         self._stack.push_async_callback(self._listener.stop)
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
