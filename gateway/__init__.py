@@ -5,4 +5,4 @@ Rooms from the top floor down; an import goes down, never up or in a circle:
 > ``core``, ``telemetry``.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -16,7 +16,7 @@ from tests.support.deploy_tools import CHART, ROOT, Manifest, helm, manifests, o
 VARIANTS = ["loopback", "unix-socket"]
 EXAMPLES = ["deploy/examples/cluster", "deploy/examples/sidecar-app"]
 APP_CHART = {
-    "Chart.yaml": "{apiVersion: v2, name: app, version: 1.0.0, dependencies: [{name: productlane-gateway, version: 0.1.0}]}",
+    "Chart.yaml": "{apiVersion: v2, name: app, version: 1.0.0, dependencies: [{name: productlane-gateway, version: 0.2.0}]}",
     "values.yaml": "productlane-gateway: {enabled: false, sidecar: {existingSecret: app-productlane-key, "
     "scopes: [threads:read, contacts:read]}}",
     "templates/pod.yaml": """\
