@@ -233,7 +233,7 @@ class RateWindow:
                 self._remaining = reading.remaining
             if seconds <= 0.0 or ends < self.ends:
                 self.ends = ends
-            self.replicas.read(now, self._remaining, self._own)
+            self.replicas.read(now, self._remaining, self._own, self._in_flight)
         else:
             if self._confirmed and self.reset is not None:
                 self._begin(now)

@@ -54,11 +54,11 @@ class Replicas:
             self._shared = True
         self.read(now, remaining, sent)
 
-    def read(self, now: float, remaining: int, sent: int) -> None:
-        """A further answer of the window; ``sent`` may count requests that the upstream has not."""
+    def read(self, now: float, remaining: int, sent: int, in_flight: int = 0) -> None:
+        """A further answer of the window. Of those ``sent``, the upstream may not have counted those in flight."""
         others = self._base - remaining - sent
-        if sent > 1:
-            # Until then, there are as many as in the last window.
+        if sent > 1 and (others > 1 or others + in_flight <= 1):
+            # Until that is certain, there are as many as before.
             self.count = min(_MOST, round(others / sent)) if others > 1 else 0
         self._read_at, self._remaining = now, remaining
         if self.count:
