@@ -66,7 +66,7 @@ LONG_MODULES = {
     "proxy/upstream_connection.py",
 }
 LONG_FUNCTIONS = {
-    "cli/demo/tour.py:steps",
+    "cli/demo/script.py:steps",
     "net/resolver.py:_ask",
 }
 CIRCLES: set[frozenset[str]] = set()

@@ -148,7 +148,7 @@ async def test_serving_loads_nothing_of_the_demo(tmp_path: Path) -> None:
     assert [] == [
         name
         for name in loaded
-        if name.startswith(("gateway.simulator", "gateway.cli.demo.demo", "gateway.cli.demo.tour"))
+        if name.startswith(("gateway.simulator", "gateway.cli.demo.demo", "gateway.cli.demo.script"))
     ]
 
 

@@ -30,7 +30,7 @@ def demo(port: int | None, admin_port: int | None, self_test: bool) -> None:
 
     import uvloop
 
-    from gateway.cli.demo.stage import run
+    from gateway.cli.demo.runner import run
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, TemporaryDirectory() as folder:
         held = runner.run(run(Path(folder), port, admin_port, self_test=self_test))

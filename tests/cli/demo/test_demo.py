@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gateway.cli.demo.stage import hold
-from gateway.cli.demo.tour import Step, new_cast
+from gateway.cli.demo.runner import hold
+from gateway.cli.demo.script import Step, new_setup
 from tests.support.command import Running, run, running, shell
 
 PORTS = ("--port", "0", "--admin-port", "0")
@@ -137,20 +137,20 @@ async def test_a_port_that_was_asked_for_is_not_replaced(tmp_path: Path) -> None
 
 def test_no_two_demos_share_a_secret(tmp_path: Path) -> None:
     """Tokens and keys are made at start, and show in no repr."""
-    one, other = new_cast(tmp_path), new_cast(tmp_path)
+    one, other = new_setup(tmp_path), new_setup(tmp_path)
 
-    secrets = [held.secret for cast in (one, other) for held in cast.keys]
-    tokens = [caller.token for cast in (one, other) for caller in cast.callers]
+    secrets = [held.secret for setup in (one, other) for held in setup.keys]
+    tokens = [caller.token for setup in (one, other) for caller in setup.callers]
     assert 6 + 4 == len({*secrets, *tokens})
     assert [] == [text for text in (*secrets, *tokens) if text in repr((one, other))]
 
 
 def test_its_policies_hold_no_token(tmp_path: Path) -> None:
     """What is written of a caller is the digest of its token, as in any deployment."""
-    cast = new_cast(tmp_path)
-    cast.write("http://127.0.0.1:1/api/v2", 0, 0)
+    setup = new_setup(tmp_path)
+    setup.write("http://127.0.0.1:1/api/v2", 0, 0)
 
-    for caller in cast.callers:
+    for caller in setup.callers:
         text = (tmp_path / "policies" / f"{caller.name}.yaml").read_text()
         assert [caller.digest] == yaml.safe_load(text)["authenticate"]["tokens"]
         assert caller.token not in text

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from gateway.cli.demo.tour import Stage, Step, introduction, new_cast, steps
+from gateway.cli.demo.script import RunningDemo, Step, introduction, new_setup, steps
 from gateway.cli.serve.signals import ending
 from gateway.cli.settings import fail, unusable
 from gateway.config.assembly.catalog import load_catalog
@@ -28,21 +28,23 @@ async def run(folder: Path, port: int | None, admin_port: int | None, *, self_te
 
     The files go into ``folder``. A port is any free one where it is 0, the usual or a free one where it is None.
     """
-    async with _stage(folder, port, admin_port, quiet=self_test) as stage:
-        walk = steps(stage)
+    async with _running(folder, port, admin_port, quiet=self_test) as demo:
+        walk = steps(demo)
         if self_test:
             return await hold(walk)
         with ending() as ended:
-            click.echo("\n".join([introduction(stage), *(step.told(n) for n, step in enumerate(walk, 1))]) + "\n")
+            click.echo("\n".join([introduction(demo), *(step.told(n) for n, step in enumerate(walk, 1))]) + "\n")
             click.echo("Ctrl-C ends it. The log of the gateway:")
             await ended.wait()
     return True
 
 
 @asynccontextmanager
-async def _stage(folder: Path, port: int | None, admin_port: int | None, *, quiet: bool) -> AsyncIterator[Stage]:
+async def _running(
+    folder: Path, port: int | None, admin_port: int | None, *, quiet: bool
+) -> AsyncIterator[RunningDemo]:
     """Simulator and gateway, running. The gateway reads nothing from the environment: the demo is the same anywhere."""
-    made = new_cast(folder)
+    made = new_setup(folder)
     listen, note = await _port(port, 8080)
     admin, admin_note = await _port(admin_port, 9090)
     keys = [SimulatedKey(key.secret, frozenset(key.scopes)) for key in made.keys]
@@ -55,7 +57,7 @@ async def _stage(folder: Path, port: int | None, admin_port: int | None, *, quie
             try:
                 check_runtime(debug=asyncio.get_running_loop().get_debug())
                 await gateway.start()
-                yield Stage(
+                yield RunningDemo(
                     config,
                     made,
                     f"http://{gateway.traffic}",

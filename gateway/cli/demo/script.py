@@ -41,7 +41,7 @@ class DemoCaller:
 
 
 @dataclass(frozen=True, slots=True)
-class Cast:
+class DemoSetup:
     """Keys and callers, and the folder that their files are written to."""
 
     folder: Path
@@ -81,11 +81,11 @@ class Cast:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class RunningDemo:
     """A demo that runs: its configuration file and the addresses of all that listens. ``notes`` are for people."""
 
     config: Path
-    cast: Cast
+    setup: DemoSetup
     traffic: str
     admin: str
     upstream: str
@@ -113,32 +113,32 @@ class Step:
         return [mark for mark in (*marks, *self.marks) if mark not in output]
 
 
-def new_cast(folder: Path) -> Cast:
+def new_setup(folder: Path) -> DemoSetup:
     """Fresh secrets and tokens."""
-    return Cast(
+    return DemoSetup(
         folder,
         tuple(DemoKey(name, scopes, new_secret()) for name, scopes in _KEYS.items()),
         tuple(DemoCaller(name, scopes, *new_token()) for name, scopes in _CALLERS.items()),
     )
 
 
-def introduction(stage: Stage) -> str:
+def introduction(demo: RunningDemo) -> str:
     """What runs where, who the callers are and what the keys carry."""
     rows = [
-        ("gateway", stage.traffic),
-        ("admin", f"{stage.admin}  (/status is a page)"),
-        ("upstream", f"{stage.upstream}  (simulated Productlane)"),
-        ("files", str(stage.config)),
-        *((f"key {key.name}", listed(key.scopes)) for key in stage.cast.keys),
-        *((f"caller {caller.name}", listed(caller.scopes)) for caller in stage.cast.callers),
+        ("gateway", demo.traffic),
+        ("admin", f"{demo.admin}  (/status is a page)"),
+        ("upstream", f"{demo.upstream}  (simulated Productlane)"),
+        ("files", str(demo.config)),
+        *((f"key {key.name}", listed(key.scopes)) for key in demo.setup.keys),
+        *((f"caller {caller.name}", listed(caller.scopes)) for caller in demo.setup.callers),
     ]
-    return "\n".join([*stage.notes, table(rows), "\nPaste into another terminal:"])
+    return "\n".join([*demo.notes, table(rows), "\nPaste into another terminal:"])
 
 
-def steps(stage: Stage) -> tuple[Step, ...]:
-    """The tour, in the order in which it makes sense."""
-    bot, dashboard = stage.cast.callers
-    api = f"{stage.traffic}/api/v2"
+def steps(demo: RunningDemo) -> tuple[Step, ...]:
+    """The steps, in the order in which it makes sense."""
+    bot, dashboard = demo.setup.callers
+    api = f"{demo.traffic}/api/v2"
     body = (
         """-H 'Content-Type: application/json' -d '{"text": "The export fails", "contact_email": "ada@example.com"}'"""
     )
@@ -184,7 +184,7 @@ def steps(stage: Stage) -> tuple[Step, ...]:
         ),
         Step(
             "A path of the API's version 1",
-            curl(bot.token, f"{stage.traffic}/api/v1/threads/thread_1"),
+            curl(bot.token, f"{demo.traffic}/api/v1/threads/thread_1"),
             410,
             ("unsupported_api_version", "/api/v2/threads/{id}"),
             "The answer names what replaces it.",
@@ -205,7 +205,7 @@ def steps(stage: Stage) -> tuple[Step, ...]:
         ),
         Step(
             "Every 401, 403 and 410 is counted, with who said it",
-            f"curl -s {stage.admin}/metrics | grep ^productlane_gateway_auth_responses_total",
+            f"curl -s {demo.admin}/metrics | grep ^productlane_gateway_auth_responses_total",
             200,
             ('code="scope_required"', 'code="forbidden"', 'code="unsupported_key_version"', 'source="gateway"'),
             "One series for each kind of refusal above, once there has been one.",
