@@ -48,16 +48,15 @@ def _both(old: PolicyFile, new: PolicyFile) -> PolicyFile:
 
 def both(old: Policy, new: Policy) -> Policy:
     """The policy that allows an endpoint where these two do, with the earlier expiry and the lower caps."""
-    return Policy(
-        new.caller,
-        new.scopes if old.audit else old.scopes if new.audit else old.scopes & new.scopes,
-        frozenset(one for one in old.endpoints | new.endpoints if _allows(old, one) and _allows(new, one)),
-        old.deny | new.deny,
-        old.audit and new.audit,
-        min((day for day in (old.expires, new.expires) if day is not None), default=None),
+    return replace(
+        new,
+        scopes=new.scopes if old.audit else old.scopes if new.audit else old.scopes & new.scopes,
+        endpoints=frozenset(one for one in old.endpoints | new.endpoints if _allows(old, one) and _allows(new, one)),
+        deny=old.deny | new.deny,
+        audit=old.audit and new.audit,
+        expires=min((day for day in (old.expires, new.expires) if day is not None), default=None),
         reads=_least(old.reads, new.reads),
         writes=_least(old.writes, new.writes),
-        weight=new.weight,
     )
 
 
