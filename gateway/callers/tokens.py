@@ -1,19 +1,18 @@
 """Bearer tokens that this gateway's own command makes, known by their digests alone."""
 
 import hashlib
-import secrets
 from typing import Final
 
 from gateway.callers.kind import CredentialKind, Credentials, Entries, KeySets, Outcome, Verify
+from gateway.callers.token_text import PREFIX
+from gateway.callers.token_text import digest as digest
+from gateway.callers.token_text import new_token as new_token
 from gateway.config.reading.collections import Many
 from gateway.config.reading.kinds import Text
 
-# So that a secret scanner can find a token that has leaked.
-_PREFIX: Final = "plgw_"
-
 
 def _hint(text: str) -> str:
-    if not text.startswith(_PREFIX):
+    if not text.startswith(PREFIX):
         return ""
     found = hashlib.sha256(text.encode()).hexdigest()
     return f"a token; its digest is sha256:{found}, but others could read the token here, so make a new one"
@@ -26,20 +25,6 @@ _DIGEST: Final = Text(
     private=True,
     hint=_hint,
 )
-
-
-def new_token() -> tuple[str, str]:
-    """A fresh token with 256 bits of chance, and the ``sha256:`` line that a policy holds in its place."""
-    token = _PREFIX + secrets.token_urlsafe(32)
-    return token, f"sha256:{digest(token).hex()}"
-
-
-def digest(token: str) -> bytes:
-    """SHA-256 of a token. Tokens are random, so a plain digest is as strong as a slow one and can be looked up.
-
-    No comparison then runs along the token's text, whose time would tell how much of a guess is right.
-    """
-    return hashlib.sha256(token.encode()).digest()
 
 
 def _verifier(entries: Entries, _setting: None, _keys: KeySets) -> Verify:

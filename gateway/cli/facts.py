@@ -38,7 +38,7 @@ def token(given: bool, as_json: bool) -> None:
 
     Exit status: 0, or 2 where standard input holds no token.
     """
-    from gateway.callers.tokens import new_token
+    from gateway.callers.token_text import new_token
 
     if given:
         _print_digest(as_json)
@@ -56,7 +56,7 @@ def token(given: bool, as_json: bool) -> None:
 
 
 def _print_digest(as_json: bool) -> None:
-    from gateway.callers.tokens import digest
+    from gateway.callers.token_text import digest
 
     text = sys.stdin.read().strip()
     if not text.isascii() or not text.isprintable() or " " in text or len(text) < _SHORTEST:
