@@ -23,8 +23,10 @@ from typing import Final
 
 from gateway import __version__
 from gateway.config.assembly.catalog import load_catalog
-from tests.support.kit import KEY, TOKEN, Arrival, Upstream, running
+from tests.support.in_process import running
+from tests.support.recording import Arrival, Upstream
 from tests.support.rows import Row, get, post
+from tests.support.sentinels import KEY, TOKEN
 from tests.wire import test_expect, test_fields, test_framing, test_limits, test_method, test_response, test_target
 
 INTRODUCTION: Final = """\

@@ -10,7 +10,8 @@ import pytest
 import uvloop
 from hypothesis import settings
 
-from tests.support.kit import Running, Upstream, running
+from tests.support.in_process import Running, running
+from tests.support.recording import Upstream
 
 if TYPE_CHECKING:
     from tests.support.collector import Collector

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from gateway.admin.connections import CONNECTIONS, HEAD_TIMEOUT, PER_ADDRESS
-from tests.support.kit import Upstream, policy
+from tests.support.in_process import policy
+from tests.support.recording import Upstream
 from tests.support.served import Served, serving
 
 MB = 1 << 20

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.certs import ID, Authority
-from tests.support.kit import TOKEN, head, policy
+from tests.support.in_process import policy
+from tests.support.raw_caller import head
+from tests.support.sentinels import TOKEN
 from tests.support.tls import House, connect, refused, spiffe_policy
 
 

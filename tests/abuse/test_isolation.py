@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from tests.support.honest import ATTACKER, HONEST, asks, opened, resident
-from tests.support.kit import Arrival, Upstream, answer, head, policy
+from tests.support.in_process import policy
+from tests.support.raw_caller import head
+from tests.support.recording import Arrival, Upstream, answer
 from tests.support.served import serving
 
 TWO: dict[str, Any] = {"policies": [policy("honest", HONEST), policy("attacker", ATTACKER)]}

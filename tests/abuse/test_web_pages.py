@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.kit import TOKEN, Upstream, policy
+from tests.support.in_process import policy
+from tests.support.recording import Upstream
+from tests.support.sentinels import TOKEN
 
 ANYONE = [policy("anyone", token=None)]
 PAGE = "https://evil.test"

@@ -25,7 +25,10 @@ from gateway.core.refusal import Code, Reason, Refused
 from gateway.runtime.gateway import Gateway
 from gateway.telemetry.event import Event
 from gateway.telemetry.log import Log
-from tests.support.kit import DEADLINE, KEY, Upstream, policy, running
+from tests.support.deadline import DEADLINE
+from tests.support.in_process import policy, running
+from tests.support.recording import Upstream
+from tests.support.sentinels import KEY
 
 Start = Callable[..., Any]
 APP = Policy("app", reads=3, writes=2)

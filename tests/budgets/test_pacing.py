@@ -17,7 +17,11 @@ from gateway.core.refusal import Code, Refused
 from gateway.core.secret import Secret
 from gateway.keys.keyring import Chosen
 from gateway.telemetry.status import ShareStatus, moment
-from tests.support.kit import KEY, TOKEN, Arrival, Running, answer, eventually, head, policy
+from tests.support.deadline import eventually
+from tests.support.in_process import Running, policy
+from tests.support.raw_caller import head
+from tests.support.recording import Arrival, answer
+from tests.support.sentinels import KEY, TOKEN
 
 Start = Callable[..., Any]
 CHOSEN = Chosen("main", "1", Secret(KEY))

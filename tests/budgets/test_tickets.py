@@ -18,8 +18,8 @@ from gateway.core.refusal import Refused
 from gateway.core.secret import Secret
 from gateway.keys.keyring import Chosen
 from gateway.telemetry.event import Event
-from tests.support.kit import KEY
 from tests.support.redis_server import NEEDS_REDIS, free_port, redis_serving
+from tests.support.sentinels import KEY
 
 CHOSEN = Chosen("main", "1", Secret(KEY))
 NAME = f"productlane-gateway:tickets:{CHOSEN.secret.fingerprint[:16]}:write"

@@ -10,8 +10,10 @@ import pytest
 from aiohttp import web
 
 from gateway.callers.keyset import FLOOR
+from tests.support.deadline import eventually
+from tests.support.in_process import Running, policy
 from tests.support.issuer import ACCOUNT, AUDIENCE, NOW, LocalIssuer, Signer, claims_of
-from tests.support.kit import TOKEN, Running, eventually, policy
+from tests.support.sentinels import TOKEN
 
 
 def kubernetes_policy(*accounts: str) -> dict[str, Any]:

@@ -15,7 +15,9 @@ import pytest
 import trustme
 
 from gateway.callers.peers import Peer, peer_of
-from tests.support.kit import DEADLINE, Running, head, policy
+from tests.support.deadline import DEADLINE
+from tests.support.in_process import Running, policy
+from tests.support.raw_caller import head
 
 NOBODY_ELSE = 12_345
 

@@ -14,7 +14,7 @@ import pytest
 
 from gateway import __version__
 from tests.support.command import ROOT, finish, run, start
-from tests.support.kit import eventually
+from tests.support.deadline import eventually
 
 COMMANDS = [
     "serve",

@@ -24,7 +24,8 @@ import yaml
 
 from gateway.simulator import Limits, SimulatedKey, Simulator
 from tests.support.deploy_tools import ROOT
-from tests.support.kit import head, policy
+from tests.support.in_process import policy
+from tests.support.raw_caller import head
 from tests.support.redis_server import free_port, redis_serving
 from tests.support.served import Served, environment, started
 from tests.support.simulated import catalog

@@ -14,7 +14,9 @@ import pytest
 import requests
 
 from gateway.simulator import SimulatedKey, Simulator
-from tests.support.kit import DEADLINE, KEY, TOKEN, Running, policy, running
+from tests.support.deadline import DEADLINE
+from tests.support.in_process import Running, policy, running
+from tests.support.sentinels import KEY, TOKEN
 from tests.support.simulated import NO_LIMITS, catalog
 
 SCOPES = ("threads:read", "threads:write", "contacts:read", "contacts:write", "files:write")

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import yaml
 
-from tests.support.kit import Upstream, policy
+from tests.support.in_process import policy
+from tests.support.recording import Upstream
 from tests.support.served import serving
 
 

@@ -7,7 +7,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tests.support.kit import DEADLINE, TOKEN, Arrival, Response, Running, error, eventually, head
+from tests.support.deadline import DEADLINE, eventually
+from tests.support.in_process import Running
+from tests.support.raw_caller import Response, head
+from tests.support.recording import Arrival, error
+from tests.support.sentinels import TOKEN
 
 Start = Callable[..., Any]
 CROWD = 500

@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.kit import DEADLINE, KEY, OTHER_KEY, TOKEN, Running, Upstream, answer, eventually, policy, running
+from tests.support.deadline import DEADLINE, eventually
+from tests.support.in_process import Running, policy, running
+from tests.support.recording import Upstream, answer
 from tests.support.redis_server import NEEDS_REDIS, PASSWORD, RedisServer, documented_acl, redis_serving
+from tests.support.sentinels import KEY, OTHER_KEY, TOKEN
 
 TWO_KEYS: dict[str, Any] = {
     "keys": {"main": {"secrets": ["env:MAIN_KEY"]}, "second": {"secrets": ["env:SECOND_KEY"]}},

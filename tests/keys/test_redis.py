@@ -17,7 +17,7 @@ from gateway.config.store import Password, Redis
 from gateway.keys.redis import RedisStore
 from gateway.keys.store import BestEffortStore
 from gateway.telemetry.events.keys import StoreBack, StoreFault
-from tests.support.kit import DEADLINE
+from tests.support.deadline import DEADLINE
 from tests.support.me_upstream import Clock
 from tests.support.redis_server import NEEDS_REDIS, RedisServer, documented_acl, free_port, redis_serving
 

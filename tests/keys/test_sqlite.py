@@ -18,7 +18,7 @@ import pytest
 
 from gateway.keys.sqlite import SqliteStore
 from gateway.keys.store import BestEffortStore
-from tests.support.kit import DEADLINE
+from tests.support.deadline import DEADLINE
 from tests.support.me_upstream import Clock
 
 

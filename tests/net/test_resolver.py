@@ -13,7 +13,7 @@ from gateway.net.addresses import PATIENCE, SILENT, Address
 from gateway.net.resolver import Names, Resolver, Unresolved, place_of
 from gateway.telemetry.event import Event
 from gateway.telemetry.events.peers import NameLookup, NameResolves, NameUnresolved
-from tests.support.kit import DEADLINE, eventually
+from tests.support.deadline import DEADLINE, eventually
 
 HOST = "productlane.test"
 HERE = Address("127.0.0.1")

@@ -13,7 +13,10 @@ import trustme
 
 from gateway.core.breaker import FAILURES
 from gateway.net.addresses import FRESH
-from tests.support.kit import Response, Running, Upstream, answer, eventually, policy, running
+from tests.support.deadline import eventually
+from tests.support.in_process import Running, policy, running
+from tests.support.raw_caller import Response
+from tests.support.recording import Upstream, answer
 
 NAME = "productlane.test"
 OTHER = "127.0.0.2"

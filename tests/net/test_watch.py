@@ -17,7 +17,7 @@ from gateway.net.places import places
 from gateway.net.watch import Watcher
 from gateway.telemetry.event import Event
 from gateway.telemetry.events.process import WatchBlind
-from tests.support.kit import DEADLINE
+from tests.support.deadline import DEADLINE
 
 
 class Told:

@@ -4,7 +4,10 @@ import asyncio
 import json
 
 from gateway.core.breaker import FAILURES
-from tests.support.kit import Arrival, Response, Running, answer, error, eventually
+from tests.support.deadline import eventually
+from tests.support.in_process import Running
+from tests.support.raw_caller import Response
+from tests.support.recording import Arrival, answer, error
 
 
 def drops(_arrival: Arrival, writer: asyncio.StreamWriter) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from gateway.proxy.catalog_misses import named_scopes
-from tests.support.kit import KEY, Running, error, policy
+from tests.support.in_process import Running, policy
+from tests.support.recording import error
+from tests.support.sentinels import KEY
 
 Start = Callable[..., Any]
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from tests.support.kit import policy
+from tests.support.in_process import policy
 
 Start = Callable[..., Any]
 

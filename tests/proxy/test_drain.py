@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.kit import DEADLINE, Arrival, Caller, Cut, Running, answer, eventually, head
+from tests.support.deadline import DEADLINE, eventually
+from tests.support.in_process import Running
+from tests.support.raw_caller import Caller, Cut, head
+from tests.support.recording import Arrival, answer
 
 Start = Callable[..., Any]
 

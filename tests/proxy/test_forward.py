@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.kit import KEY, OTHER_KEY, TOKEN, Arrival, Running, answer, error, head
+from tests.support.in_process import Running
+from tests.support.raw_caller import head
+from tests.support.recording import Arrival, answer, error
+from tests.support.sentinels import KEY, OTHER_KEY, TOKEN
 
 Start = Callable[..., Any]
 

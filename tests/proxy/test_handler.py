@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from gateway.core.envelope import proxy_status
-from tests.support.kit import KEY, OTHER_KEY, TOKEN, Arrival, Response, Running, answer, error, head, policy
+from tests.support.in_process import Running, policy
+from tests.support.raw_caller import Response, head
+from tests.support.recording import Arrival, answer, error
+from tests.support.sentinels import KEY, OTHER_KEY, TOKEN
 
 Start = Callable[..., Any]
 MIB = 1 << 20

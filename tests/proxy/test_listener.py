@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from gateway.net.sockets import CannotStart
-from tests.support.kit import Running, Upstream, answer, eventually, head, running
+from tests.support.deadline import eventually
+from tests.support.in_process import Running, running
+from tests.support.raw_caller import head
+from tests.support.recording import Upstream, answer
 
 Start = Callable[..., Any]
 

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.kit import DEADLINE, Arrival, Cut, Running, answer, eventually, head
+from tests.support.deadline import DEADLINE, eventually
+from tests.support.in_process import Running
+from tests.support.raw_caller import Cut, head
+from tests.support.recording import Arrival, answer
 from tests.support.sink import Flow, narrow
 
 Start = Callable[..., Any]

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.support.kit import TOKEN, Running
+from tests.support.in_process import Running
+from tests.support.sentinels import TOKEN
 
 LINE = "GET /api/v2/threads HTTP/1.1"
 AUTH = f"Authorization: Bearer {TOKEN}"

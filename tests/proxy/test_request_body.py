@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.kit import DEADLINE, Cut, Running, answer, head, running
+from tests.support.deadline import DEADLINE
+from tests.support.in_process import Running, running
+from tests.support.raw_caller import Cut, head
+from tests.support.recording import answer
 from tests.support.sink import Flow, Sink, narrow
 
 Start = Callable[..., Any]

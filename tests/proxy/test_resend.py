@@ -7,7 +7,11 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tests.support.kit import ALL_SCOPES, DEADLINE, KEY, OTHER_KEY, Arrival, Running, Upstream, answer, error, head
+from tests.support.deadline import DEADLINE
+from tests.support.in_process import Running
+from tests.support.raw_caller import head
+from tests.support.recording import Arrival, Upstream, answer, error
+from tests.support.sentinels import ALL_SCOPES, KEY, OTHER_KEY
 
 SECRETS = {"keys": {"main": {"secrets": ["env:MAIN_KEY", "env:SECOND_KEY"]}}}
 SMALL = 65_536

@@ -16,7 +16,10 @@ from gateway.config.schema.gateway import Tls
 from gateway.config.tls import BadTls
 from gateway.proxy.tls import ListenerTls
 from tests.support.certs import ID, Authority
-from tests.support.kit import TOKEN, Upstream, head, policy
+from tests.support.in_process import policy
+from tests.support.raw_caller import head
+from tests.support.recording import Upstream
+from tests.support.sentinels import TOKEN
 from tests.support.tls import House, ask, connect, refused, spiffe_policy
 
 DOMAIN: Final = {"trusted_spiffe_domain": "cluster.local"}

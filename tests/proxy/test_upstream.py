@@ -19,7 +19,10 @@ from gateway.net.resolver import Names
 from gateway.proxy.upstream import Upstream as Leg
 from gateway.proxy.upstream_messages import Outgoing
 from gateway.telemetry import labels
-from tests.support.kit import DEADLINE, Arrival, Response, Running, Upstream, answer, head, running
+from tests.support.deadline import DEADLINE
+from tests.support.in_process import Running, running
+from tests.support.raw_caller import Response, head
+from tests.support.recording import Arrival, Upstream, answer
 
 Start = Callable[..., Any]
 

@@ -16,7 +16,10 @@ from gateway.net.resolver import Names
 from gateway.proxy.upstream import Upstream as Leg
 from gateway.proxy.upstream_connection import Lost, UpstreamConnection
 from gateway.proxy.upstream_messages import Outgoing
-from tests.support.kit import DEADLINE, Arrival, Cut, Running, Upstream, answer, head, running
+from tests.support.deadline import DEADLINE
+from tests.support.in_process import Running, running
+from tests.support.raw_caller import Cut, head
+from tests.support.recording import Arrival, Upstream, answer
 
 Start = Callable[..., Any]
 POISON = b"HTTP/1.1 200 X\r\nContent-Length: 6\r\n\r\npoison"

@@ -13,19 +13,11 @@ import yaml
 
 from gateway.keys.sources import POLL
 from gateway.runtime.server import serve
-from tests.support.kit import (
-    ALL_SCOPES,
-    DEADLINE,
-    KEY,
-    OTHER_KEY,
-    TOKEN,
-    Running,
-    Upstream,
-    answer,
-    config,
-    head,
-    policy,
-)
+from tests.support.deadline import DEADLINE
+from tests.support.in_process import Running, config, policy
+from tests.support.raw_caller import head
+from tests.support.recording import Upstream, answer
+from tests.support.sentinels import ALL_SCOPES, KEY, OTHER_KEY, TOKEN
 
 Start = Callable[..., Any]
 OTHER_TOKEN = "plgw_token-of-other-0123456789"

@@ -16,7 +16,10 @@ import pytest
 
 from gateway.net.sockets import CannotStart
 from gateway.runtime.server import check_runtime, serve
-from tests.support.kit import DEADLINE, Running, Upstream, answer, eventually, head, policy, running
+from tests.support.deadline import DEADLINE, eventually
+from tests.support.in_process import Running, policy, running
+from tests.support.raw_caller import head
+from tests.support.recording import Upstream, answer
 
 Start = Callable[..., Any]
 

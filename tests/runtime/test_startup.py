@@ -10,7 +10,8 @@ import pytest
 
 from tests.support.command import Finished, run
 from tests.support.hunt import found
-from tests.support.kit import KEY, TOKEN, policy
+from tests.support.in_process import policy
+from tests.support.sentinels import KEY, TOKEN
 from tests.support.served import write_config
 
 UPSTREAM = "http://127.0.0.1:1/api/v2"

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.support.kit import KEY, Upstream
+from tests.support.recording import Upstream
+from tests.support.sentinels import KEY
 from tests.support.served import serving
 
 

@@ -15,8 +15,10 @@ import pytest
 
 import tests.wire
 from tests.support.hunt import found
-from tests.support.kit import KEY, TOKEN, Arrival, Upstream, answer, head
+from tests.support.raw_caller import head
+from tests.support.recording import Arrival, Upstream, answer
 from tests.support.rows import Row
+from tests.support.sentinels import KEY, TOKEN
 from tests.support.served import Ended, Served, serving
 
 ADMIN: Final = ("/metrics", "/status", "/status.json", "/livez", "/readyz", "/none", f"/status?token={TOKEN}")

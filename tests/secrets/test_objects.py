@@ -15,7 +15,9 @@ import pytest
 
 from gateway.core.secret import Mask, Secret
 from tests.support.hunt import found
-from tests.support.kit import Running, Upstream, head, running
+from tests.support.in_process import Running, running
+from tests.support.raw_caller import head
+from tests.support.recording import Upstream
 
 # Code, not data: what hangs on these is the program itself.
 _CODE = (type, ModuleType, FunctionType, BuiltinFunctionType, MethodType)

@@ -12,7 +12,7 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as Message
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
-from tests.support.kit import Upstream, answer
+from tests.support.recording import Upstream, answer
 from tests.support.served import Served, serving
 
 TAKEN = answer(200, b"", fields=("Content-Type: application/x-protobuf",))

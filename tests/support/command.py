@@ -13,7 +13,7 @@ from pathlib import Path
 from resource import RLIMIT_NOFILE, setrlimit
 from typing import Any, Final
 
-from tests.support.kit import Caller, Response
+from tests.support.raw_caller import Caller, Response
 
 ROOT: Final = Path(__file__).parents[2]
 DEADLINE: Final = 30.0

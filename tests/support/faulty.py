@@ -17,7 +17,7 @@ from gateway.proxy.request import Request
 from gateway.proxy.upstream_connection import UpstreamConnection
 from gateway.runtime import facts
 from gateway.runtime.gateway import Gateway
-from tests.support.kit import KEY, TOKEN
+from tests.support.sentinels import KEY, TOKEN
 
 
 class CallerFault(Exception): ...

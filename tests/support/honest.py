@@ -4,7 +4,8 @@ import statistics
 import time
 from pathlib import Path
 
-from tests.support.kit import TOKEN, Caller, head
+from tests.support.raw_caller import Caller, head
+from tests.support.sentinels import TOKEN
 from tests.support.served import Served
 
 HONEST: str = TOKEN

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from tests.support.kit import KEY, TOKEN
+from tests.support.sentinels import KEY, TOKEN
 
 # What a preview may show are a key's prefix and four characters: ten.
 PART: Final = 12

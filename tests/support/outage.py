@@ -23,7 +23,9 @@ from typing import Any, Final
 import trustme
 
 from gateway.net.addresses import FRESH, PATIENCE, PAUSE
-from tests.support.kit import Arrival, Upstream, answer, eventually, head
+from tests.support.deadline import eventually
+from tests.support.raw_caller import head
+from tests.support.recording import Arrival, Upstream, answer
 from tests.support.served import ROOT, Served, environment, serving
 
 NAME: Final = "productlane.test"

@@ -15,7 +15,7 @@ import redis.asyncio
 import redis.exceptions
 
 from gateway.config.store import Password, Redis
-from tests.support.kit import DEADLINE
+from tests.support.deadline import DEADLINE
 
 PASSWORD = "sesame-sentinel-0123456789"
 NEEDS_REDIS = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")

@@ -17,7 +17,7 @@ import yaml
 
 from gateway.simulator import Arrival, SimulatedKey, Simulator
 from tests.support.command import Running, running
-from tests.support.kit import policy
+from tests.support.in_process import policy
 from tests.support.simulated import NO_LIMITS, catalog
 
 DEADLINE = 20.0

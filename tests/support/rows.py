@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.core.headers import VIA
-from tests.support.kit import KEY, TOKEN, Cut, Running
+from tests.support.in_process import Running
+from tests.support.raw_caller import Cut
+from tests.support.sentinels import KEY, TOKEN
 
 AUTH: Final = f"Host: gateway.test\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
 # A request that is smuggled in some row: it must never be seen upstream, though this caller may send it.

@@ -13,7 +13,11 @@ from typing import Any
 
 import yaml
 
-from tests.support.kit import DEADLINE, KEY, Caller, Response, Upstream, config, head, policy
+from tests.support.deadline import DEADLINE
+from tests.support.in_process import config, policy
+from tests.support.raw_caller import Caller, Response, head
+from tests.support.recording import Upstream
+from tests.support.sentinels import KEY
 
 ROOT = Path(__file__).parents[2]
 # What would change how an interpreter or the gateway behaves, were it inherited from whoever runs the tests.

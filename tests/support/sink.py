@@ -4,7 +4,10 @@ import asyncio
 import hashlib
 import socket
 
-from tests.support.kit import DEADLINE, Caller, Running, Upstream
+from tests.support.deadline import DEADLINE
+from tests.support.in_process import Running
+from tests.support.raw_caller import Caller
+from tests.support.recording import Upstream
 
 SMALL = 65_536
 

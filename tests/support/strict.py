@@ -7,7 +7,8 @@ from typing import Any, cast
 
 import h11
 
-from tests.support.kit import ALL_SCOPES, Upstream
+from tests.support.recording import Upstream
+from tests.support.sentinels import ALL_SCOPES
 
 
 @dataclass

@@ -8,7 +8,8 @@ from typing import Any
 import trustme
 
 from tests.support.certs import ID, Authority, Identity
-from tests.support.kit import Caller, Response, Running, head, policy
+from tests.support.in_process import Running, policy
+from tests.support.raw_caller import Caller, Response, head
 
 
 class House:

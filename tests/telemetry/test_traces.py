@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from tests.support.collector import Collector, Span, traced
-from tests.support.kit import KEY, OTHER_KEY, Arrival, Upstream, answer, error, head, policy
+from tests.support.in_process import policy
+from tests.support.raw_caller import head
+from tests.support.recording import Arrival, Upstream, answer, error
+from tests.support.sentinels import KEY, OTHER_KEY
 from tests.support.served import Served, serving
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"

@@ -20,7 +20,9 @@ from gateway.telemetry.spans import FinishedSpan
 from tests.secrets.test_leaks import mangled, wire_rows
 from tests.support.collector import TAKEN, Collector, traced
 from tests.support.hunt import found
-from tests.support.kit import KEY, TOKEN, Upstream, answer, head
+from tests.support.raw_caller import head
+from tests.support.recording import Upstream, answer
+from tests.support.sentinels import KEY, TOKEN
 from tests.support.served import Served, serving
 
 # How long a request may take beside other tests; a collector that is waited for takes ten times as long.

@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from tests.support.kit import Running, Upstream, running
+from tests.support.in_process import Running, running
+from tests.support.recording import Upstream
 
 # What rows let cross, to be seen at the other end.
 NAMED = [

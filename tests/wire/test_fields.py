@@ -8,8 +8,9 @@ from typing import Final
 
 import pytest
 
-from tests.support.kit import KEY, OTHER_KEY, TOKEN, Running
+from tests.support.in_process import Running
 from tests.support.rows import Row, get, passed, play, post, refused, sent
+from tests.support.sentinels import KEY, OTHER_KEY, TOKEN
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -12,8 +12,9 @@ from random import Random
 import pytest
 import pytest_asyncio
 
-from tests.support.kit import KEY, Running, policy, running
+from tests.support.in_process import Running, policy, running
 from tests.support.oracle import escapes, named, readings
+from tests.support.sentinels import KEY
 from tests.support.strict import StrictUpstream
 from tests.support.wire_grammar import SHAPES, damaged, message
 

@@ -8,7 +8,10 @@ import pytest
 
 from gateway.proxy.caller_connection import CallerConnection
 from gateway.proxy.request import MAX_FIELDS, MAX_HEAD
-from tests.support.kit import DEADLINE, Arrival, Cut, Running, answer
+from tests.support.deadline import DEADLINE
+from tests.support.in_process import Running
+from tests.support.raw_caller import Cut
+from tests.support.recording import Arrival, answer
 from tests.support.rows import AUTH, Row, get, passed, play, post, refused, sent
 
 Start = Callable[..., Awaitable[Running]]

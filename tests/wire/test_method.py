@@ -7,8 +7,9 @@ from typing import Final
 
 import pytest
 
-from tests.support.kit import TOKEN, Running
+from tests.support.in_process import Running
 from tests.support.rows import AUTH, HIDDEN, Row, get, passed, play, post, refused, sent
+from tests.support.sentinels import TOKEN
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -9,8 +9,11 @@ from typing import Final
 
 import pytest
 
-from tests.support.kit import KEY, Arrival, Cut, Response, Running, answer
+from tests.support.in_process import Running
+from tests.support.raw_caller import Cut, Response
+from tests.support.recording import Arrival, answer
 from tests.support.rows import get, post
+from tests.support.sentinels import KEY
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from tests.support.kit import Running
+from tests.support.in_process import Running
 from tests.support.rows import Row, get, passed, play, refused, sent
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

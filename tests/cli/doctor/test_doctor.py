@@ -6,7 +6,9 @@ from typing import Any
 import yaml
 
 from tests.support.command import run
-from tests.support.kit import KEY, Upstream, config, error, policy
+from tests.support.in_process import config, policy
+from tests.support.recording import Upstream, error
+from tests.support.sentinels import KEY
 
 SECRETS = {"MAIN_KEY": KEY, "SECOND_KEY": KEY}
 

@@ -17,7 +17,8 @@ from gateway.config.assembly.snapshot import Snapshot
 from gateway.config.load import load
 from gateway.net.listen_address import Address
 from tests.support.certs import Authority
-from tests.support.kit import KEY, config, policy
+from tests.support.in_process import config, policy
+from tests.support.sentinels import KEY
 
 TODAY = date(2026, 11, 24)
 

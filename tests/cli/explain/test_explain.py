@@ -10,7 +10,10 @@ from gateway.cli.explain.explain import explained
 from gateway.config.load import load
 from tests.cli.serve.test_check import SECRETS, write
 from tests.support.command import run
-from tests.support.kit import KEY, OTHER_KEY, TOKEN, Upstream, head, policy, running
+from tests.support.in_process import policy, running
+from tests.support.raw_caller import head
+from tests.support.recording import Upstream
+from tests.support.sentinels import KEY, OTHER_KEY, TOKEN
 
 NOWHERE = "http://127.0.0.1:1/api/v2"
 APP: dict[str, Any] = {

@@ -10,7 +10,10 @@ import pytest
 
 from gateway.cli.keys.replicas import BadAddress, ask_all, one_kind
 from tests.support.command import run
-from tests.support.kit import KEY, OTHER_KEY, Running, Upstream, eventually
+from tests.support.deadline import eventually
+from tests.support.in_process import Running
+from tests.support.recording import Upstream
+from tests.support.sentinels import KEY, OTHER_KEY
 
 Start = Callable[..., Any]
 TWO = {"keys": {"main": {"secrets": ["env:MAIN_KEY", "env:SECOND_KEY"]}}, "identity": {"prefetch": True}}

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from tests.support.command import ROOT, run
-from tests.support.kit import config, policy
+from tests.support.in_process import config, policy
 
 
 def write(folder: Path, name: str, cases: str | None, **fields: Any) -> None:

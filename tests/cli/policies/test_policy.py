@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from tests.support.command import ROOT, Finished, finish, run, start
-from tests.support.kit import policy
+from tests.support.in_process import policy
 
 
 def write(folder: Path, *policies: dict[str, Any]) -> Path:

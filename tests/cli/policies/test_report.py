@@ -15,7 +15,8 @@ from gateway.telemetry.access_log import Seen
 from gateway.telemetry.status import Status, UseStatus
 from tests.cli.policies.test_policy import line
 from tests.support.command import run
-from tests.support.kit import Upstream, policy, running
+from tests.support.in_process import policy, running
+from tests.support.recording import Upstream
 
 APP = policy(
     scopes=["threads:read", "companies:read", "companies:write"],

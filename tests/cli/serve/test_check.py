@@ -6,7 +6,9 @@ from typing import Any
 import yaml
 
 from tests.support.command import run
-from tests.support.kit import ALL_SCOPES, KEY, OTHER_KEY, TOKEN, Upstream, config, error, policy
+from tests.support.in_process import config, policy
+from tests.support.recording import Upstream, error
+from tests.support.sentinels import ALL_SCOPES, KEY, OTHER_KEY, TOKEN
 
 EXAMPLE = {
     "PRODUCTLANE_SUPPORT_KEY": "pl_v2_aaaasupport",

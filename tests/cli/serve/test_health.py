@@ -10,7 +10,8 @@ import pytest
 
 from gateway.cli.serve.health import _address
 from tests.support.command import Running, run, running
-from tests.support.kit import KEY, Upstream
+from tests.support.recording import Upstream
+from tests.support.sentinels import KEY
 
 SIDECAR = {"PRODUCTLANE_KEY": KEY, "PRODUCTLANE_SCOPES": "threads:read"}
 

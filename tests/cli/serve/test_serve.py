@@ -12,7 +12,10 @@ import pytest
 import yaml
 
 from tests.support.command import Running, ask, connect, run, running
-from tests.support.kit import KEY, TOKEN, Arrival, Upstream, answer, config, head, policy
+from tests.support.in_process import config, policy
+from tests.support.raw_caller import head
+from tests.support.recording import Arrival, Upstream, answer
+from tests.support.sentinels import KEY, TOKEN
 
 SIDECAR = {"PRODUCTLANE_KEY": KEY, "PRODUCTLANE_SCOPES": "threads:read contacts:read"}
 LISTEN = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")

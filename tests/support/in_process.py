@@ -1,0 +1,174 @@
+"""A gateway in the process of the test, with its upstream and its log."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gateway.callers.tokens import digest
+from gateway.config.config_source import ConfigSource
+from gateway.net.resolver import Lookup
+from gateway.runtime.gateway import Gateway
+from gateway.telemetry.log import Log
+from tests.support.deadline import DEADLINE
+from tests.support.raw_caller import Caller, Response, head
+from tests.support.recording import Upstream
+from tests.support.sentinels import ALL_SCOPES, KEY, OTHER_KEY, TOKEN
+
+
+@dataclass
+class Running:
+    """A gateway in this process, its upstream, and its log lines."""
+
+    gateway: Gateway
+    upstream: Upstream
+    log_file: Path
+    folder: Path
+    log: Log
+    callers: list[Caller] = field(default_factory=list)
+
+    async def connect(self) -> Caller:
+        address = self.gateway.traffic
+        if address.path is not None:
+            streams = await asyncio.open_unix_connection(str(address.path), limit=1 << 22)
+        else:
+            streams = await asyncio.open_connection(address.host, address.port, limit=1 << 22)
+        caller = Caller(*streams)
+        self.callers.append(caller)
+        return caller
+
+    async def raw(self, data: bytes, *, head_only: bool = False) -> Response:
+        """Send bytes on a connection of their own and read one answer."""
+        caller = await self.connect()
+        try:
+            await caller.send(data)
+            return await caller.response(head_only=head_only)
+        finally:
+            await caller.close()
+
+    async def ask(
+        self,
+        method: str = "GET",
+        target: str = "/api/v2/threads",
+        *fields: str,
+        token: str | None = TOKEN,
+        body: bytes | None = None,
+    ) -> Response:
+        """One request on a connection of its own."""
+        if body is not None:
+            fields = (*fields, f"Content-Length: {len(body)}")
+        request = head(method, target, *fields, token=token) + (body or b"")
+        return await self.raw(request, head_only=method == "HEAD")
+
+    async def admin(self, path: str, accept: str = "*/*") -> Response:
+        address = self.gateway.admin
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        caller = Caller(reader, writer)
+        try:
+            await caller.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n".encode())
+            return await caller.response()
+        finally:
+            await caller.close()
+
+    async def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples that carry these labels."""
+        total = 0.0
+        text = (await self.admin("/metrics")).body.decode()
+        for line in text.splitlines():
+            found = re.fullmatch(r"productlane_gateway_(\w+)(?:\{(.*)\})? (\S+)", line)
+            if found and found[1] == name:
+                held = dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', found[2] or ""))
+                if labels.items() <= held.items():
+                    total += float(found[3])
+        return total
+
+    async def events(self, event: str, count: int = 1, **fields: Any) -> list[dict[str, Any]]:
+        """The log lines of an event with these fields, once there are at least so many."""
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                text = (await asyncio.to_thread(self.log_file.read_text)).rpartition("\n")[0]  # whole lines
+                lines = [json.loads(line) for line in text.splitlines() if f'"event":"{event}"' in line]
+                found = [line for line in lines if fields.items() <= line.items()]
+                if len(found) >= count:
+                    return found
+                await asyncio.sleep(0.01)
+
+    async def lines(self, count: int = 1) -> list[dict[str, Any]]:
+        """The log lines of requests, once there are at least so many."""
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                text = (await asyncio.to_thread(self.log_file.read_text)).rpartition("\n")[0]  # whole lines
+                found = [json.loads(line) for line in text.splitlines() if '"endpoint"' in line]
+                if len(found) >= count:
+                    return found
+                await asyncio.sleep(0.01)
+
+
+def config(upstream: str, /, **settings: Any) -> dict[str, Any]:
+    """A whole ``gateway.yaml``: one key, one route, nothing looked up in advance."""
+    return {
+        "listen": "127.0.0.1:0",
+        "admin": "127.0.0.1:0",
+        "upstream": {"url": upstream, **settings.pop("upstream", {})},
+        "keys": {"main": {"secrets": ["env:MAIN_KEY"]}},
+        "routes": [{"path": "/**", "keys": ["main"]}],
+        "identity": {"prefetch": False, **settings.pop("identity", {})},
+        **settings,
+    }
+
+
+def policy(caller: str = "app", token: str | None = TOKEN, **fields: Any) -> dict[str, Any]:
+    """A policy that grants every scope, to whoever holds the token; ``token=None`` makes it anonymous."""
+    proof = {"anonymous": True} if token is None else {"tokens": [f"sha256:{digest(token).hex()}"]}
+    return {"caller": caller, "authenticate": proof, "scopes": list(ALL_SCOPES), **fields}
+
+
+@contextlib.asynccontextmanager
+async def running(
+    folder: Path,
+    upstream: Upstream,
+    /,
+    *,
+    policies: list[dict[str, Any]] | None = None,
+    environ: Mapping[str, str] | None = None,
+    clock: Callable[[], float] | None = None,
+    live: bool = False,
+    lookup: Lookup | None = None,
+    **settings: Any,
+) -> AsyncIterator[Running]:
+    """A gateway that was loaded from files, as the command does it; where it is ``live``, it follows their changes.
+
+    ``lookup`` stands in for `socket.getaddrinfo`.
+    """
+    (folder / "policies").mkdir(parents=True, exist_ok=True)
+    for number, fields in enumerate(policies if policies is not None else [policy()]):
+        (folder / "policies" / f"{number}.yaml").write_text(yaml.safe_dump(fields))
+    path = folder / "gateway.yaml"
+    path.write_text(yaml.safe_dump(config(upstream.url, **settings)))
+    origin = ConfigSource(path, {"MAIN_KEY": KEY, "SECOND_KEY": OTHER_KEY, **(environ or {})})
+    contents = origin.contents()
+    snapshot = origin.load()
+    log_file = folder / "log"
+    fd = os.open(log_file, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    log = Log(fd, level=snapshot.settings.log.level)
+    options: dict[str, Any] = {"origin": origin, "contents": contents} if live else {}
+    options |= {"clock": clock} if clock else {}
+    options |= {"lookup": lookup} if lookup else {}
+    gateway = Gateway(snapshot, config=str(path), log=log, **options)
+    run = Running(gateway, upstream, log_file, folder, log)
+    try:
+        await gateway.start()
+        yield run
+    finally:
+        for caller in run.callers:
+            caller.writer.transport.abort()
+        await gateway.stop()
+        log.close()
+        os.close(fd)
