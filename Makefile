@@ -120,7 +120,7 @@ docs: $(READY)
 
 # What the chart renders, written down for the review of a change that means it.
 golden: $(READY) tools
-	$(BIN)/python -m tests.deploy.golden
+	$(BIN)/python -m tests.support.golden
 
 # New versions only with LOCK_ARGS=--upgrade; otherwise what is pinned stays as long as pyproject.toml allows it.
 # tracing.txt is run.txt and what the extra brings. `editables` is what hatchling asks for besides, to install in place.

@@ -244,6 +244,14 @@ def test_a_test_says_what_it_promises(path: Path) -> None:
     assert len(tests) == len({test.name for test in tests})
 
 
+@named(modules(TESTS))
+def test_what_tests_share_stands_in_support(path: Path) -> None:
+    """No test takes anything from another test's module."""
+    taken = [name for name in imports(path) if name.startswith("tests.")]
+
+    assert [] == [name for name in taken if ".test_" in name or name.endswith(".conftest")]
+
+
 def test_no_module_needs_another_to_be_imported_first() -> None:
     """Any module can be the first one imported, so there is no circle, and importing one says nothing."""
     names = [

@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 import gateway
-from tests.deploy.golden import golden
 from tests.support.deploy_tools import (
     CHART,
     HELMS,
@@ -26,6 +25,7 @@ from tests.support.deploy_tools import (
     template,
     tool,
 )
+from tests.support.golden import golden
 
 GOLDEN = Path(__file__).parent / "golden"
 KUBERNETES = ["1.29", "1.30", "1.31", "1.32", "1.33", "1.34", "1.35", "1.36", "1.37"]

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy.scraped import Evidence, alerts, evidence
 from tests.support import documents
 from tests.support.deploy_tools import ROOT, run
 from tests.support.redis_server import NEEDS_REDIS
+from tests.support.scraped import Evidence, alerts, evidence
 
 MONITORING = ROOT / "monitoring"
 RULES = yaml.safe_load((MONITORING / "rules.yaml").read_text("utf-8"))["groups"]

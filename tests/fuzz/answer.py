@@ -6,7 +6,7 @@ import h11
 
 from gateway.core.field_rules import Rule, Rules
 from gateway.core.message import Chunked, Framing, Malformed, check_beginning, read_head
-from tests.fuzz.harness import run
+from tests.support.fuzzing import run
 
 SEEDS: Final = (
     b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX: a",

@@ -9,7 +9,7 @@ from gateway.core.field_rules import answer_rules, request_rules
 from gateway.core.headers import VIA, upstream_lines, walk
 from gateway.core.message import Malformed, write_head
 from gateway.core.secret import Secret
-from tests.fuzz.harness import run
+from tests.support.fuzzing import run
 
 KEY: Final = "pl_v2_abcd1234efgh5678"
 SEEDS: Final = (

@@ -7,7 +7,7 @@ import yaml
 from gateway.config.reading.document import Items, Node, Scalar, Table
 from gateway.config.reading.problem import Problem
 from gateway.config.reading.source import MAX_BYTES, MAX_DEPTH, parse
-from tests.fuzz.harness import run
+from tests.support.fuzzing import run
 
 SEEDS: Final = (
     b"a: 1\nb: [x, 'y']\n",

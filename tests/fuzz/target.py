@@ -11,7 +11,7 @@ from gateway.core.policy import Policy
 from gateway.core.refusal import Refused
 from gateway.core.routing import Route, Routes
 from gateway.core.target import read_target
-from tests.fuzz.harness import run
+from tests.support.fuzzing import run
 from tests.support.oracle import escapes
 
 METHODS: Final = ("GET", "HEAD", "POST", "PATCH", "PUT", "DELETE", "TRACE")

@@ -3,69 +3,24 @@
 The gateway is the real command, at log level debug; what is planted in it is in `tests.support.faulty`.
 """
 
-import importlib
 import os
-import pkgutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-import tests.wire
+from tests.support.hostile import mangled, wire_rows
 from tests.support.hunt import found
 from tests.support.raw_caller import head
 from tests.support.recording import Arrival, Upstream, answer
-from tests.support.rows import Row
 from tests.support.sentinels import KEY, TOKEN
 from tests.support.served import Ended, Served, serving
 
 ADMIN: Final = ("/metrics", "/status", "/status.json", "/livez", "/readyz", "/none", f"/status?token={TOKEN}")
-# What aiohttp's parser would quote: the offending line, or the lines around it.
-MANGLED: Final = [
-    b"GET /api/v2/threads HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %b\x01\r\n\r\n",
-    b"GET /api/v2/threads HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %b\n\r\n",
-    b"GET /api/v2/threads HTTP/1.1\r\nHost: a\r\nAuthorization\x00: Bearer %b\r\n\r\n",
-    b"GET /api/v2/threads HTTP/1.1\r\nHost: a\r\n Authorization: Bearer %b\r\n\r\n",
-    b"GET /api/v2/threads?token=%b HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-    b"GET /api/v2/threads?token=%b HTTP/9.9\r\nHost: a\r\n\r\n",
-    b"GET /api/v2/%b HTTP/1.1\r\nHost: a\r\n\r\n",
-    b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n",
-    b"%b /api/v2/threads HTTP/1.1\r\nHost: a\r\n\r\n",
-    b"GET /api/v2/threads %b\r\nHost: a\r\n\r\n",
-    b"%b\r\n\r\n",
-    b"GET /api/v2/threads HTTP/1.1\r\nHost: %b@evil\r\n\r\n",
-    b"GET /api/v2/threads HTTP/1.1\r\nHost: a\r\nExpect: %b\r\n\r\n",
-    b"POST /api/v2/threads HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: %b\r\n\r\n",
-    b"POST /api/v2/threads HTTP/1.1\r\nHost: a\r\nContent-Length: %b\r\n\r\n",
-    b"POST /api/v2/threads HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%b\r\n\r\n",
-    b"GET /api/v2/threads HTTP/1.1\r\nHost: a\r\nCookie: " + b"%b; " * 3000 + b"\r\n\r\n",
-    b"GET /api/v2/threads HTTP/1.1\r\nHost: a\r\n" + b"X: %b\r\n" * 200 + b"\r\n",
-    b"GET /api/v2/" + b"%b" * 400 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
-    b"GET /api/v2/threads HTTP/1.1\r\nHost: a\r\nAuthorization: Basic %b\r\n\r\n",
-    b"GET /api/v2/threads HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %b \r\nAuthorization: Bearer x\r\n\r\n",
-    b"GET /api/v2/threads HTTP/1.1\r\nHost: a\r\ntraceparent: 00-%b-%b-01\r\nX-Request-Id: %b\r\n\r\n",
-    b"GET /api/v2/me HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %b\r\nVia: %b productlane-gateway\r\n\r\n",
-]
 FAULTS: Final = ("caller", "forward", "judge", "answer", "reply", "listener", "strays")
 # By the class of the exception, so that no fault can be passed by without having been set off.
 SET_OFF: Final = ("Caller", "Forward", "Judge", "Answer", "Reply", "Status", "Task", "Callback", "Thread", "Dying")
-
-
-def wire_rows() -> Iterator[bytes]:
-    """The bytes of every row of every table in `tests.wire`."""
-    for module in pkgutil.iter_modules(tests.wire.__path__):
-        for table in vars(importlib.import_module(f"tests.wire.{module.name}")).values():
-            if isinstance(table, list):
-                yield from (row.raw for row in table if isinstance(row, Row))
-
-
-def mangled() -> Iterator[bytes]:
-    """Each broken request with the caller's token in it, and with a key of the gateway's, as a caller might have it."""
-    for raw in MANGLED:
-        for secret in (TOKEN.encode(), KEY.encode()):
-            yield raw.replace(b"%b", secret)
 
 
 async def left_by(served: Served) -> dict[str, bytes]:

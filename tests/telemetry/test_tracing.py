@@ -17,8 +17,8 @@ from gateway.telemetry.collector_session import Session
 from gateway.telemetry.export import Describe, Exporter
 from gateway.telemetry.record import Record
 from gateway.telemetry.spans import FinishedSpan
-from tests.secrets.test_leaks import mangled, wire_rows
 from tests.support.collector import TAKEN, Collector, traced
+from tests.support.hostile import mangled, wire_rows
 from tests.support.hunt import found
 from tests.support.raw_caller import head
 from tests.support.recording import Upstream, answer

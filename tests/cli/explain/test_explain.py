@@ -8,8 +8,8 @@ import pytest
 
 from gateway.cli.explain.explain import explained
 from gateway.config.load import load
-from tests.cli.serve.test_check import SECRETS, write
 from tests.support.command import run
+from tests.support.config_files import SECRETS, write
 from tests.support.in_process import policy, running
 from tests.support.raw_caller import head
 from tests.support.recording import Upstream

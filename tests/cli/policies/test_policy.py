@@ -1,7 +1,6 @@
 """`gateway.cli.policies.policy` and `gateway.cli.policies.changes`: what a change of policies changes."""
 
 import asyncio
-import json
 import re
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.access_lines import line
 from tests.support.command import ROOT, Finished, finish, run, start
 from tests.support.in_process import policy
 
@@ -20,11 +20,6 @@ def write(folder: Path, *policies: dict[str, Any]) -> Path:
     for fields in policies:
         (folder / f"{fields['caller']}.yaml").write_text(yaml.safe_dump(fields))
     return folder
-
-
-def line(caller: str, endpoint: str, time: str = "06:01:00", decision: str = "allow") -> str:
-    """A line of the access log."""
-    return json.dumps({"time": f"2026-11-24T{time}.123Z", "caller": caller, "endpoint": endpoint, "decision": decision})
 
 
 APP = policy(scopes=["threads:read", "companies:read"])

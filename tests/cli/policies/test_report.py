@@ -13,7 +13,7 @@ from gateway.cli.keys.replicas import Answered
 from gateway.cli.policies.observed import from_gateways
 from gateway.telemetry.access_log import Seen
 from gateway.telemetry.status import Status, UseStatus
-from tests.cli.policies.test_policy import line
+from tests.support.access_lines import line
 from tests.support.command import run
 from tests.support.in_process import policy, running
 from tests.support.recording import Upstream

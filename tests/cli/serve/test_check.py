@@ -1,12 +1,10 @@
 """`check`: is a configuration sound, and does Productlane accept its keys?"""
 
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from tests.support.command import run
-from tests.support.in_process import config, policy
+from tests.support.config_files import SECRETS, write
+from tests.support.in_process import policy
 from tests.support.recording import Upstream, error
 from tests.support.sentinels import ALL_SCOPES, KEY, OTHER_KEY, TOKEN
 
@@ -15,17 +13,6 @@ EXAMPLE = {
     "PRODUCTLANE_BILLING_KEY": "pl_v2_bbbbbilling",
     "PRODUCTLANE_PUBLISHER_KEY": "pl_v2_ccccpublisher",
 }
-SECRETS = {"MAIN_KEY": KEY, "SECOND_KEY": OTHER_KEY}
-
-
-def write(folder: Path, upstream: str, *policies: dict[str, Any], **settings: Any) -> Path:
-    """A ``gateway.yaml`` beside its policies."""
-    (folder / "policies").mkdir(exist_ok=True)
-    for fields in policies or (policy(),):
-        (folder / "policies" / f"{fields['caller']}.yaml").write_text(yaml.safe_dump(fields))
-    path = folder / "gateway.yaml"
-    path.write_text(yaml.safe_dump(config(upstream, **settings)))
-    return path
 
 
 async def test_the_example_is_sound() -> None:

@@ -1,4 +1,4 @@
-"""Writes the golden files anew: ``python -m tests.deploy.golden``, by `make golden`."""
+"""Writes the golden files anew: ``python -m tests.support.golden``, by `make golden`."""
 
 import yaml
 

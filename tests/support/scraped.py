@@ -1,6 +1,6 @@
 """A gateway in use and in trouble, and a real Prometheus that scrapes it and has the rules of ``monitoring/``.
 
-python -m tests.deploy.scraped    prints each panel's queries and what they come to
+python -m tests.support.scraped    prints each panel's queries and what they come to
 """
 
 import asyncio
