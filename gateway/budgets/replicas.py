@@ -10,6 +10,8 @@ from typing import Final
 
 # Of more replicas than this the last requests of a window are not drawn by lot any more precisely.
 _MOST: Final = 16
+# After so few requests of this process in a window, what others used says little of how many they are.
+_FEW: Final = 2
 
 
 class Replicas:
@@ -24,6 +26,7 @@ class Replicas:
         "_began",
         "_chance",
         "_drawn",
+        "_least",
         "_rate",
         "_read_at",
         "_remaining",
@@ -41,6 +44,7 @@ class Replicas:
         self._base = 0
         self._began = 0.0
         self._drawn = 0.0
+        self._least = 0
         self._rate = 0.0
         self._read_at = 0.0
         self._remaining = 0
@@ -49,6 +53,7 @@ class Replicas:
     def begin(self, now: float, remaining: int, sent: int) -> None:
         """The first answer of a window came when this process had sent so many that were counted."""
         self._base, self._began = remaining + sent, now
+        self._least = max(0, self.count - 1)
         self._tickets, self._spent = 0, False
         if self._shared is not None:
             self._shared = True
@@ -57,12 +62,13 @@ class Replicas:
     def read(self, now: float, remaining: int, sent: int, in_flight: int = 0) -> None:
         """A further answer of the window. Of those ``sent``, the upstream may not have counted those in flight."""
         others = self._base - remaining - sent
-        if sent > 1 and (others > 1 or others + in_flight <= 1):
-            # Until that is certain, there are as many as before.
-            self.count = min(_MOST, round(others / sent)) if others > 1 else 0
+        if sent > _FEW and (others > 1 or others + in_flight <= 1):
+            # Until that is certain, there are as many as before. A replica that gets more than the others would think
+            # that they are fewer, keep less for them, and get still more: so they become fewer by one a window at most.
+            self.count = max(self._least, min(_MOST, round(others / sent)) if others > 1 else 0)
         self._read_at, self._remaining = now, remaining
         if self.count:
-            self._rate = others / max(1.0, now - self._began)
+            self._rate = max(0, others) / max(1.0, now - self._began)
             self._drawn = self._chance()
 
     def left(self, now: float, remaining: int, in_flight: int, limit: int, kept: int = 0) -> int:

@@ -64,13 +64,21 @@ def test_an_old_reading_of_much_is_looked_at_again_by_one_request() -> None:
 
 
 def test_a_new_window_begins_with_as_many_replicas() -> None:
-    """At the reset all replicas have requests waiting; none of them sends more than its part at once."""
+    """At the reset all replicas have requests waiting; none of them sends more than its part at once.
+
+    Replicas that are gone are forgotten one by one, a window each.
+    """
     made = beside_three(2)
     made.begin(NOW + 60, 59, 1)
     part = made.left(NOW + 60, 59, 0, LIMIT)
     made.read(NOW + 61, 57, 3)
+    counts = [made.count]
+    for window in range(2, 5):
+        made.begin(NOW + 60 * window, 59, 1)
+        made.read(NOW + 60 * window, 57, 3)
+        counts.append(made.count)
 
-    assert (14, 57) == (part, made.left(NOW + 61, 57, 0, LIMIT))
+    assert (14, [2, 1, 0, 0]) == (part, counts)
 
 
 def test_what_a_replica_keeps_the_others_keep_too() -> None:
