@@ -65,7 +65,7 @@ def _wait_ready(path: Path, process: subprocess.Popen[bytes]) -> None:
         with socket.socket(socket.AF_UNIX) as client:
             try:
                 client.connect(str(path))
-                client.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                client.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 if client.recv(100).startswith(b"HTTP/1.1 200"):
                     return
             except OSError:
