@@ -19,7 +19,7 @@ async def post(run: Running) -> Response:
 
 
 async def test_an_upstream_that_does_not_answer_is_left_alone(run: Running) -> None:
-    """After ten failures in a row callers are told at once, with when to come back; log and metrics tell the same."""
+    """After ten failures in a row callers get an error at once, with `Retry-After`; log and metrics agree."""
     run.upstream.reply = drops
     failed = [await post(run) for _ in range(FAILURES)]
     asked = len(run.upstream.arrivals)
@@ -45,7 +45,7 @@ async def test_whoever_was_not_asked_took_no_time(run: Running) -> None:
 
 
 async def test_it_is_used_again_once_it_answers(run: Running) -> None:
-    """A probe that is answered, with whatever status, opens the way for everyone, and the log tells of both turns."""
+    """Any answer to a probe closes the circuit for all callers; the log has one event for each change."""
     run.upstream.reply = drops
     for _ in range(FAILURES):
         await post(run)
@@ -58,23 +58,23 @@ async def test_it_is_used_again_once_it_answers(run: Running) -> None:
     run.upstream.reply = answer()
     after = [(await post(run)).status for _ in range(3)]
 
-    async def told() -> list[str]:
+    async def logged() -> list[str]:
         lines = (await asyncio.to_thread(run.log_file.read_text)).splitlines()
         events = [str(json.loads(line).get("event")) for line in lines]
         return [event for event in events if event.startswith("circuit")]
 
     async def both() -> bool:
-        return len(await told()) > 1
+        return len(await logged()) > 1
 
     await eventually(both)
 
     assert [200] * 3 == after
-    assert ["circuit_open", "circuit_closed"] == await told()
+    assert ["circuit_open", "circuit_closed"] == await logged()
     assert 0 == await run.metric("circuit_state")
 
 
 async def test_errors_of_productlane_do_not_count(run: Running) -> None:
-    """Whoever answers 500 or breaks off in the middle can be reached, so requests go on."""
+    """An upstream that answers 500 or breaks off in the middle is reachable, so the circuit stays closed."""
     run.upstream.reply = error(500, "internal_error")
     errors = [(await post(run)).status for _ in range(FAILURES + 1)]
     run.upstream.reply = b"HTTP/1.1 nonsense\r\n\r\n"

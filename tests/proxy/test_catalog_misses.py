@@ -64,7 +64,7 @@ async def test_a_scope_that_the_catalog_does_not_know_of_is_counted_and_told_onc
 
 
 async def test_another_miss_is_told_as_well(run: Running) -> None:
-    """Each endpoint and each set of scopes is told of by itself."""
+    """Each pair of endpoint and scopes gets its own event."""
     await refused(run, "loyalty:read")
     await refused(run, "admin")
     await refused(run, "loyalty:read", target="/api/v2/companies")
@@ -73,7 +73,7 @@ async def test_another_miss_is_told_as_well(run: Running) -> None:
 
 
 async def test_a_key_that_was_narrowed_is_no_miss(run: Running) -> None:
-    """Where Productlane names what the catalog names, it is the key that lacks it."""
+    """If Productlane asks for the scopes in the catalog, the key lacks them and the catalog is right."""
     await refused(run, "threads:read")
     await refused(run)
 

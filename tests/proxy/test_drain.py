@@ -21,7 +21,7 @@ async def not_ready(run: Running) -> bool:
 
 @asynccontextmanager
 async def draining(run: Running) -> AsyncIterator[asyncio.Event]:
-    """A gateway that has been told to stop; gives the event that hurries it."""
+    """Start a drain; yield the event that ends it early."""
     hurry = asyncio.Event()
     task = asyncio.create_task(run.gateway.drain(hurry))
     try:
@@ -97,7 +97,7 @@ async def test_a_streamed_answer_says_that_it_is_the_last(start: Start) -> None:
 
 
 async def test_an_answer_that_began_before_the_drain_keeps_its_word(start: Start) -> None:
-    """A caller that was not told otherwise may use its connection once more, and is told then."""
+    """Without `Connection: close` in its answer a caller may send one more request; the next answer has it."""
     run = await start(drain={"delay": "5s", "timeout": "5s"})
     come, go_on = slow(run, b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n")
     caller = await run.connect()
@@ -140,7 +140,7 @@ async def test_nothing_in_hand_is_lost(start: Start) -> None:
 
 
 async def test_a_head_that_is_arriving_is_waited_for(start: Start) -> None:
-    """A request of which a byte has come is a request accepted."""
+    """A request counts as accepted once its first byte has arrived."""
     run = await start(drain={"delay": "0s", "timeout": "5s"})
     caller = await run.connect()
     await caller.send(head()[:30])

@@ -148,7 +148,7 @@ async def test_nothing_is_invented_for_the_caller(run: Running) -> None:
 
 
 async def test_every_answer_has_the_gateways_id(run: Running) -> None:
-    """`X-Gateway-Request-Id` is what the log has, whoever answered; `X-Request-Id` is Productlane's."""
+    """Every answer has the log's id in `X-Gateway-Request-Id`; `X-Request-Id` is Productlane's."""
     run.upstream.reply = answer(fields=("X-Request-Id: req_0123456789abcdef", "X-Gateway-Request-Id: forged"))
     answers = [await run.ask(), await run.ask("GET", "/api/v2/me"), await run.ask("GET", "/api/v2/nothing")]
     lines = await run.lines(3)
@@ -159,7 +159,7 @@ async def test_every_answer_has_the_gateways_id(run: Running) -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_relayed_and_not_followed(run: Running, status: int) -> None:
-    """Where an upstream points elsewhere the caller is told so; no key goes to that place."""
+    """The caller gets the upstream's redirect as it is; the gateway sends no key to its target."""
     run.upstream.reply = answer(status, b"", fields=("Location: http://127.0.0.1:1/api/v2/threads",))
     response = await run.ask()
 
@@ -356,7 +356,7 @@ async def test_what_a_key_may_still_spend_is_observed(run: Running, method: str)
 
 @pytest.mark.parametrize("framing", ["Content-Length: 20", "Transfer-Encoding: chunked"])
 async def test_an_error_answer_that_is_cut_short_is_a_502(run: Running, framing: str) -> None:
-    """While nothing has been sent yet, a caller is told in full that the upstream broke off."""
+    """If the upstream breaks off before the caller got a byte, the caller gets a complete 502."""
 
     def reply(arrival: Arrival, writer: asyncio.StreamWriter) -> None:
         writer.write(f"HTTP/1.1 500 X\r\n{framing}\r\n\r\n5\r\nhello\r\n".encode())

@@ -198,7 +198,7 @@ async def test_a_405_says_which_methods_there_are(run: Running) -> None:
 
 
 async def test_a_v1_path_names_what_replaces_it(run: Running) -> None:
-    """Whoever still calls version 1 is told where to go, where the vendor's migration guide names a place."""
+    """A version 1 call gets a 410 that names the replacement, if the vendor's migration guide has one."""
     response = await run.ask("POST", "/api/v1/threads", body=b"{}")
 
     assert (410, "unsupported_api_version") == (response.status, response.code)
@@ -310,7 +310,7 @@ async def test_a_crowd_on_a_cold_key_asks_once(run: Running) -> None:
 
 
 async def test_a_crowd_on_a_refused_key_asks_once_too(run: Running) -> None:
-    """A key that Productlane rejects is asked about once in `refused_ttl`, and every caller is told at once."""
+    """A rejected key is checked once per `refused_ttl`; every caller gets the refusal at once."""
     run.upstream.me = error(401, "unauthenticated")
     responses = await asyncio.gather(*(run.ask() for _ in range(50)))
 

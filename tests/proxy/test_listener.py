@@ -96,7 +96,7 @@ async def test_a_long_answer_is_no_late_head(start: Start) -> None:
 
 @pytest.mark.parametrize("limit", ["connections", "connections_per_address"])
 async def test_connections_are_limited(start: Start, limit: str) -> None:
-    """One connection too many is told to come again, and has room once another has gone."""
+    """A connection over the limit is asked to retry, and is accepted once another one closes."""
     run = await start(limits={limit: 2})
     callers = [await run.connect() for _ in range(2)]
     for caller in callers:

@@ -93,7 +93,7 @@ async def test_http_1_0_gets_its_own_framing(run: Running, length: bool) -> None
 
 
 async def test_http_1_0_may_keep_its_connection(run: Running) -> None:
-    """An old caller that asks to stay is told that it may, and is served again."""
+    """An HTTP/1.0 caller that asks for keep-alive gets it, and its second request is served."""
     caller = await run.connect()
     asked = head("GET", "/api/v2/threads", "Connection: keep-alive").replace(b"HTTP/1.1", b"HTTP/1.0")
     await caller.send(asked)
@@ -191,15 +191,15 @@ async def test_a_caller_that_takes_nothing_is_given_up(start: Start, size: int) 
     # Enough requests that even small answers fill whatever the kernel holds for a caller that does not read.
     await caller.send(head() * (1 if size > MIB else 400))
 
-    async def told() -> bool:
+    async def logged() -> bool:
         return any("took nothing" in line["note"] for line in await run.lines(0))
 
-    await eventually(told)
+    await eventually(logged)
     await run.upstream.until(lambda: run.upstream.open <= 1)
     statuses = {line["status"] for line in await run.lines()}
 
     assert 0 == await run.metric("in_flight_requests")
-    assert {200} == statuses  # No fault of the gateway's is told beside it.
+    assert {200} == statuses  # The log has no gateway error beside it.
     assert 0 == await run.metric("requests_total", source="gateway")
 
 

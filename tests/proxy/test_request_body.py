@@ -69,7 +69,7 @@ async def test_an_upload_waits_for_an_upstream_that_does_not_read(tmp_path: Path
 @pytest.mark.parametrize(("target", "limit"), [("/api/v2/threads", 200_000), ("/api/v2/files", 100_000)])
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_each_lane_has_its_own_limit(start: Start, target: str, limit: int, chunked: bool) -> None:
-    """A body of exactly the limit passes and one byte more is 413, told by its length or found out on the way."""
+    """A body of exactly the limit passes; one byte more is 413, with a declared length or without."""
     run = await start(limits={"body": {"write": 200_000, "upload": 100_000}})
 
     async def send(size: int) -> int:

@@ -47,7 +47,7 @@ async def until(ask: Callable[[], Awaitable[T]], holds: Callable[[T], bool]) -> 
 
 @pytest.fixture
 async def run(start: Callable[..., Any], upstream: Upstream) -> Running:
-    """A gateway with a key of two secrets, of which the first is in use and revoked since."""
+    """A gateway with a key of two secrets; the first was in use and is now revoked."""
     gateway: Running = await start(**SECRETS)
     assert 200 == (await gateway.ask()).status
     upstream.arrivals.clear()
@@ -95,7 +95,7 @@ async def test_a_streamed_write_is_not_sent_again(field: str, run: Running, upst
 
 
 async def test_every_request_has_one_key(run: Running, upstream: Upstream) -> None:
-    """Neither the first sending nor the second has two keys or none, and both are the same but for the key."""
+    """Both attempts carry exactly one key each, and differ in nothing else."""
     await run.ask("PATCH", "/api/v2/threads/t_1", "X-Trace: 1", body=b"{}")
     first, second = upstream.arrivals
     fields = [[(n, v) for n, v in sent.fields if n != "Authorization"] for sent in (first, second)]
@@ -106,7 +106,7 @@ async def test_every_request_has_one_key(run: Running, upstream: Upstream) -> No
 
 
 async def test_it_is_sent_again_once_and_no_more(run: Running, upstream: Upstream) -> None:
-    """Where the second secret is refused as well, its refusal is the answer."""
+    """If the upstream refuses the second secret as well, the caller gets that refusal."""
     revoke(upstream, KEY, OTHER_KEY)
     upstream.scopes[OTHER_KEY] = ALL_SCOPES
     got = await run.ask()
@@ -153,11 +153,11 @@ async def test_a_change_of_state_is_an_event(run: Running) -> None:
     await run.ask()
     text = await until(lambda: asyncio.to_thread(run.log_file.read_text), both)
     events = [event for line in text.splitlines() if (event := json.loads(line)).get("event") == "key_state"]
-    told = [(event["level"], event["slot"], event["preview"], event["previous"], event["state"]) for event in events]
+    logged = [(event["level"], event["slot"], event["preview"], event["previous"], event["state"]) for event in events]
 
-    assert ("info", "1", "Kone", "unverified", "active") == told[0]
-    assert {("info", "2", "Ktwo", "standby", "active"), ("info", "2", "Ktwo", "unverified", "active")} & {*told}
-    assert ("warning", "1", "Kone", "active", "rejected") in told[1:]
+    assert ("info", "1", "Kone", "unverified", "active") == logged[0]
+    assert {("info", "2", "Ktwo", "standby", "active"), ("info", "2", "Ktwo", "unverified", "active")} & {*logged}
+    assert ("warning", "1", "Kone", "active", "rejected") in logged[1:]
     assert KEY not in text
     assert OTHER_KEY not in text
 

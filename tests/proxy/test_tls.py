@@ -92,7 +92,7 @@ async def test_a_strangers_certificate_gets_no_further_than_tls(
 
 
 async def test_a_certificate_that_expires_ends_its_connection(start: Callable[..., Any], house: House) -> None:
-    """A kept connection does not outlive the certificate that it began with; the caller is told to come back."""
+    """A kept connection ends with the certificate it began with; the caller gets 401 and `Connection: close`."""
     moment = [time.time()]
     run = await start(tls=house.tls, callers=DOMAIN, policies=[spiffe_policy()], clock=lambda: moment[0])
     identity = house.callers.issue(ID)

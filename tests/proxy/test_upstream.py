@@ -64,7 +64,7 @@ async def test_a_read_is_sent_once_more_when_a_kept_connection_was_dead(run: Run
 
 
 async def test_a_read_is_sent_once_more_and_no_more(run: Running) -> None:
-    """An upstream that closes on every request is asked twice, then the caller is told."""
+    """If the upstream closes on every request, the gateway tries twice and then answers with an error."""
     run.upstream.reply = dies_on(*range(10))
     response = await run.ask()
 
@@ -173,7 +173,7 @@ def unused_port() -> int:
 
 
 async def test_a_refused_connection_is_a_502(tmp_path: Path, upstream: Upstream) -> None:
-    """An upstream that is not there is told as such, and nothing of where it is reaches the caller."""
+    """The caller learns that the upstream is unreachable, but not its address."""
     upstream.url = f"http://127.0.0.1:{unused_port()}/api/v2"
     async with running(tmp_path, upstream) as run:
         response = await run.ask()
@@ -184,7 +184,7 @@ async def test_a_refused_connection_is_a_502(tmp_path: Path, upstream: Upstream)
 
 
 async def test_a_name_that_does_not_resolve_is_a_502(tmp_path: Path, upstream: Upstream) -> None:
-    """A resolver that knows no such name is told apart from an upstream that is down."""
+    """The error for an unknown name differs from the error for an upstream that is down."""
     upstream.url = "https://productlane.invalid/api/v2"
     async with running(tmp_path, upstream) as run:
         response = await run.ask("POST", body=b"{}")
@@ -194,7 +194,7 @@ async def test_a_name_that_does_not_resolve_is_a_502(tmp_path: Path, upstream: U
 
 
 async def test_an_upstream_that_does_not_begin_to_answer_is_a_504(start: Start) -> None:
-    """After `response_timeout` a caller is told, for reads and writes alike, and a read is not sent again."""
+    """After `response_timeout` reads and writes both fail, and a read is not sent again."""
     run = await start(upstream={"response_timeout": "200ms"})
     run.upstream.reply = run.upstream.hang
     read, write = await run.ask(), await run.ask("POST", body=b"{}")
@@ -293,7 +293,7 @@ async def test_a_ca_of_ones_own_is_trusted(tmp_path: Path, authority: trustme.CA
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "expected"),
     [
         ("self-signed", "tls_certificate_error"),
         ("wrong name", "tls_certificate_error"),
@@ -302,7 +302,7 @@ async def test_a_ca_of_ones_own_is_trusted(tmp_path: Path, authority: trustme.CA
     ],
 )
 async def test_an_upstream_that_cannot_prove_itself_gets_nothing(
-    tmp_path: Path, authority: trustme.CA, fault: str, told: str
+    tmp_path: Path, authority: trustme.CA, fault: str, expected: str
 ) -> None:
     """Not one byte of a request, a key least of all, goes to a server whose certificate or TLS is not good."""
     context = server_tls(authority)
@@ -320,7 +320,7 @@ async def test_an_upstream_that_cannot_prove_itself_gets_nothing(
     response, found, counted = await through_tls(tmp_path, upstream, context, trusted)
 
     assert (502, "upstream_unreachable") == (response.status, response.code)
-    assert told == found
+    assert expected == found
     assert counted == 1
     assert b"" == upstream.received
     assert 0 == upstream.connections

@@ -195,9 +195,9 @@ async def test_a_stall_after_an_early_answer_is_given_up_too(start: Start) -> No
 
 async def test_a_failure_that_nobody_waits_for_any_more_is_no_error_of_the_program(upstream: Upstream) -> None:
     """A caller that leaves at the moment at which the upstream breaks off puts no error into the log."""
-    told: list[dict[str, Any]] = []
+    reported: list[dict[str, Any]] = []
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _loop, context: told.append(context))
+    loop.set_exception_handler(lambda _loop, context: reported.append(context))
     upstream.reply = lambda _arrival, writer: writer.transport.abort()
 
     async def fails() -> bool:
@@ -211,7 +211,7 @@ async def test_a_failure_that_nobody_waits_for_any_more_is_no_error_of_the_progr
     gc.collect()
 
     assert failed
-    assert [] == told
+    assert [] == reported
 
 
 async def test_a_connection_that_has_just_ended_is_seen_before_the_loop_reads_it(upstream: Upstream) -> None:
@@ -232,9 +232,9 @@ async def test_a_connection_that_has_just_ended_is_seen_before_the_loop_reads_it
 
 @pytest.mark.parametrize("giving_up", ["stalled", "closed"])
 async def test_an_answer_that_was_given_up_never_looks_whole(upstream: Upstream, giving_up: str) -> None:
-    """Where the end of an answer is that of its connection, and this side ended it, the answer is cut short.
+    """If the answer ends with its connection and the gateway closed that, the answer counts as cut short.
 
-    A caller that takes its answer slowly would else be told the end of one that has none.
+    Otherwise a slow caller would take a cut answer for a complete one.
     """
 
     async def reply(arrival: Arrival, writer: asyncio.StreamWriter) -> None:
@@ -261,9 +261,9 @@ async def test_an_answer_that_was_given_up_never_looks_whole(upstream: Upstream,
 
 @pytest.mark.parametrize("ending", ["whole", "cut"])
 async def test_over_tls_an_answer_ends_where_the_upstream_says_so(tmp_path: Path, ending: str) -> None:
-    """A connection that breaks without TLS' own goodbye is no end of an answer (RFC 9112 section 9.8).
+    """A connection that breaks without TLS close_notify does not end an answer (RFC 9112 section 9.8).
 
-    Whoever can cut a connection could else shorten an answer.
+    Otherwise an attacker who can cut a connection could shorten an answer.
     """
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
