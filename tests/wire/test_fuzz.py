@@ -62,14 +62,14 @@ async def _hold(run: Running, made: Callable[[Random], bytes], seed: int, count:
         await connection.closed()
         connection.writer.transport.abort()
         run.callers.clear()
-        told = f"--fuzz-seed={seed}, message {number}: {raw[:500]!r}"
-        assert not upstream.faults, told
+        case = f"--fuzz-seed={seed}, message {number}: {raw[:500]!r}"
+        assert not upstream.faults, case
         for request in upstream.whole[seen:]:
-            assert [] == escapes(request.method, request.target, caller, endpoints, today), told
+            assert [] == escapes(request.method, request.target, caller, endpoints, today), case
             assert [f"Bearer {KEY}".encode()] == [
                 value for name, value in request.headers if name == b"authorization"
-            ], told
-            assert bytes(request.body) in raw or b"chunked" in raw.lower(), told
+            ], case
+            assert bytes(request.body) in raw or b"chunked" in raw.lower(), case
     whole = upstream.whole[first:]
     names = Counter(
         endpoint.name for one in whole if (endpoint := named(one.method, one.target.split(b"?")[0], endpoints))

@@ -90,7 +90,7 @@ async def test_a_body_is_bounded_while_it_streams(start: Start) -> None:
 
 
 async def test_a_body_that_stops_arriving_is_a_408(start: Start) -> None:
-    """A caller that goes silent in the middle of its body is told so, and holds no upstream connection."""
+    """A caller that goes silent in the middle of its body gets an error, and holds no upstream connection."""
     run = await start(upstream={"idle_timeout": "200ms"})
     small = await run.raw(post("Content-Length: 10", body=b"hello"))
     streamed = await run.raw(post(CHUNKED, body=b"5\r\nhello\r\n"))

@@ -170,7 +170,7 @@ async def _is_clean(run: Running, connections: int) -> None:
 
 @pytest.mark.parametrize("reply", BROKEN, ids=str)
 async def test_an_answer_that_cannot_be_trusted_is_a_502(wire: Running, reply: Reply) -> None:
-    """The caller is told that the answer was broken and gets none of its bytes; its connection upstream is gone."""
+    """The caller gets a 502 and no byte of the broken answer; the upstream connection is closed."""
     await wire.ask()
     connections, arrivals = wire.upstream.connections, len(wire.upstream.arrivals)
     response = await _asked(wire, reply)
