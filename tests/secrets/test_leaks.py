@@ -133,7 +133,7 @@ async def test_an_identity_that_echoes_the_key_gives_it_to_nobody(tmp_path: Path
 
 
 async def test_no_fault_of_the_program_tells_a_secret(tmp_path: Path, upstream: Upstream) -> None:
-    """Exceptions whose text is a secret, in every part of the program, are told by their class and place alone."""
+    """If an exception's text is a secret, every part of the program logs only its class and place."""
     upstream.reply = lambda arrival, writer: writer.write(answer(200, b"fault " + arrival.head))
     async with serving(tmp_path, upstream, program=("-m", "tests.support.faulty")) as served:
         for name in FAULTS:
@@ -149,7 +149,7 @@ async def test_no_fault_of_the_program_tells_a_secret(tmp_path: Path, upstream: 
 
 
 async def test_a_gateway_that_dies_at_its_start_tells_no_secret(tmp_path: Path, upstream: Upstream) -> None:
-    """A fault that ends the process is told with its place, for whoever has to mend it, and without its text."""
+    """A fault that ends the process is logged with its place, so that it can be fixed, and without its text."""
     with pytest.raises(Ended) as died:
         async with serving(tmp_path, upstream, program=("-m", "tests.support.faulty", "--at-start")):
             pass

@@ -1,4 +1,4 @@
-"""No object that holds the configuration, a key or an identity shows a secret, whoever prints or copies it."""
+"""Objects with configuration, keys or identities show no secret when they are printed or copied."""
 
 import copy
 import gc
