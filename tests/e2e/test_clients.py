@@ -44,10 +44,10 @@ async def base(tmp_path: Path, simulator: Simulator) -> AsyncIterator[str]:
     behind: Any = Behind(simulator.url)
     async with running(tmp_path, behind, policies=[policy(scopes=list(SCOPES))]) as run:
         yield f"http://{run.gateway.traffic}/api/v2"
-        await told(run)
+        await logged(run)
 
 
-async def told(run: Running) -> None:
+async def logged(run: Running) -> None:
     """Whatever a client did, nothing of its token or the key is in the log."""
     await asyncio.to_thread(run.log.close)
     text = run.log_file.read_text()

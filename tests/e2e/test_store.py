@@ -170,13 +170,13 @@ async def test_no_fault_of_redis_fails_a_request(tmp_path: Path, upstream: Upstr
         async with asyncio.timeout(3 * DEADLINE):
             while not await back():
                 pass
-        told = {event["use"] for event in await run.events("store_back", 2)}
+        logged = {event["use"] for event in await run.events("store_back", 2)}
 
     assert {200} == {*statuses}
     assert not ran.exists()
     assert (1, 0, {"write": "OutOfMemoryError"}) == (healthy, down, full)
     assert {"OutOfMemoryError", "no answer in 50 ms"} <= faults
-    assert {"read", "write"} == told
+    assert {"read", "write"} == logged
 
 
 class _Evil:
@@ -238,7 +238,7 @@ def hits(content: dict[str, bytes]) -> list[tuple[str, bytes]]:
 
 @NEEDS_REDIS
 async def test_redis_holds_nothing_secret(tmp_path: Path, upstream: Upstream, redis: RedisServer) -> None:
-    """Whoever reads the whole of Redis finds no key, no token, no password, no request and no pickle."""
+    """All of Redis contains no key, no token, no password, no request and no pickle."""
     settings = settings_for(redis, identity={"prefetch": True}, **TWO_KEYS)
     async with running(tmp_path / "gw", upstream, **settings) as run:
         await run.ask()
@@ -255,7 +255,7 @@ async def test_redis_holds_nothing_secret(tmp_path: Path, upstream: Upstream, re
 
 
 async def test_the_file_holds_nothing_secret(tmp_path: Path, upstream: Upstream) -> None:
-    """Whoever reads the file, its journal included, finds no key, no token, no request and no pickle."""
+    """The file and its journal contain no key, no token, no request and no pickle."""
     (tmp_path / "db").mkdir()
     settings: dict[str, Any] = {"store": f"sqlite:{tmp_path}/db/identity.db", "identity": {"prefetch": True}}
     async with running(tmp_path / "gw", upstream, **settings, **TWO_KEYS) as run:
