@@ -61,7 +61,7 @@ def test_a_prefix_is_cut() -> None:
 
 
 def test_what_is_no_line_of_this_log_is_counted() -> None:
-    """Other text, half a line or wrong types are told as unreadable and spoil nothing; an empty line is none."""
+    """Other text, half a line or wrong types count as unreadable and change nothing else; empty lines are ignored."""
     bad = [b"Traceback\n", b'{"time":"2026', b'{"endpoint": 5}\n', b"\xff{\xff}\n"]
     found = read_access_log([*bad, b"\n", line("2026-11-24T06:01:00.001Z")])
 

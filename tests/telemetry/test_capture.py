@@ -42,13 +42,13 @@ def test_library_logs_tell_where_and_never_what(tmp_path: Path) -> None:
             raise ValueError(f"Authorization: Bearer {KEY}")
         except ValueError:
             library.exception("failed with %s", KEY)
-    told = [json.loads(line) for line in path.read_text().splitlines()]
+    logged = [json.loads(line) for line in path.read_text().splitlines()]
 
     assert KEY not in path.read_text()
     assert [("warning", "some.library", None), ("error", "some.library", "ValueError")] == [
-        (line["level"], line["logger"], line.get("error")) for line in told
+        (line["level"], line["logger"], line.get("error")) for line in logged
     ]
-    assert all(re.fullmatch(r"telemetry/test_capture\.py:\d+", line["place"]) for line in told)
+    assert all(re.fullmatch(r"telemetry/test_capture\.py:\d+", line["place"]) for line in logged)
 
 
 def test_libraries_are_quiet_at_every_level(tmp_path: Path) -> None:

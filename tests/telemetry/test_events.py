@@ -138,7 +138,7 @@ def test_the_list_of_events_is_closed() -> None:
 
 
 def test_an_event_does_not_change() -> None:
-    """What was reported stays as it was, whoever holds it."""
+    """An event is immutable: assigning to a field raises an error."""
     with pytest.raises(AttributeError):
         StoreBack("redis", "read").use = "write"  # type: ignore[misc]
 

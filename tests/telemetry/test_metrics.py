@@ -109,7 +109,7 @@ def facts() -> tuple[KeyStatus, ...]:
     )
 
 
-def told() -> Metrics:
+def recorded() -> Metrics:
     """Metrics that know the config's names."""
     metrics = Metrics(clock=lambda: 1700000000.0)
     metrics.know(callers=CALLERS, endpoints=ENDPOINTS, keys=KEYS, issuers=["github"])
@@ -122,7 +122,7 @@ def share(caller: str) -> ShareStatus:
 
 @pytest.fixture
 def metrics() -> Metrics:
-    return told()
+    return recorded()
 
 
 @pytest.fixture
@@ -257,7 +257,7 @@ def test_answers_that_say_nothing_of_rights_are_no_auth_responses(metrics: Metri
 
 @pytest.mark.parametrize("status", [401, 403, 410])
 def test_an_unknown_caller_is_counted_too(metrics: Metrics, status: int) -> None:
-    """Whoever is refused before it is known counts under ``-``, with no key."""
+    """A caller that is refused before it is identified counts under ``-``, with no key."""
     metrics.count(Record(status=status, code="unauthenticated", decision="deny", reason="credential_unknown"))
     at = {"caller": "-", "endpoint": "other", "status": str(status), "source": "gateway", "key": "-"}
 
@@ -398,7 +398,7 @@ def test_buckets_are_where_the_times_are() -> None:
 @given(st.lists(st.floats(0, 200_000, allow_nan=False), max_size=30))
 def test_buckets_count_as_the_slow_way_does(times: list[float]) -> None:
     """A bucket holds exactly the requests that took at most its bound, and the last holds all."""
-    metrics = told()
+    metrics = recorded()
     for ms in times:
         metrics.count(Record(lane="read", duration_ms=ms))
     at = {"lane": "read", "source": "gateway"}
@@ -452,7 +452,7 @@ def test_a_first_fault_is_a_rise(name: str, metrics: Metrics) -> None:
 @given(st.lists(records, max_size=40), st.lists(st.tuples(words, words), max_size=20))
 def test_hostile_input_adds_no_label_values(junk: list[Record], pairs: list[tuple[str, str]]) -> None:
     """Whatever requests carry, labels take only names of the config and values of closed lists: series are bounded."""
-    metrics = told()
+    metrics = recorded()
     for record in junk:
         metrics.count(record)
     for one, two in pairs:

@@ -36,7 +36,7 @@ def failing(span: Span) -> tuple[bool, Any]:
 async def test_a_request_joins_its_callers_trace_and_the_upstream_joins_it(
     tmp_path: Path, upstream: Upstream, collector: Collector
 ) -> None:
-    """The gateway's span is below its caller's, the sending below that, and the upstream is told the sending's id."""
+    """The caller's span is the parent of the gateway's, which is the parent of the client span sent upstream."""
     fields = (CALLERS, "tracestate: rojo=00f067aa0ba902b7, congo=t61rcWkgMzE", "tracestate: a=1", "baggage: user=7")
     async with traced(tmp_path, upstream, collector) as served:
         await served.ask("/api/v2/threads/th_1", *fields)
@@ -65,7 +65,7 @@ async def test_spans_tell_of_a_request_what_the_log_tells(
     (line,) = logged(served)
     host, port = served.traffic.split(":")
     upstream_port = int(upstream.url.split(":")[2].partition("/")[0])
-    told = {"request_id", "caller", "decision", "reason", "source", "key", "slot", "lane", "wait_ms"}
+    shared = {"request_id", "caller", "decision", "reason", "source", "key", "slot", "lane", "wait_ms"}
 
     assert ["GET /threads/{id}"] * 2 == [server.name, client.name]
     assert {
@@ -76,7 +76,7 @@ async def test_spans_tell_of_a_request_what_the_log_tells(
         "server.address": host,
         "server.port": int(port),
     } == {name: value for name, value in server.attributes.items() if not name.startswith("productlane")}
-    assert {name: line[name] for name in told} == server.own()
+    assert {name: line[name] for name in shared} == server.own()
     assert {
         "http.request.method": "GET",
         "http.response.status_code": 200,
@@ -211,7 +211,7 @@ async def test_what_is_sent_again_is_another_span(tmp_path: Path, upstream: Upst
 
 
 async def test_another_secret_is_another_span(tmp_path: Path, upstream: Upstream, collector: Collector) -> None:
-    """A request that is sent again with the next secret of its key tells of both by their slots."""
+    """A request that is sent again with the next secret of its key has both slots in its spans."""
     upstream.scopes = {KEY: ("threads:read", "threads:write"), OTHER_KEY: ("threads:read", "threads:write")}
     upstream.reply = lambda arrival, writer: writer.write(
         answer() if arrival.bearer == OTHER_KEY else error(401, "unauthenticated")
@@ -282,10 +282,10 @@ async def test_the_sampler_decides_what_is_told(
         await served.ask("/api/v2/threads", f"traceparent: 00-{TRACE}-{PARENT}-{flags}", "tracestate: a=1")
         assert 0 == await served.end()
     (line,) = logged(served)
-    (told,) = traceparents(upstream)
+    (header,) = traceparents(upstream)
 
-    assert re.fullmatch(f"00-{TRACE}-[0-9a-f]{{16}}-{sent}", told)
-    assert PARENT not in told
+    assert re.fullmatch(f"00-{TRACE}-[0-9a-f]{{16}}-{sent}", header)
+    assert PARENT not in header
     assert ["a=1"] == upstream.arrivals[0].all("tracestate")
     assert TRACE == line["trace_id"]
     assert (2 if sent == "01" else 0) == len(collector.all_spans())
@@ -294,7 +294,7 @@ async def test_the_sampler_decides_what_is_told(
 async def test_what_is_not_sampled_is_not_told_as_dropped(
     tmp_path: Path, upstream: Upstream, collector: Collector
 ) -> None:
-    """Requests of which nothing is to be told are no fault of the collector's."""
+    """Requests that are not sampled do not count as a fault of the collector."""
     async with traced(tmp_path, upstream, collector) as served:
         for flags, count in (("01", 2), ("00", 2), ("01", 4)):
             await served.ask("/api/v2/threads", f"traceparent: 00-{TRACE}-{PARENT}-{flags}")
@@ -348,7 +348,7 @@ async def test_the_service_has_a_name_by_itself(tmp_path: Path, upstream: Upstre
 async def test_a_method_of_the_callers_own_is_not_repeated(
     tmp_path: Path, upstream: Upstream, collector: Collector
 ) -> None:
-    """A method that HTTP does not know may be any text, and is told as `_OTHER`; HEAD is told as what it is."""
+    """An unknown method may be any text, so its span says `_OTHER`; HEAD stays HEAD."""
     async with traced(tmp_path, upstream, collector) as served:
         await served.ask("/api/v2/threads", method="HEAD")
         await served.ask("/api/v2/threads", method="SECRET")
@@ -363,7 +363,7 @@ async def test_a_method_of_the_callers_own_is_not_repeated(
 async def test_a_unix_socket_is_told_as_where_callers_arrive(
     tmp_path: Path, upstream: Upstream, collector: Collector
 ) -> None:
-    """A listener without a host is told by the socket's path, and has no port."""
+    """A listener without a host is named by its socket's path, and has no port."""
     path = tmp_path / "g.sock"
     async with traced(tmp_path, upstream, collector, listen=f"unix:{path}") as served:
         assert f"unix:{path}" == served.traffic

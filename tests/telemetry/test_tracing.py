@@ -1,4 +1,4 @@
-"""Tracing as whoever runs the gateway sees it: when it is on, what a collector can do to it, and what it may carry."""
+"""Tracing from the operator's side: when it is on, what a faulty collector does to it, what spans may carry."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ from tests.support.served import Served, serving
 SOON = 1.0
 
 
-def told(served: Served, event: str) -> list[str]:
+def logged(served: Served, event: str) -> list[str]:
     """The reasons of an event's lines so far."""
     return [line["reason"] for line in served.lines() if line.get("event") == event]
 
@@ -66,7 +66,7 @@ async def test_a_collector_that_is_not_there_costs_no_request(
             await asyncio.sleep(0.15)
         assert 0 == await served.end()
 
-    assert ["the collector gave no answer: ConnectionError"] == told(served, "tracing_fault")
+    assert ["the collector gave no answer: ConnectionError"] == logged(served, "tracing_fault")
     assert slowest < SOON
     assert quiet(served)
 
@@ -83,7 +83,7 @@ async def test_a_collector_that_refuses_is_told_once(
             await collector.until(partial(arrived, collector, count))
         assert 0 == await served.end()
 
-    assert [f"the collector answered {status}"] == told(served, "tracing_fault")
+    assert [f"the collector answered {status}"] == logged(served, "tracing_fault")
     assert {b"/api/v2/v1/traces"} == {arrival.target for arrival in collector.arrivals}
     assert quiet(served)
 
@@ -102,7 +102,7 @@ async def test_a_collector_that_hangs_delays_nothing(tmp_path: Path, upstream: U
     assert 0 == status
     assert slowest < SOON
     assert 1.9 < lasted < 5
-    assert ["what was left could not be sent within 2 s"] == told(served, "tracing_fault")
+    assert ["what was left could not be sent within 2 s"] == logged(served, "tracing_fault")
     assert quiet(served)
 
 
@@ -122,7 +122,7 @@ async def test_what_is_left_is_sent_at_the_end(tmp_path: Path, upstream: Upstrea
         spans = await collector.spans(4)
 
     assert ["SERVER", "CLIENT"] * 2 == [span.kind for span in spans]
-    assert [] == told(served, "tracing_fault")
+    assert [] == logged(served, "tracing_fault")
 
 
 class Slow:
@@ -158,7 +158,7 @@ async def test_a_burst_is_bounded_and_what_is_dropped_is_told(
         await served.until_said(b"faster than they could be sent")
         assert 0 == await served.end()
 
-    assert [f"spans ended faster than they could be sent: {60 - 20 + 2 - first} dropped"] == told(
+    assert [f"spans ended faster than they could be sent: {60 - 20 + 2 - first} dropped"] == logged(
         served, "tracing_fault"
     )
     assert 20 + first == len(collector.all_spans())
@@ -234,7 +234,7 @@ WANTED = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
 async def test_where_it_is_off_nothing_of_it_is_loaded(
     tmp_path: Path, upstream: Upstream, environ: dict[str, str], said: str | None
 ) -> None:
-    """Without the variables, or with what cannot be had, the gateway serves without a module of OpenTelemetry's."""
+    """Without the variables, or if tracing is unavailable, the gateway loads no OpenTelemetry module."""
     program = (
         "import atexit, sys; from gateway.cli import main; names = ('opentelemetry', 'requests', 'google.protobuf')\n"
         "atexit.register(lambda: print([m for m in sys.modules if m.startswith(names)], file=sys.stderr)); main()"
@@ -243,7 +243,7 @@ async def test_where_it_is_off_nothing_of_it_is_loaded(
         await asked(served)
         assert 0 == await served.end()
         await served.until_said(b"]")
-    reasons = told(served, "tracing_off")
+    reasons = logged(served, "tracing_off")
 
     assert b"[]" == served.err.strip()
     assert [] == [line for line in served.lines() if line.get("event") == "tracing_on"]
@@ -279,7 +279,7 @@ async def test_a_variable_that_cannot_be_used_is_told(
     async with serving(tmp_path, upstream, environ=WANTED | variable) as served:
         await asked(served)
         assert 0 == await served.end()
-    (reason,) = told(served, "tracing_off")
+    (reason,) = logged(served, "tracing_off")
 
     assert reason.startswith("the library does not take the value of one of the variables OTEL_*: ValueError at ")
     assert [] == found({"out": bytes(served.out), "err": bytes(served.err)})
@@ -292,7 +292,7 @@ def story(number: int) -> FinishedSpan:
 
 
 async def test_a_fault_is_over_once_it_has_been_calm(collector: Collector) -> None:
-    """A collector that comes and goes is told of once; that it is back, after a minute without a fault; then anew."""
+    """A flapping collector gets one fault event, one recovery event after a minute without faults, then a new one."""
     said: list[str] = []
     now = 0.0
     session = Session()
