@@ -110,7 +110,7 @@ async def test_a_neighbour_of_the_same_user_cannot_look_into_a_gateway(upstream:
 
 
 def test_a_platform_without_prctl_is_told_and_served() -> None:
-    """Where the kernel's switch is missing, the operator is told so, and the rest of the hardening holds."""
+    """If the kernel lacks the switch, the log says so, and the rest of the hardening applies."""
     program = (
         "import ctypes, resource\n"
         "class Bare:\n"
@@ -136,7 +136,7 @@ def test_a_platform_without_prctl_is_told_and_served() -> None:
     ids=["cause", "thread", "destructor", "context"],
 )
 def test_an_uncaught_exception_is_told_without_its_text(raising: str) -> None:
-    """What ends a process or a thread is told by its class and place, for whoever has to mend it."""
+    """An exception that ends a process or a thread is logged by its class and place."""
     # Not in the source, which Python 3.13 shows of `-c` too.
     program = "import sys, threading\nfrom gateway.runtime.process import harden\nharden()\nexec(sys.stdin.read())\n"
     ran = subprocess.run(
@@ -149,7 +149,7 @@ def test_an_uncaught_exception_is_told_without_its_text(raising: str) -> None:
 
 
 def test_ctrl_c_at_start_is_no_fault() -> None:
-    """Whoever interrupts a start that takes long gets no traceback."""
+    """Ctrl-C during a slow start prints no traceback."""
     program = "from gateway.runtime.process import harden\nharden()\nraise KeyboardInterrupt"
     ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
 

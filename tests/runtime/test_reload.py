@@ -45,11 +45,11 @@ async def test_a_policy_that_is_added_counts_at_once(start: Start) -> None:
     run = await start(live=True)
     before = await run.ask(token=OTHER_TOKEN)
     put_policy(run, "new.yaml", caller="newcomer", token=OTHER_TOKEN)
-    (told,) = await run.events("policy_change")
+    (logged,) = await run.events("policy_change")
     (reload,) = await run.events("reload")
 
     assert (401, 200) == (before.status, (await run.ask(token=OTHER_TOKEN)).status)
-    assert ("newcomer", "added") == (told["caller"], told["outcome"])
+    assert ("newcomer", "added") == (logged["caller"], logged["outcome"])
     assert ("success", 2) == (reload["outcome"], reload["policies"])
 
 
@@ -120,7 +120,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("name", BROKEN)
 async def test_a_broken_change_keeps_the_last_good(start: Start, name: str) -> None:
-    """A mistake is told once, with its place, in log, status and metrics; callers notice nothing of it."""
+    """Log, status and metrics report a mistake once, with its place; callers are not affected."""
     run = await start(live=True)
     file, text = BROKEN[name]
     good = (run.folder / file).read_text()
@@ -180,17 +180,17 @@ async def test_a_name_that_is_no_text_is_told_legibly(start: Start) -> None:
 
 
 async def test_every_problem_is_told_once(start: Start) -> None:
-    """While a change stays broken, what was told is not told again; what is new is."""
+    """While a change stays broken, a reported problem is not reported again; a new problem is."""
     run = await start(live=True)
     put_policy(run, scopes=["threads:red"])
     await run.events("reload", outcome="failure")
     put_policy(run, scopes=["threads:red"], weight=2)
     await run.gateway.reloads.watcher.look()
     put_policy(run, scopes=["threads:red", "docs:wirte"])
-    told = await run.events("reload", 2, outcome="failure")
+    logged = await run.events("reload", 2, outcome="failure")
 
     assert ["threads:read", "docs:write"] == [
-        problem.rsplit('"', 2)[1] for line in told for problem in line["problems"]
+        problem.rsplit('"', 2)[1] for line in logged for problem in line["problems"]
     ]
 
 
@@ -200,9 +200,9 @@ async def test_the_same_bytes_are_no_reload(start: Start) -> None:
     put(run.folder / "policies" / "0.yaml", (run.folder / "policies" / "0.yaml").read_text())
     (run.folder / "policies" / "0.cases.yaml").write_text("- [GET /threads, allow]\n")
     await run.gateway.reloads.look()
-    (told,) = await run.events("reload")
+    (logged,) = await run.events("reload")
 
-    assert "unchanged" == told["outcome"]
+    assert "unchanged" == logged["outcome"]
     assert 1.0 == await run.metric("config_reloads_total")
 
 
@@ -211,12 +211,12 @@ async def test_what_is_set_at_the_start_waits_for_a_restart(start: Start) -> Non
     run = await start(live=True)
     assert 0 == await run.metric("restart_needed")
     put_config(run, admin="127.0.0.1:1", log={"level": "error"}, upstream={"key_errors": "translate"})
-    (told,) = await run.events("restart_needed")
+    (logged,) = await run.events("restart_needed")
     assert 1 == await run.metric("restart_needed")
     run.upstream.reply = b"HTTP/1.1 401 X\r\nContent-Length: 0\r\n\r\n"
     served = await run.ask()
 
-    assert "admin, log" == told["reason"]
+    assert "admin, log" == logged["reason"]
     assert ["admin", "log"] == (await run.admin("/status.json")).json["reload"]["restart_needed"]
     assert (502, "upstream_key_rejected") == (served.status, served.code)
 
@@ -327,9 +327,9 @@ async def test_sighup_looks_at_once(start: Start) -> None:
     """`kill -HUP` is answered in the log even where nothing has changed, and ends nothing."""
     run = await start(live=True)
     run.gateway.look()
-    (told,) = await run.events("reload")
+    (logged,) = await run.events("reload")
 
-    assert "unchanged" == told["outcome"]
+    assert "unchanged" == logged["outcome"]
     assert 200 == (await run.ask()).status
     assert signal.SIGHUP in signal.valid_signals()
     assert serve.__doc__ is not None

@@ -66,13 +66,13 @@ async def test_a_folder_whose_name_is_no_text_is_shown(tmp_path: Path, upstream:
     ids=["id", "key", "scope"],
 )
 async def test_no_answer_of_me_blinds_who_watches(start: Start, upstream: Upstream, strange: dict[str, Any]) -> None:
-    """A `/me` that names a thing by half a character, which no text can carry, is no identity; all else is told."""
+    """A `/me` answer with a lone surrogate, which UTF-8 cannot encode, is no identity; the admin port still works."""
     upstream.me = answer(200, json.dumps({"workspace_id": "w", "api_key_id": "k", "scopes": [], **strange}).encode())
     run = await start()
     served = await run.ask()
-    told = [(await run.admin(path)).status for path in ("/metrics", "/status", "/status.json")]
+    statuses = [(await run.admin(path)).status for path in ("/metrics", "/status", "/status.json")]
 
-    assert (200, [200, 200, 200]) == (served.status, told)
+    assert (200, [200, 200, 200]) == (served.status, statuses)
     assert "the answer is not an identity" == (await run.events("identity_unknown"))[0]["reason"]
 
 
@@ -110,7 +110,7 @@ async def test_what_was_opened_is_closed(start: Start, upstream: Upstream) -> No
 
 
 def test_debug_mode_is_refused() -> None:
-    """In asyncio's debug mode failures are told with their data, keys among it, so the process does not start."""
+    """asyncio's debug mode logs failures with their data, keys included, so the process does not start."""
     with pytest.raises(CannotStart, match="debug mode"):
         check_runtime(debug=True)
 
@@ -146,7 +146,7 @@ def test_the_parser_check_holds_in_a_real_process() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_drains_and_a_second_one_ends_it(start: Start, number: signal.Signals) -> None:
-    """After SIGTERM or SIGINT requests in hand have their time; whoever cannot wait sends the signal again."""
+    """After SIGTERM or SIGINT requests in progress may finish; a second signal ends the wait."""
     run = await start(drain={"delay": "5s", "timeout": "1m"})
     run.upstream.reply = run.upstream.hang
     # `start` has opened everything; what `serve` adds is the signals and the drain.
@@ -176,12 +176,12 @@ async def noop() -> None:
 
 
 async def test_callers_that_go_on_asking_lose_nothing(start: Start) -> None:
-    """Through a whole drain every request gets its answer, and every caller is told before its connection ends."""
+    """During a drain every request gets its answer, and every caller gets `Connection: close` before the end."""
     run = await start(drain={"delay": "1s", "timeout": "5s"})
     served = 0
 
     async def go_on(number: int) -> str:
-        """Ask on one connection until told that it ends; a caller then goes to another replica."""
+        """Ask on one connection until an answer closes it; a caller then goes to another replica."""
         nonlocal served
         body = b"x" * 100_000 if number % 4 == 0 else b""
         request = head("POST", "/api/v2/threads", f"Content-Length: {len(body)}") + body if body else head()

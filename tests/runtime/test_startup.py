@@ -61,7 +61,7 @@ async def test_an_address_that_would_give_the_keys_away_is_refused(
 
 
 async def test_an_anonymous_listener_on_a_network_can_be_asked_for(tmp_path: Path) -> None:
-    """Whoever means it says so in the file, with a name that nobody writes by mistake; `check` then passes."""
+    """The file can allow it, under a name that nobody writes by mistake; `check` then passes."""
     path = write_config(tmp_path, UPSTREAM, listen="0.0.0.0:0", policies=ANONYMOUS, dangerously_allow_anonymous=True)
     done = await run("check", "--config", path, cwd=tmp_path)
 
@@ -141,7 +141,7 @@ def is_a_pipe(folder: Path) -> None:
 async def test_a_secret_that_is_no_plain_file_is_refused(
     tmp_path: Path, change: Callable[[Path], None], said: str
 ) -> None:
-    """What stands in the key's place is told in one line, and nothing of it can hold the start up."""
+    """If the key's path holds something else, one line says so, and the start never hangs on it."""
     path = write_config(tmp_path, UPSTREAM)
     change(tmp_path)
     done = await refused(path)
@@ -261,7 +261,7 @@ PASTED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", PASTED)
 async def test_a_secret_in_the_wrong_place_is_not_repeated(tmp_path: Path, name: str) -> None:
-    """Whoever pastes a key or a token where it does not belong is told the place, and the text is not repeated."""
+    """A key or a token pasted in the wrong place: the error names the place and does not repeat the text."""
     settings = {"upstream": {"url": UPSTREAM}, **PASTED[name]}
     path = write_config(tmp_path, UPSTREAM, **settings)
     done = await run("check", "--config", path, cwd=tmp_path)
