@@ -92,7 +92,7 @@ REFUSED = {
     "a budget that keeps all pods": ("podDisruptionBudget: {minAvailable: 2}", "2 of 2 replicas must stay"),
     "a budget that keeps all pods by percentage": ("podDisruptionBudget: {minAvailable: 100%}", "must stay"),
     "a budget that lets no pod go": ("podDisruptionBudget: {maxUnavailable: 0}", "no pod may be away"),
-    "a policy for whoever reaches the Service": (
+    "a policy for anyone who reaches the Service": (
         "policies: {anyone: {authenticate: {anonymous: true}, scopes: [companies:read]}}",
         "policies.anyone: with `anonymous`, everyone who reaches the Service",
     ),
@@ -126,11 +126,11 @@ def test_every_manifest_is_valid(kubernetes: str, tmp_path: Path) -> None:
     for shape in SHAPES:
         (tmp_path / f"{shape}.yaml").write_text(yaml.safe_dump_all(rendered("4", shape)))
     done = run(validate, "--strict", "-k", kubernetes, *(tmp_path / f"{shape}.yaml" for shape in SHAPES))
-    told = done.stdout + done.stderr
+    shown = done.stdout + done.stderr
 
-    assert len(SHAPES) - 1 <= told.count("resource deployment/") + told.count("resource pod/")
+    assert len(SHAPES) - 1 <= shown.count("resource deployment/") + shown.count("resource pod/")
     assert {"ServiceMonitor", "PodMonitor", "HTTPRoute", "PrometheusRule"} == set(
-        re.findall(r"find schema for kind (\w+)", told)
+        re.findall(r"find schema for kind (\w+)", shown)
     )
 
 
@@ -152,19 +152,19 @@ def test_what_operators_read_is_valid(shape: str) -> None:
 
 
 def test_what_operators_would_refuse_is_noticed() -> None:
-    """A duration that is none, and a kind that does not exist, are told by name."""
+    """An invalid duration and an unknown kind are reported by name."""
     rule = {"alert": "A", "expr": "up", "for": "5 minutes"}
     spec = {"groups": [{"name": "g", "rules": [rule]}]}
     kinds = ["PrometheusRule", "PrometheusRules"]
-    told = crds(
+    shown = crds(
         [
             {"apiVersion": "monitoring.coreos.com/v1", "kind": kind, "metadata": {"name": "x"}, "spec": spec}
             for kind in kinds
         ]
     )
 
-    assert 1 == told.returncode
-    assert ["PrometheusRule x", "PrometheusRules x"] == [line.partition(":")[0] for line in told.stdout.splitlines()]
+    assert 1 == shown.returncode
+    assert ["PrometheusRule x", "PrometheusRules x"] == [line.partition(":")[0] for line in shown.stdout.splitlines()]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -194,7 +194,7 @@ def test_what_is_made_from_the_values_is_up_to_date() -> None:
 
 
 def test_every_value_is_explained() -> None:
-    """Whoever looks a value up in the README finds what it is for."""
+    """The README explains each value."""
     rows = re.findall(r"^\| `(.+?)` \| .* \| (.*) \|$", (CHART / "README.md").read_text(), re.MULTILINE)
     silent = {name for name, text in rows if not text}
 
@@ -317,11 +317,11 @@ def test_the_gateway_takes_the_configuration_that_the_chart_writes(shape: str, t
         sys.executable, "-m", "gateway", "check", "--config", tmp_path / "gateway.yaml",
         env={"PATH": "/usr/bin:/bin", "BILLING_KEY": "pl_v2_abcdefghijklmnop"}, check=False,
     )  # fmt: skip
-    told = done.stderr.splitlines()
-    if told and all("not available in this version" in line or "nobody can be this caller" in line for line in told):
-        pytest.skip(f"this version of the gateway lacks what the shape needs: {told[0]}")
+    shown = done.stderr.splitlines()
+    if shown and all("not available in this version" in line or "nobody can be this caller" in line for line in shown):
+        pytest.skip(f"this version of the gateway lacks what the shape needs: {shown[0]}")
 
-    assert (0, []) == (done.returncode, told)
+    assert (0, []) == (done.returncode, shown)
 
 
 def _certificates(folder: Path) -> None:
@@ -511,15 +511,15 @@ def notes(*values: str) -> str:
 
 
 def test_the_notes_say_what_to_do_next() -> None:
-    """Whoever has installed the chart reads the URL, the next commands, where keys are, and what is still missing."""
-    told = notes()
+    """After an install the notes give the URL, the next commands, where keys are, and what is still missing."""
+    shown = notes()
 
-    assert f"http://{NAME}.apps.svc:80/api/v2" in told
-    assert "helm test egress --namespace apps" in told
-    assert "Secret productlane-key, entries current, previous" in told
-    assert "WARNING: image.registry is not set" in told
-    assert "kubernetes.io/metadata.name: monitoring" in told
-    assert "<no value>" not in told
+    assert f"http://{NAME}.apps.svc:80/api/v2" in shown
+    assert "helm test egress --namespace apps" in shown
+    assert "Secret productlane-key, entries current, previous" in shown
+    assert "WARNING: image.registry is not set" in shown
+    assert "kubernetes.io/metadata.name: monitoring" in shown
+    assert "<no value>" not in shown
     assert "image.registry" not in notes("--set", "image.registry=registry.example.com")
 
 
@@ -529,11 +529,11 @@ def test_the_notes_say_what_to_do_next() -> None:
 )
 def test_the_notes_print_the_commands_of_a_rotation(secret: str, asked: str) -> None:
     """The commands that replace a secret and ask every replica about it can be pasted."""
-    told = notes("--set", f"statusToken.existingSecret={secret}")
+    shown = notes("--set", f"statusToken.existingSecret={secret}")
     replace = "create secret generic productlane-key --from-file=current --from-file=previous --dry-run=client"
 
-    assert f"kubectl --namespace apps {replace} --output=yaml | kubectl apply --filename -" in told
-    assert asked in told
+    assert f"kubectl --namespace apps {replace} --output=yaml | kubectl apply --filename -" in shown
+    assert asked in shown
 
 
 def test_rules_and_dashboard_are_taken_whole() -> None:
@@ -573,7 +573,7 @@ def test_the_package_holds_what_is_needed(tmp_path: Path) -> None:
 
 
 def test_policy_checkers_find_nothing(tmp_path: Path) -> None:
-    """checkov's rules for Kubernetes and Dockerfiles hold, but for those that are answered here."""
+    """checkov's rules for Kubernetes and Dockerfiles hold, except for those that this test explains."""
     checkov = tool("deploy", "bin", "checkov")
     lasting = [one for one in rendered("4", "central") if one["kind"] != "Pod"]
     (tmp_path / "central.yaml").write_text(yaml.safe_dump_all(lasting))

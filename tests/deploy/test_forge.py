@@ -63,7 +63,7 @@ def test_zizmor_finds_nothing() -> None:
 
 
 def test_actions_are_pinned() -> None:
-    """Each action is a commit, the file says of which version, and an action has one version everywhere."""
+    """Each action is pinned to a commit, a comment names its version, and all workflows use the same version."""
     lines = [line for path in WORKFLOWS for line in path.read_text("utf-8").splitlines() if "uses:" in line]
     found = [re.fullmatch(r" +- uses: ([\w./-]+)@([0-9a-f]{40})  # (v\d+\.\d+\.\d+)", line) for line in lines]
     pins = {one[1]: (one[2], one[3]) for one in found if one}

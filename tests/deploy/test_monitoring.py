@@ -124,7 +124,7 @@ def test_the_cases_would_notice(rule: dict[str, str], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
 def test_an_alert_leads_to_its_section(rule: dict[str, dict[str, str]]) -> None:
-    """Whoever is woken up finds what to look at and what to do, under the alert's own name."""
+    """For each alert the runbook says what to look at and what to do, under the alert's own name."""
     anchor = rule["annotations"]["runbook_url"].removeprefix("docs/runbook.md#")
     sections = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", RUNBOOK, re.DOTALL | re.MULTILINE))
     (section,) = [text for name, text in sections.items() if name.lower() == anchor]

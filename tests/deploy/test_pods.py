@@ -178,10 +178,10 @@ def test_helm_test_passes_where_all_is_well(egress: Egress) -> None:
     pod = egress.pod(1, name, GATEWAY=f"http://127.0.0.1:{egress.traffic}")
     with played(name, pod):
         ended = exits(name)
-        told = podman("logs", f"{name}-calls").stdout
+        output = podman("logs", f"{name}-calls").stdout
 
     assert {"check": 0, "calls": 0} == ended
-    assert ["ok", "ok", "ok"] == [line.split()[0] for line in told.splitlines()]
+    assert ["ok", "ok", "ok"] == [line.split()[0] for line in output.splitlines()]
 
 
 def test_helm_test_fails_where_a_caller_may_too_much(egress: Egress) -> None:
@@ -190,10 +190,10 @@ def test_helm_test_fails_where_a_caller_may_too_much(egress: Egress) -> None:
     pod = egress.pod(1, name, GATEWAY=f"http://127.0.0.1:{egress.traffic}", DENIED="GET /threads")
     with played(name, pod):
         ended = exits(name)
-        told = podman("logs", f"{name}-calls").stdout
+        output = podman("logs", f"{name}-calls").stdout
 
     assert {"check": 0, "calls": 1} == ended
-    assert "FAIL denied: GET /threads 200" in told
+    assert "FAIL denied: GET /threads 200" in output
 
 
 # The app of a sidecar. That it waits for the gateway stands in for the start-up probe, before which Kubernetes starts none.
@@ -248,6 +248,6 @@ def test_an_app_calls_through_its_sidecar(variant: str, upstream: str, tmp_path:
         eventually(
             30, lambda: podman("inspect", "--format={{.State.Status}}", f"{name}-app").stdout.strip() == "exited"
         )
-        told = podman("logs", f"{name}-app").stdout
+        output = podman("logs", f"{name}-app").stdout
 
-    assert "200 403 no key" == told.strip()
+    assert "200 403 no key" == output.strip()

@@ -165,16 +165,16 @@ async def test_a_rolling_update_under_load_loses_nothing(tmp_path: Path) -> None
         try:
             await load.until(lambda: load.done > 200)
             async with generation(tmp_path, upstream.simulator.url) as new:
-                # A rolling update with maxSurge: the new pod is ready before the old one is told to go. Endpoints learn
-                # of that later, so new connections still reach the one that drains.
+                # A rolling update with maxSurge: the new pod is ready before the old one gets SIGTERM. Endpoints
+                # change later, so new connections still reach the one that drains.
                 service.endpoints = [new.traffic, old.traffic]
                 old.process.send_signal(signal.SIGTERM)
-                told = load.done
+                done_before = load.done
                 async with asyncio.timeout(DEADLINE):
                     while await old.status() != 503:
                         await asyncio.sleep(0.01)
                 late = service.connections.count(old.traffic)
-                await load.until(lambda: load.done > told + 200)
+                await load.until(lambda: load.done > done_before + 200)
                 late = service.connections.count(old.traffic) - late
                 service.endpoints = [new.traffic]
                 async with asyncio.timeout(DEADLINE):

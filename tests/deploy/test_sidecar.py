@@ -145,13 +145,13 @@ def test_it_is_a_native_sidecar(variant: str) -> None:
     assert [] == [mount for mount in container["volumeMounts"] if "subPath" in mount]
 
 
-@pytest.mark.parametrize(("unset", "told"), [("existingSecret", "name the Secret"), ("scopes", "name the scopes")])
-def test_a_sidecar_without_key_or_scopes_is_refused(app_chart: Path, unset: str, told: str) -> None:
+@pytest.mark.parametrize(("unset", "message"), [("existingSecret", "name the Secret"), ("scopes", "name the scopes")])
+def test_a_sidecar_without_key_or_scopes_is_refused(app_chart: Path, unset: str, message: str) -> None:
     """No key is made up, and no scope is given by default."""
     done = run(helm("4"), "template", "x", app_chart, "--set", f"productlane-gateway.sidecar.{unset}=null", check=False)
 
     assert done.returncode
-    assert told in done.stderr
+    assert message in done.stderr
 
 
 def test_a_sidecar_may_have_any_scope() -> None:
