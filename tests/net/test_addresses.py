@@ -54,13 +54,13 @@ def silent(entry: Entry, at: float) -> Entry:
     ],
 )
 def test_a_name_is_asked_for_in_time(entry: Entry, now: float, plan: Plan) -> None:
-    """Nobody waits for a resolver while there is an address to use that is of the last minute, or none to be had."""
+    """A request waits for the resolver only if no address is fresh enough and the resolver is not known as silent."""
     assert plan == entry.plan(now, free=True)
 
 
 @pytest.mark.parametrize(("entry", "wait"), [(Entry(), True), (known(), True), (silent(Entry(), -5.0), False)])
 def test_one_look_up_is_enough(entry: Entry, wait: bool) -> None:
-    """While a look-up is on its way none is begun beside it; who has to wait, waits for that one."""
+    """While one look-up is running no second one starts; requests that have to wait share it."""
     entry.begun(SETTLED)
 
     assert Plan(False, wait) == entry.plan(SETTLED, free=True)
@@ -100,12 +100,12 @@ def test_a_later_question_is_believed_more() -> None:
 def test_a_fault_is_told_until_it_is_over() -> None:
     """Why a name leads nowhere is known from the first failure to the next success."""
     entry = failing(Entry(), 0.0)
-    told = [entry.fault]
+    faults = [entry.fault]
     silent(entry, 2.0)
-    told.append(entry.fault)
+    faults.append(entry.fault)
     entry.found(2.0, (ONE,), 9.0)
 
-    assert ["no such name", SILENT, ""] == [*told, entry.fault]
+    assert ["no such name", SILENT, ""] == [*faults, entry.fault]
 
 
 def test_families_take_turns() -> None:

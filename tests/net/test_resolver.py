@@ -96,12 +96,12 @@ async def test_a_crowd_asks_once(lookups: Lookups) -> None:
     ],
 )
 async def test_a_failure_is_told_in_words(lookups: Lookups, fault: Exception | None, why: str) -> None:
-    """What a resolver says of a name is told at once, and asked again a second later, not for each request."""
+    """A resolver's error is reported at once; the name is looked up again a second later, not per request."""
     names = Names(lookup=lookups)
     lookups.fault, lookups.places = fault, []
-    told = [await fault_of(names) for _ in range(3)]
+    faults = [await fault_of(names) for _ in range(3)]
 
-    assert [(why, False)] * 3 == told
+    assert [(why, False)] * 3 == faults
     assert [HOST] == lookups.asked
 
 
@@ -114,9 +114,9 @@ async def test_a_thread_that_cannot_be_had_is_a_failure(lookups: Lookups, monkey
     names = Names(lookup=lookups)
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", refuse)
-        told = await fault_of(names)
+        faults = await fault_of(names)
 
-    assert ("no thread could be started for the look-up", False) == told
+    assert ("no thread could be started for the look-up", False) == faults
     await eventually_found(names)
 
 
@@ -137,15 +137,15 @@ async def test_a_silence_costs_no_more_than_patience(lookups: Lookups) -> None:
     lookups.gate.clear()
     loop = asyncio.get_running_loop()
     began = loop.time()
-    told = await asyncio.gather(*(fault_of(names, patience=60.0) for _ in range(10)))
+    faults = await asyncio.gather(*(fault_of(names, patience=60.0) for _ in range(10)))
     first = loop.time() - began
-    told.append(await fault_of(names, patience=60.0))
+    faults.append(await fault_of(names, patience=60.0))
     second = loop.time() - began - first
     # What was given up is not lost: its answer counts as soon as it comes.
     lookups.gate.set()
     await eventually_found(names)
 
-    assert [(SILENT, True)] * 11 == told
+    assert [(SILENT, True)] * 11 == faults
     assert first < 2 * PATIENCE
     assert second < PATIENCE
     assert NameLookup("upstream", "timeout") in reported
@@ -154,13 +154,13 @@ async def test_a_silence_costs_no_more_than_patience(lookups: Lookups) -> None:
 
 
 async def test_a_short_patience_is_kept(lookups: Lookups) -> None:
-    """Who has less time than two seconds is told when it is over."""
+    """A caller with less than two seconds left gets the error when its time is over."""
     names = Names(lookup=lookups)
     lookups.gate.clear()
     began = time.monotonic()
-    told = await fault_of(names, patience=SHORT)
+    faults = await fault_of(names, patience=SHORT)
 
-    assert (SILENT, True) == told
+    assert (SILENT, True) == faults
     assert time.monotonic() - began < PATIENCE
 
 

@@ -118,7 +118,7 @@ async def test_a_name_that_stops_resolving_goes_on_serving(run: Running, records
     records.fault = fault
     entry._found -= 10 * FRESH
     statuses = [(await post(run)).status for _ in range(5)]
-    (told,) = await run.events("name_unresolved", use="upstream")
+    (reported,) = await run.events("name_unresolved", use="upstream")
     records.fault = None
 
     async def resolved() -> bool:
@@ -129,16 +129,16 @@ async def test_a_name_that_stops_resolving_goes_on_serving(run: Running, records
     await run.events("name_resolves", use="upstream")
 
     assert {200} == set(statuses)
-    assert 10 * FRESH <= told["seconds"] < 11 * FRESH
-    assert "warning" == told["level"]
+    assert 10 * FRESH <= reported["seconds"] < 11 * FRESH
+    assert "warning" == reported["level"]
     assert 1 == len(await run.events("name_unresolved"))
     assert 1 <= await run.metric("name_lookups_total", use="upstream", result="error")
 
 
 async def test_a_name_that_never_resolved_is_a_502(run: Running, records: Records) -> None:
-    """Callers are told at once, reads are not repeated for it, and the circuit stays closed: a resolver is no upstream.
+    """Callers get the error at once, reads are not repeated, and the circuit stays closed: a resolver is no upstream.
 
-    As soon as the name leads somewhere, requests are served.
+    As soon as the name resolves, requests are served.
     """
     records.fault = socket.EAI_NONAME
     refused = [await run.ask(), *[await post(run) for _ in range(FAILURES + 1)]]
@@ -154,8 +154,8 @@ async def test_a_name_that_never_resolved_is_a_502(run: Running, records: Record
     assert "no such name" in str(refused[0].get("proxy-status"))
     assert 0 == await run.metric("upstream_retries_total")
     assert len(refused) <= await run.metric("upstream_failures_total", error="dns_error")
-    (told,) = await run.events("name_unresolved")
-    assert "seconds" not in told
+    (reported,) = await run.events("name_unresolved")
+    assert "seconds" not in reported
 
 
 async def test_a_changed_record_is_followed(run: Running, records: Records, authority: trustme.CA) -> None:
@@ -254,14 +254,14 @@ async def test_a_name_that_leads_to_another_host_gets_nothing(
             authority.issue_cert(NAME).configure_cert(context)
             mended = await post(run)
             failures = await run.metric("upstream_failures_total", error="tls_certificate_error")
-            told = await run.metric("upstream_failures_total")
+            reported = await run.metric("upstream_failures_total")
     finally:
         await host.stop()
 
     assert [(502, "tls_certificate_error")] * 4 == [(one.status, error_of(one)) for one in refused]
     assert b"" == received
     assert 200 == mended.status
-    assert 4 == failures == told
+    assert 4 == failures == reported
 
 
 async def test_the_issuers_name_is_told_apart(tmp_path: Path, upstream: Upstream, records: Records) -> None:

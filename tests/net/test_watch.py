@@ -1,4 +1,4 @@
-"""`gateway.net.watch`: a change of a file's content is told once, whole, however it comes about."""
+"""`gateway.net.watch`: each change of a file's content is reported once and whole, however it is made."""
 
 import asyncio
 import contextlib
@@ -20,8 +20,8 @@ from gateway.telemetry.events.process import WatchBlind
 from tests.support.deadline import DEADLINE
 
 
-class Told:
-    """What a watcher told, and waiting for it."""
+class Recorder:
+    """What a watcher reported, and a way to wait for it."""
 
     def __init__(self) -> None:
         self.changes: list[frozenset[str]] = []
@@ -39,18 +39,18 @@ class Told:
         return self.changes[-1]
 
 
-Watch = Callable[..., Awaitable[Told]]
+Watch = Callable[..., Awaitable[Recorder]]
 
 
 @pytest.fixture
 async def watch() -> AsyncIterator[Watch]:
-    """Start watchers: ``told = await watch(path, …)``. Nothing but notices of the kernel wakes them, unless said."""
+    """Start watchers: ``recorder = await watch(path, …)``. By default only kernel notices wake them."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def begin(*paths: Path, **settings: Any) -> Told:
-            told = Told()
+        async def begin(*paths: Path, **settings: Any) -> Recorder:
+            recorder = Recorder()
             find: Callable[[], Iterable[Path]] = settings.pop("find", lambda: paths)
-            watcher = Watcher(find, told, **{"poll": 3600.0, "settle": 0.01, **settings})
+            watcher = Watcher(find, recorder, **{"poll": 3600.0, "settle": 0.01, **settings})
             task = asyncio.create_task(watcher.run())
 
             async def end() -> None:
@@ -61,7 +61,7 @@ async def watch() -> AsyncIterator[Watch]:
             stack.push_async_callback(end)
             async with asyncio.timeout(DEADLINE):
                 await watcher.watching.wait()
-            return told
+            return recorder
 
         yield begin
 
@@ -70,35 +70,35 @@ async def test_a_change_of_a_file_is_told(tmp_path: Path, watch: Watch) -> None:
     """A file that is written anew in place is noticed."""
     file = tmp_path / "a.yaml"
     file.write_text("one")
-    told = await watch(file)
+    recorder = await watch(file)
 
     file.write_text("two")
 
-    assert {"a.yaml"} == await told.once()
+    assert {"a.yaml"} == await recorder.once()
 
 
 async def test_an_editor_that_renames_is_noticed(tmp_path: Path, watch: Watch) -> None:
     """Editors and careful scripts write another file and rename it into place; its folder is what is watched."""
     file = tmp_path / "a.yaml"
     file.write_text("one")
-    told = await watch(file)
+    recorder = await watch(file)
 
     for text in ("two", "three"):
         (tmp_path / ".a.yaml.swp").write_text(text)
         (tmp_path / ".a.yaml.swp").replace(file)
 
-        assert {"a.yaml"} == await told.once()
+        assert {"a.yaml"} == await recorder.once()
 
 
 async def test_a_file_that_comes_and_goes_is_noticed(tmp_path: Path, watch: Watch) -> None:
     """A secret that is not there yet is seen when it is put there, and missed when it is taken away."""
     file = tmp_path / "key"
-    told = await watch(file)
+    recorder = await watch(file)
 
     file.write_text("one")
-    assert {"key"} == await told.once()
+    assert {"key"} == await recorder.once()
     file.unlink()
-    assert {"key"} == await told.once()
+    assert {"key"} == await recorder.once()
 
 
 async def test_kubernetes_swap_is_noticed(tmp_path: Path, watch: Watch) -> None:
@@ -110,24 +110,24 @@ async def test_kubernetes_swap_is_noticed(tmp_path: Path, watch: Watch) -> None:
         (folder / "a.yaml").write_text(version)
     (mount / "..data").symlink_to("..v1")
     (mount / "a.yaml").symlink_to("..data/a.yaml")
-    told = await watch(mount / "a.yaml")
+    recorder = await watch(mount / "a.yaml")
 
     for version in ("v2", "v3"):
         (mount / "..data_tmp").symlink_to(f"..{version}")
         (mount / "..data_tmp").replace(mount / "..data")
 
-        assert {"a.yaml"} == await told.once()
+        assert {"a.yaml"} == await recorder.once()
 
 
 async def test_a_folder_is_all_its_visible_files(tmp_path: Path, watch: Watch) -> None:
     """A policy that is added to the folder, changed or removed is a change; what an editor hides there is none."""
-    told = await watch(tmp_path)
+    recorder = await watch(tmp_path)
 
     (tmp_path / ".hidden.swp").write_text("x")
     (tmp_path / "new.yaml").write_text("one")
-    assert {"new.yaml"} == await told.once()
+    assert {"new.yaml"} == await recorder.once()
     (tmp_path / "new.yaml").unlink()
-    assert {"new.yaml"} == await told.once()
+    assert {"new.yaml"} == await recorder.once()
 
 
 async def test_a_folder_that_is_replaced_goes_on_being_watched(tmp_path: Path, watch: Watch) -> None:
@@ -135,35 +135,35 @@ async def test_a_folder_that_is_replaced_goes_on_being_watched(tmp_path: Path, w
     folder = tmp_path / "policies"
     folder.mkdir()
     (folder / "a.yaml").write_text("one")
-    told = await watch(folder)
+    recorder = await watch(folder)
 
     other = tmp_path / "other"
     other.mkdir()
     (other / "a.yaml").write_text("two")
     folder.rename(tmp_path / "old")
     other.rename(folder)
-    seen = await told.once()
+    seen = await recorder.once()
     while "a.yaml" not in seen:
-        seen |= await told.once()
-    before = len(told.changes)
+        seen |= await recorder.once()
+    before = len(recorder.changes)
     (folder / "a.yaml").write_text("three")
-    await told.once()
+    await recorder.once()
 
-    assert {"a.yaml"} == told.changes[before]
+    assert {"a.yaml"} == recorder.changes[before]
 
 
 async def test_the_same_bytes_are_no_change(tmp_path: Path, watch: Watch) -> None:
     """A touched file, or one written anew with what it held, costs no reload."""
     file, other = tmp_path / "a.yaml", tmp_path / "b.yaml"
     file.write_text("one")
-    told = await watch(file, other)
+    recorder = await watch(file, other)
 
     file.write_text("one")
     os.utime(file, (1, 1))
     other.write_text("a sign that notices have come")
-    await told.once()
+    await recorder.once()
 
-    assert [{"b.yaml"}] == told.changes
+    assert [{"b.yaml"}] == recorder.changes
 
 
 async def test_permissions_are_content(tmp_path: Path, watch: Watch) -> None:
@@ -171,11 +171,11 @@ async def test_permissions_are_content(tmp_path: Path, watch: Watch) -> None:
     file = tmp_path / "key"
     file.write_text("one")
     file.chmod(0o644)
-    told = await watch(file)
+    recorder = await watch(file)
 
     file.chmod(0o600)
 
-    assert {"key"} == await told.once()
+    assert {"key"} == await recorder.once()
 
 
 async def test_a_file_in_two_halves_is_told_whole(tmp_path: Path, watch: Watch) -> None:
@@ -208,11 +208,11 @@ async def test_a_file_that_never_rests_does_not_keep_the_rest_waiting(tmp_path: 
         pauses.append(seconds)
         file.write_text(str(len(pauses)))
 
-    told = Told()
-    watcher = Watcher(lambda: [file], told, seen={str(file): b"something else"}, settle=0.1, pause=pause)
+    recorder = Recorder()
+    watcher = Watcher(lambda: [file], recorder, seen={str(file): b"something else"}, settle=0.1, pause=pause)
     await watcher.look()
 
-    assert [{"a.yaml"}] == told.changes
+    assert [{"a.yaml"}] == recorder.changes
     assert sum(pauses) == pytest.approx(5.0)
 
 
@@ -223,9 +223,9 @@ async def test_what_changed_before_the_watch_began_is_told(tmp_path: Path, watch
     seen = read_contents([file])
     file.write_text("two")
 
-    told = await watch(file, seen=seen)
+    recorder = await watch(file, seen=seen)
 
-    assert {"a.yaml"} == await told.once()
+    assert {"a.yaml"} == await recorder.once()
 
 
 async def test_a_link_on_the_way_is_followed(tmp_path: Path, watch: Watch) -> None:
@@ -236,25 +236,25 @@ async def test_a_link_on_the_way_is_followed(tmp_path: Path, watch: Watch) -> No
     (tmp_path / "far" / "current").symlink_to("1")
     (tmp_path / "near").mkdir()
     (tmp_path / "near" / "conf").symlink_to("../far/current")
-    told = await watch(tmp_path / "near" / "conf" / "a.yaml")
+    recorder = await watch(tmp_path / "near" / "conf" / "a.yaml")
 
     (tmp_path / "far" / "next").symlink_to("2")
     (tmp_path / "far" / "next").replace(tmp_path / "far" / "current")
 
-    assert {"a.yaml"} == await told.once()
+    assert {"a.yaml"} == await recorder.once()
 
 
 async def test_a_folder_that_comes_later_is_noticed(tmp_path: Path, watch: Watch) -> None:
     """A secret whose folders are made after the start is in use as soon as it is there, and so is its next value."""
     file = tmp_path / "run" / "secrets" / "key"
-    told = await watch(file)
+    recorder = await watch(file)
 
     file.parent.mkdir(parents=True)
     file.write_text("one")
-    assert {"key"} == await told.once()
+    assert {"key"} == await recorder.once()
     file.write_text("two!")
 
-    assert {"key"} == await told.once()
+    assert {"key"} == await recorder.once()
 
 
 async def test_a_folder_further_up_that_is_replaced_is_noticed(tmp_path: Path, watch: Watch) -> None:
@@ -262,14 +262,14 @@ async def test_a_folder_further_up_that_is_replaced_is_noticed(tmp_path: Path, w
     for name in ("now", "next"):
         (tmp_path / name / "conf").mkdir(parents=True)
         (tmp_path / name / "conf" / "a.yaml").write_text(name)
-    told = await watch(tmp_path / "now" / "conf" / "a.yaml")
+    recorder = await watch(tmp_path / "now" / "conf" / "a.yaml")
 
     (tmp_path / "now").rename(tmp_path / "before")
     (tmp_path / "next").rename(tmp_path / "now")
 
     async with asyncio.timeout(DEADLINE):
-        while (tmp_path / "now" / "conf" / "a.yaml").read_text() != "next" or not told.changes:
-            await told.once()
+        while (tmp_path / "now" / "conf" / "a.yaml").read_text() != "next" or not recorder.changes:
+            await recorder.once()
 
 
 async def test_without_notices_it_is_looked_all_the_same(tmp_path: Path, watch: Watch) -> None:
@@ -280,11 +280,11 @@ async def test_without_notices_it_is_looked_all_the_same(tmp_path: Path, watch: 
     elsewhere.parent.mkdir()
     # The same file by another name: what is written there is no event in the folder that is watched.
     elsewhere.hardlink_to(file)
-    told = await watch(file, poll=0.05)
+    recorder = await watch(file, poll=0.05)
 
     elsewhere.write_text("two!")
 
-    assert {"a.yaml"} == await told.once()
+    assert {"a.yaml"} == await recorder.once()
 
 
 async def test_a_kernel_without_notices_is_reported_once(tmp_path: Path, watch: Watch) -> None:
@@ -296,10 +296,10 @@ async def test_a_kernel_without_notices_is_reported_once(tmp_path: Path, watch: 
     def none_left(_: Callable[[], None]) -> Inotify:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    told = await watch(file, poll=0.05, notices=none_left, emit=reported.append)
+    recorder = await watch(file, poll=0.05, notices=none_left, emit=reported.append)
     for text in ("two", "three"):
         file.write_text(text)
-        assert {"a.yaml"} == await told.once()
+        assert {"a.yaml"} == await recorder.once()
 
     assert [WatchBlind("Too many open files")] == reported
 
@@ -309,23 +309,23 @@ async def test_paths_follow_from_what_was_read(tmp_path: Path, watch: Watch) -> 
     index, first, second = tmp_path / "index", tmp_path / "1", tmp_path / "2"
     for path, text in ((index, "1"), (first, ""), (second, "")):
         path.write_text(text)
-    told = await watch(find=lambda: [index, tmp_path / index.read_text()])
+    recorder = await watch(find=lambda: [index, tmp_path / index.read_text()])
 
     index.write_text("2")
-    assert {"index", "1", "2"} == await told.once()
+    assert {"index", "1", "2"} == await recorder.once()
     second.write_text("x")
-    assert {"2"} == await told.once()
+    assert {"2"} == await recorder.once()
     first.write_text("x")
     second.write_text("y")
 
-    assert {"2"} == await told.once()
+    assert {"2"} == await recorder.once()
 
 
 async def test_looking_can_be_asked_for(tmp_path: Path) -> None:
     """SIGHUP looks at once, and learns whether there was anything new."""
     file = tmp_path / "a.yaml"
-    told = Told()
-    watcher = Watcher(lambda: [file], told, seen=read_contents([file]), settle=0.0)
+    recorder = Recorder()
+    watcher = Watcher(lambda: [file], recorder, seen=read_contents([file]), settle=0.0)
 
     before = await watcher.look()
     file.write_text("one")
