@@ -134,11 +134,11 @@ async def test_fields_that_route_or_identify_stay_behind(tmp_path: Path, upstrea
         status = (await caller.response()).status
         await caller.close()
         await served.until_said(b'"event":"request_fields_refused"')
-        told = [line for line in served.lines() if line.get("event") == "request_fields_refused"]
+        logged = [line for line in served.lines() if line.get("event") == "request_fields_refused"]
         metrics = (await served.ask_admin("/metrics")).body.decode()
 
     (arrival,) = upstream.arrivals
     assert 200 == status
     assert ["Host", "X-Team", "Via", "Authorization"] == [name for name, _ in arrival.fields]
-    assert {"forwarding", "range", "other"} == {line["kind"] for line in told}
+    assert {"forwarding", "range", "other"} == {line["kind"] for line in logged}
     assert 'request_fields_refused_total{kind="range"} 1' in metrics
