@@ -1,4 +1,4 @@
-"""What the runbook names is there: whoever is woken up looks for nothing that does not exist."""
+"""Everything the runbook names exists, so the person on call never looks for something that does not."""
 
 import json
 import re
