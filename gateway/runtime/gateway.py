@@ -76,7 +76,7 @@ class Gateway:
         self._background: Final = Background(self._failed)
         self._stack: Final = contextlib.AsyncExitStack()
         self._health: Final = Health()
-        self._pacer: Final = Pacer(wall=clock, store=snapshot.store, emit=self._emit)
+        self._pacer: Final = Pacer(wall=clock)
         self._caps: Final = Caps(snapshot.store, emit=self._emit)
         self._factory: Final = ServingFactory(snapshot.store, emit=self._emit, clock=clock, lookup=lookup)
         self._listeners: Final = Listeners(snapshot.settings)
