@@ -81,7 +81,7 @@ async def test_a_drain_is_told_at_once_and_everything_goes_on(start: Start) -> N
 
 
 async def test_a_streamed_answer_says_that_it_is_the_last(start: Start) -> None:
-    """An answer that begins during a drain and is streamed tells its caller too to come back elsewhere."""
+    """A streamed answer that begins during a drain also has `Connection: close`."""
     run = await start(drain={"delay": "5s", "timeout": "5s"})
     _, go_on = slow(run, b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n")
     caller = await run.connect()

@@ -359,7 +359,7 @@ HOSTILE = [
 
 
 async def test_neither_log_nor_metrics_hold_what_a_caller_sent(run: Running) -> None:
-    """No query, header, body, path id, token or key stands in a log line or a label, and the series stay few."""
+    """No query, header, body, path id, token or key appears in a log line or a label, and the series stay few."""
     run.upstream.reply = answer(
         418, b'{"error": {"code": "sentinel-code", "message": "sentinel"}}', fields=("X-Request-Id: sentinel \x7f",)
     )
@@ -395,7 +395,7 @@ async def test_a_fault_of_the_gateway_is_told_without_its_text(run: Running, mon
 
 
 async def test_a_request_is_counted_and_logged_once_with_its_sizes(run: Running) -> None:
-    """The log line of a request that went through tells its bytes, its times and the key that served it."""
+    """The log line of a relayed request has its bytes, its times and the key that served it."""
     response: Response = await run.ask(
         "POST",
         "/api/v2/threads",

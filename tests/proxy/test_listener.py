@@ -170,7 +170,7 @@ async def test_a_socket_in_use_is_left_to_whoever_uses_it(tmp_path: Path, upstre
 
 
 async def test_a_socket_that_a_crash_left_stops_nobody(tmp_path: Path, upstream: Upstream) -> None:
-    """Where nobody listens any more, the path is taken over; a file that is no socket is left alone."""
+    """A socket path without a listener is taken over; a file that is not a socket is left alone."""
     path = tmp_path / "gateway.sock"
     with socket.socket(socket.AF_UNIX) as crashed:
         crashed.bind(str(path))

@@ -114,7 +114,7 @@ async def test_an_upload_that_grows_too_large_never_looks_complete(start: Start)
 
 
 async def test_a_refused_upload_leaves_no_loose_end(start: Start) -> None:
-    """An answer that nobody waits for any more is not reported as an error that was overlooked."""
+    """An answer that no task awaits any more is not reported as an unretrieved exception."""
     reported: list[str] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["message"]))
     run = await start(limits={"body": {"write": 100_000}})

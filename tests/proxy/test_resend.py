@@ -137,7 +137,7 @@ async def test_a_refused_key_answers_at_once(start: Callable[..., Any], upstream
 
 
 async def test_the_log_names_the_secret_that_answered(run: Running) -> None:
-    """The line of a request that was sent again tells key and slot of the final answer, and no code of the first."""
+    """The log line of a resent request has key and slot of the final answer, and no code of the first."""
     await run.ask()
     line = (await run.lines(2))[-1]
 
@@ -145,7 +145,7 @@ async def test_the_log_names_the_secret_that_answered(run: Running) -> None:
 
 
 async def test_a_change_of_state_is_an_event(run: Running) -> None:
-    """The log tells that a secret was refused and that another took over, by preview and never by secret."""
+    """The log says that a secret was refused and that another took over, by preview and never by secret."""
 
     def both(text: str) -> bool:
         return '"state":"rejected"' in text and '"state":"active"' in text.partition("Ktwo")[2]
@@ -174,7 +174,7 @@ async def test_metrics_tell_what_happened(run: Running) -> None:
 
 
 async def test_many_at_once_lose_nothing(run: Running, upstream: Upstream) -> None:
-    """However many requests are in hand when a secret is revoked, each is answered, with one question to `/me`."""
+    """When a secret is revoked, every request in progress is answered, with a single `/me` request."""
     upstream.lookups.clear()
     got = await asyncio.gather(*(run.ask("POST", "/api/v2/threads", body=b"{}") for _ in range(40)))
 
