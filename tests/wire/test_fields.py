@@ -184,7 +184,7 @@ async def test_no_control_character_crosses(wire: Running, row: Row) -> None:
 
 
 async def test_a_cookie_of_one_answer_is_in_no_other_request(wire: Running) -> None:
-    """`Set-Cookie` comes back to nobody, and no later request carries the cookie upstream."""
+    """`Set-Cookie` reaches no caller, and no later request carries the cookie upstream."""
     usual, wire.upstream.reply = wire.upstream.reply, b"HTTP/1.1 200 X\r\nSet-Cookie: s=1\r\nContent-Length: 0\r\n\r\n"
     try:
         response = await wire.ask()

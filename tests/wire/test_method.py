@@ -150,7 +150,7 @@ async def test_head_gets_a_head_and_no_body(wire: Running) -> None:
 
 
 async def test_a_write_is_not_a_read(wire: Running) -> None:
-    """A request that is hidden behind another one's body is answered by nobody."""
+    """A request that is hidden behind another one's body gets no answer."""
     length = f"Content-Length: {len(HIDDEN)}"
     arrives = sent("POST /api/v2/threads", framing=length, body=HIDDEN)
 
