@@ -163,7 +163,7 @@ async def test_a_gateway_that_dies_at_its_start_tells_no_secret(tmp_path: Path, 
 @pytest.mark.skipif(not Path("/proc/self/limits").exists(), reason="/proc is Linux'")
 @pytest.mark.parametrize("number", [signal.SIGABRT, signal.SIGSEGV])
 async def test_a_crash_of_the_interpreter_leaves_no_secret(tmp_path: Path, upstream: Upstream, number: int) -> None:
-    """A process that the system kills leaves no core file, and Python's fault handler tells frames without values."""
+    """A process that the system kills leaves no core file, and Python's fault handler prints frames without values."""
 
     def unlimited() -> None:
         import resource
