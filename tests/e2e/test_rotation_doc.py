@@ -1,4 +1,4 @@
-"""The rotation that `docs/rotation.md` tells, line by line in a real shell: what it shows is what happens."""
+"""The rotation in `docs/rotation.md`, typed line by line in a real shell: each line prints what the text shows."""
 
 from pathlib import Path
 
@@ -17,5 +17,5 @@ async def test_the_rotation_as_it_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", ["keys", "keys --admin", "simulate", "serve"])
 def test_the_text_shows_the_commands(command: str) -> None:
-    """The walk-through cannot lose a step unseen: each command of a rotation stands in it."""
+    """The walk-through contains each command of a rotation, so no step can be lost unnoticed."""
     assert f"productlane-gateway {command}" in WALK.text

@@ -19,7 +19,7 @@ CROWD = 500
 
 @asynccontextmanager
 async def crowd(run: Running) -> AsyncIterator[list["asyncio.Task[Response]"]]:
-    """Callers whose requests are all in hand before `/me` answers the first time."""
+    """Callers whose requests have all arrived before the first `/me` answer."""
     all_here = asyncio.Event()
 
     async def hold(arrival: Arrival, _: Any) -> None:
@@ -44,7 +44,7 @@ async def crowd(run: Running) -> AsyncIterator[list["asyncio.Task[Response]"]]:
 
 
 async def test_five_hundred_callers_of_a_cold_key_ask_once(start: Start) -> None:
-    """However many want it, one question tells who the key is, and every caller gets its answer."""
+    """One `/me` request identifies the key for all waiting callers, and every caller gets its answer."""
     run = await start()
     async with crowd(run) as asking:
         statuses = Counter(response.status for response in await asyncio.gather(*asking))
