@@ -12,7 +12,7 @@ from gateway.telemetry.lines import Lines
 
 
 def test_a_reader_that_is_stuck_costs_lines_and_no_time() -> None:
-    """When nobody reads the log, requests go on: what does not fit is dropped and counted, what fits arrives whole."""
+    """Without a reader of the log, requests go on: lines that do not fit are dropped and counted, others stay whole."""
     read, write = os.pipe()
     lines = Lines(write, bound=10_000)
     sent = [b"%099d\n" % n for n in range(3000)]
@@ -34,7 +34,7 @@ def test_a_reader_that_is_stuck_costs_lines_and_no_time() -> None:
 
 
 def test_closing_does_not_wait_for_a_reader_that_is_stuck() -> None:
-    """The process can end although nobody reads its log; what is left is counted as dropped."""
+    """The process can end without a reader of its log; the remaining lines are counted as dropped."""
     read, write = os.pipe()
     os.set_blocking(write, False)
     while True:

@@ -265,7 +265,7 @@ def test_an_unknown_caller_is_counted_too(metrics: Metrics, status: int) -> None
 
 
 def test_the_state_of_each_secret_is_shown(busy: Metrics) -> None:
-    """Of the states of a secret exactly one is 1, and when it was last sent tells whether it may be revoked."""
+    """Exactly one state of a secret is 1, and the time it was last sent shows whether it may be revoked."""
     states = {
         dict(at)["state"]: dict(at)["slot"]
         for (name, at), number in series(busy).items()

@@ -127,7 +127,7 @@ async def test_a_tracestate_that_cannot_be_read_goes_no_further(
 
 
 async def test_without_tracing_nothing_is_added_to_a_request(tmp_path: Path, upstream: Upstream) -> None:
-    """Where it is off, the fields of a trace go on as they came, and the log tells the caller's id or none."""
+    """With tracing off, trace fields pass unchanged, and the log has the caller's trace id or none."""
     fields = (CALLERS, "tracestate: a=1, b=2", "baggage: user=7")
     async with serving(tmp_path, upstream) as served:
         await served.ask("/api/v2/threads", *fields)
@@ -140,7 +140,7 @@ async def test_without_tracing_nothing_is_added_to_a_request(tmp_path: Path, ups
 
 
 async def test_a_refusal_is_a_span_that_did_not_fail(tmp_path: Path, upstream: Upstream, collector: Collector) -> None:
-    """A caller's error is none of the gateway's: its span says who refused and why, and nothing was sent upstream."""
+    """A caller's error does not mark the span as failed: it says who refused and why, and nothing was sent upstream."""
     async with traced(tmp_path, upstream, collector, policies=[policy(deny=["DELETE /threads/{id}"])]) as served:
         await served.ask("/api/v2/threads/th_1", method="DELETE")
         await served.ask("/api/v2/nowhere/th_1")

@@ -8,7 +8,7 @@ from gateway.telemetry.usage import Usage, Use
 
 
 def test_uses_are_counted_by_caller_and_endpoint() -> None:
-    """Each caller's page tells how often each endpoint was allowed, denied or let through by audit, and when last."""
+    """Each caller's page shows how often each endpoint was allowed, denied or let through by audit, and when last."""
     times = iter((101.0, 102.0, 103.0, 104.0, 105.0))
     usage = Usage(clock=lambda: next(times))
     for decision in ("allow", "deny", "would_deny", "allow"):
@@ -42,7 +42,7 @@ def test_memory_is_bounded_whatever_names_come(pairs: list[tuple[str, str]]) -> 
 
 
 def test_what_a_removed_caller_used_can_be_seen_for_a_week() -> None:
-    """A policy that was removed by mistake can be written anew from what its caller used; then it is forgotten."""
+    """A policy that was removed by mistake can be rewritten from its caller's usage; then the usage is forgotten."""
     now = 0.0
     usage = Usage(clock=lambda: now)
     for caller in ("billing", "gone", "-", "other"):
