@@ -54,7 +54,7 @@ async def test_a_policy_that_is_added_counts_at_once(start: Start) -> None:
 
 
 async def test_a_policy_that_is_changed_or_removed_counts_at_once(start: Start) -> None:
-    """What is taken from a caller is refused from then on, and a caller without a policy is nobody."""
+    """A revoked grant is refused from then on, and a caller without a policy is unknown."""
     run = await start(live=True, policies=[policy(), policy("other", OTHER_TOKEN)])
     put_policy(run, scopes=["contacts:read"])
     await run.events("policy_change", caller="app", outcome="changed")
@@ -80,7 +80,7 @@ OTHERS_BROKEN = {"policies/broken.yaml": "caller: [\n", "gateway.yaml": "keys: [
 
 @pytest.mark.parametrize("file", OTHERS_BROKEN)
 async def test_a_revocation_does_not_wait_for_another_file(start: Start, file: str) -> None:
-    """While another file is broken, a removed caller is nobody and a narrower grant counts; nothing wider does."""
+    """While another file is broken, removed callers and narrower grants take effect; wider grants do not."""
     run = await start(live=True, policies=[policy(), policy("other", OTHER_TOKEN), policy("broken", BROKEN_TOKEN)])
     good = (run.folder / "gateway.yaml").read_text()
     (run.folder / "policies" / "2.yaml").rename(run.folder / "policies" / "broken.yaml")
@@ -195,7 +195,7 @@ async def test_every_problem_is_told_once(start: Start) -> None:
 
 
 async def test_the_same_bytes_are_no_reload(start: Start) -> None:
-    """A deployment that writes every file anew, with what it held, changes nothing and counts nothing."""
+    """A deployment that rewrites every file with the same content changes nothing and counts nothing."""
     run = await start(live=True)
     put(run.folder / "policies" / "0.yaml", (run.folder / "policies" / "0.yaml").read_text())
     (run.folder / "policies" / "0.cases.yaml").write_text("- [GET /threads, allow]\n")
@@ -279,7 +279,7 @@ async def test_another_productlane_has_keys_of_another_workspace(start: Start) -
 
 
 async def test_what_is_known_of_keys_survives(start: Start) -> None:
-    """A reload asks Productlane nothing anew, and forgets neither when a key was used nor what callers used."""
+    """A reload sends no request to Productlane, and keeps the last use of each key and the usage of callers."""
     run = await start(live=True)
     await run.ask()
     looked_up = len(run.upstream.lookups)

@@ -51,7 +51,7 @@ async def test_keys_are_looked_up_at_the_start(start: Start) -> None:
 
 
 async def test_a_folder_whose_name_is_no_text_is_shown(tmp_path: Path, upstream: Upstream) -> None:
-    """A gateway whose files lie under a name that is not UTF-8 shows its status, with `?` for what it cannot tell."""
+    """A gateway with files under a path that is not UTF-8 shows its status, with `?` for bytes it cannot decode."""
     async with running(Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff")), upstream) as run:
         page, status = await run.admin("/status"), await run.admin("/status.json")
 
@@ -94,7 +94,7 @@ async def test_an_address_in_use_is_one_line(tmp_path: Path, upstream: Upstream,
 
 
 async def test_what_was_opened_is_closed(start: Start, upstream: Upstream) -> None:
-    """After `stop` no connection is left at the upstream, and nobody listens any more."""
+    """After `stop` no upstream connection is left, and no socket listens any more."""
     run = await start()
     await run.ask()
     caller = await run.connect()

@@ -1,4 +1,4 @@
-"""What the gateway refuses to start with, tried on the real command, and that no refusal tells a secret."""
+"""Configurations that the gateway refuses to start with, run on the real command; no error contains a secret."""
 
 import os
 import socket
