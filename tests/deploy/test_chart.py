@@ -135,7 +135,7 @@ def test_every_manifest_is_valid(kubernetes: str, tmp_path: Path) -> None:
 
 
 def crds(objects: list[Manifest]) -> subprocess.CompletedProcess[str]:
-    """What the CRDs' schemas have to say of objects that are none of Kubernetes' own."""
+    """The problems that the CRDs' schemas find in custom resources."""
     tool("crds", "node_modules")
     return run("node", ROOT / "deploy" / "crds.mjs", check=False, input=json.dumps(objects))
 

@@ -69,7 +69,7 @@ class Generation:
     process: Process
 
     async def status(self) -> int:
-        """What /readyz answers; 0 where nobody does."""
+        """The status of /readyz; 0 without an answer."""
         try:
             async with (
                 aiohttp.ClientSession() as session,
