@@ -67,7 +67,7 @@ def test_one_look_up_is_enough(entry: Entry, wait: bool) -> None:
 
 
 def test_without_a_thread_nothing_is_begun() -> None:
-    """A name that cannot be looked up now is waited for by nobody."""
+    """No request waits for a name that cannot be looked up now."""
     assert [NOTHING, NOTHING] == [Entry().plan(0.0, free=False), known().plan(SETTLED, free=False)]
 
 
@@ -98,7 +98,7 @@ def test_a_later_question_is_believed_more() -> None:
 
 
 def test_a_fault_is_told_until_it_is_over() -> None:
-    """Why a name leads nowhere is known from the first failure to the next success."""
+    """The reason why a name does not resolve is kept from the first failure to the next success."""
     entry = failing(Entry(), 0.0)
     faults = [entry.fault]
     silent(entry, 2.0)
@@ -109,7 +109,7 @@ def test_a_fault_is_told_until_it_is_over() -> None:
 
 
 def test_families_take_turns() -> None:
-    """Where one family leads nowhere, the second address to be tried is of the other one."""
+    """If one address family fails, the second address to be tried is of the other family."""
     assert (SIX, ONE, SEVEN, TWO, THREE) == known(SIX, SEVEN, ONE, TWO, THREE).usable(0.0)
 
 

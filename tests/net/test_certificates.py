@@ -20,7 +20,7 @@ def test_the_end_of_a_certificate_is_read(year: int) -> None:
 
 
 def test_the_first_of_a_chain_counts() -> None:
-    """Of a chain, the first certificate is the one that callers see; whatever stands before it is passed over."""
+    """In a chain file the first certificate is the one that callers see; any text before it is skipped."""
     authority = trustme.CA()
     end = datetime.now(UTC).replace(microsecond=0) + timedelta(days=3)
     chain = "".join(one.bytes().decode() for one in authority.issue_cert("a.test", not_after=end).cert_chain_pems)

@@ -73,5 +73,5 @@ async def test_a_refused_connection_is_called_so_through_aiohttp() -> None:
 
 
 def test_every_fault_has_its_row() -> None:
-    """There is no fault without a code for the caller and a sentence for the operator."""
+    """Every fault has a code for the caller and a sentence for the operator."""
     assert set(NetworkFault) == set(NETWORK_FAULTS)

@@ -1,4 +1,4 @@
-"""`gateway.net.resolver`: a resolver that fails or hangs is nobody's fault but its own, and holds nobody up."""
+"""`gateway.net.resolver`: a resolver that fails or hangs is reported as such, and blocks no other request."""
 
 import asyncio
 import socket
@@ -106,7 +106,7 @@ async def test_a_failure_is_told_in_words(lookups: Lookups, fault: Exception | N
 
 
 async def test_a_thread_that_cannot_be_had_is_a_failure(lookups: Lookups, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process at the limit of its threads tells a caller so, and tries again later."""
+    """At the thread limit the caller gets an error that says so, and the look-up is tried again later."""
 
     def refuse(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -131,7 +131,7 @@ async def eventually_found(names: Names) -> None:
 
 
 async def test_a_silence_costs_no_more_than_patience(lookups: Lookups) -> None:
-    """A resolver that hangs is waited for two seconds once, by all at a time; then nobody waits until it is back."""
+    """All requests share one wait of two seconds for a hanging resolver; after that none waits until it is back."""
     reported: list[Event] = []
     names = Names(emit=reported.append, lookup=lookups)
     lookups.gate.clear()

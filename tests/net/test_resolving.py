@@ -112,7 +112,7 @@ async def test_a_steady_caller_keeps_the_name_fresh(run: Running, records: Recor
 
 @pytest.mark.parametrize("fault", [socket.EAI_AGAIN, socket.EAI_NONAME])
 async def test_a_name_that_stops_resolving_goes_on_serving(run: Running, records: Records, fault: int) -> None:
-    """New connections go where the name led last, the log tells once, and once more when it leads somewhere again."""
+    """New connections use the last known address; the log has one event for the failure and one for the recovery."""
     await run.ask()
     entry = run.gateway._factory._upstream_names._entries[NAME]
     records.fault = fault
@@ -231,7 +231,7 @@ async def test_an_address_that_breaks_off_is_left_for_another(run: Running, reco
 
     assert [200] * 4 == statuses
     assert 1 == await run.metric("upstream_retries_total", reason="connect")
-    # The question about the key knows nothing of that, and tries them in their order.
+    # The `/me` request does not share that knowledge, and tries them in their order.
     assert 1 <= taken <= 2
 
 

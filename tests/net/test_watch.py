@@ -67,7 +67,7 @@ async def watch() -> AsyncIterator[Watch]:
 
 
 async def test_a_change_of_a_file_is_told(tmp_path: Path, watch: Watch) -> None:
-    """A file that is written anew in place is noticed."""
+    """A file that is rewritten in place is noticed."""
     file = tmp_path / "a.yaml"
     file.write_text("one")
     recorder = await watch(file)
@@ -153,7 +153,7 @@ async def test_a_folder_that_is_replaced_goes_on_being_watched(tmp_path: Path, w
 
 
 async def test_the_same_bytes_are_no_change(tmp_path: Path, watch: Watch) -> None:
-    """A touched file, or one written anew with what it held, costs no reload."""
+    """A touched file, or one rewritten with the same content, causes no reload."""
     file, other = tmp_path / "a.yaml", tmp_path / "b.yaml"
     file.write_text("one")
     recorder = await watch(file, other)
@@ -374,7 +374,7 @@ def test_only_notices_about_what_is_watched_count(tmp_path: Path, folder: str, n
 
 
 def test_links_in_a_circle_hold_nothing_up(tmp_path: Path) -> None:
-    """A path that leads nowhere but to itself has an end."""
+    """A symlink loop hangs nothing: its file reads as missing."""
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
 
