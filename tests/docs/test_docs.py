@@ -13,7 +13,7 @@ NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", SECURITY)))
 
 @pytest.mark.parametrize(("file", "test"), NAMED, ids=[f"{file}::{test}" for file, test in NAMED])
 def test_a_test_that_security_names_is_there(file: str, test: str) -> None:
-    """Each defence that SECURITY.md promises is held by a test of that name."""
+    """Each defence that SECURITY.md promises has a test of that name."""
     tree = ast.parse((ROOT / file).read_text("utf-8"))
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 
@@ -21,7 +21,7 @@ def test_a_test_that_security_names_is_there(file: str, test: str) -> None:
 
 
 def test_every_defence_names_its_test() -> None:
-    """No row of SECURITY.md's tables of defences stands without a test."""
+    """Each row of SECURITY.md's tables of defences names a test."""
     defences = SECURITY.partition("## The defences")[2].partition("## Out of scope")[0]
     rows = [line for line in defences.splitlines() if line.startswith("| ") and "shown by" not in line]
 
