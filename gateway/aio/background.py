@@ -13,8 +13,8 @@ class Background:
     """Starts tasks that may outlive their caller.
 
     asyncio holds a running task by a weak reference only, and complains about an error that nobody retrieved. A task
-    started here is held until it ends; its error is retrieved and passed to ``on_error``. Leave ``on_error`` out where
-    whoever waits for a task reads its error, and the error of a task that nobody waits for means nothing.
+    started here is held until it ends; its error is retrieved and passed to ``on_error``. Leave ``on_error`` out
+    if the code that waits for a task reads its error, and the error of any other task means nothing.
     """
 
     __slots__ = ("_on_error", "_tasks")

@@ -28,8 +28,8 @@ class Breaker:
     or as many failures in a row in which two callers had a part. So no caller closes the way for others by requests
     that make the upstream hang up. While it is open, one request in `PROBE_EVERY` seconds is let through.
 
-    An answer of any status closes it: whoever says 401 or 500 can be reached. Times are readings of one clock. What it
-    remembers is bounded by the number of callers.
+    An answer of any status closes it: an upstream that answers 401 or 500 is reachable. Times are readings of one
+    clock. Its memory is bounded by the number of callers.
     """
 
     __slots__ = ("_all", "_own")

@@ -122,7 +122,7 @@ class CallerConnection(asyncio.Protocol):
     # How requests are served.
 
     def arrived(self) -> None:
-        """A request has arrived, whole but for its body: serve it, or let it wait for its turn."""
+        """The head of a request is complete; its body may follow. Serve it, or let it wait for its turn."""
         self.head_since = None
         if self._waiter is not None:
             if not self._waiter.done():

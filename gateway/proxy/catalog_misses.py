@@ -8,7 +8,7 @@ from gateway.core.catalog import Endpoint
 from gateway.telemetry.event import Emit
 from gateway.telemetry.events.peers import CatalogMiss
 
-# What Productlane names is told only where it looks like a scope, and no more of it than an endpoint could need.
+# A name from Productlane is reported only if it looks like a scope, and at most as many as an endpoint could need.
 _SCOPE: Final = re.compile(r"(?!pl_v[0-9])[a-z][a-z0-9_-]{0,39}(?::[a-z][a-z0-9_-]{0,39})?", re.ASCII)
 _MOST: Final = 8
 # Different misses that are logged, once each.

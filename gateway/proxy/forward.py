@@ -115,7 +115,7 @@ class Forwarder:
         return self._pacer.take(exchange.chosen, exchange.permit.lane, exchange.permit.policy)
 
     async def _wait(self, exchange: Exchange) -> Lease:
-        """Rate budget of the secret, of which there is none now. Raises `Refused`."""
+        """Wait for rate budget of a secret that has none left now. Raises `Refused`."""
         began = time.perf_counter()
         try:
             lease = await self._pacer.wait(*self._asks(exchange))
@@ -181,7 +181,7 @@ class Forwarder:
         exchange.record.upstream_request_id = read_request_id(head.first(b"x-request-id"))
 
     async def _error(self, exchange: Exchange, incoming: Incoming) -> bytes:
-        """The body of an error answer, of which the keyring is told."""
+        """Read the body of an error answer and report the answer to the keyring."""
         record, chosen = exchange.record, exchange.chosen
         try:
             error = await read_error(incoming)

@@ -111,7 +111,7 @@ class Handler:
                 raise
         except ConnectionError:
             raise
-        except Exception as failure:  # noqa: BLE001 - a fault of our own, told here and nowhere else
+        except Exception as failure:  # noqa: BLE001 - a fault of our own, reported only here
             refused = own_fault(failure)
         if reply.began:
             record.note = refused.note

@@ -23,7 +23,7 @@ class Owner(Protocol):
     serving: bool
 
     def arrived(self) -> None:
-        """A request is whole, but for its body."""
+        """The head of a request is complete; its body may follow."""
 
     def pause_reading(self) -> None: ...
 

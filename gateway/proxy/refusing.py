@@ -68,7 +68,7 @@ def cut_by_drain() -> Refused:
 
 
 def own_fault(failure: Exception) -> Refused:
-    """A fault of the program. Its text may quote a header or a key, so only its type and place are told."""
+    """A fault of the program. Its text may quote a header or a key, so only its type and place are reported."""
     frame = traceback.extract_tb(failure.__traceback__)[-1]
     return Refused(
         Code.INTERNAL_ERROR,

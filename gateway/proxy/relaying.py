@@ -31,7 +31,7 @@ async def relay(incoming: Incoming, reply: Reply, begin: bytes, mask: Mask) -> N
 async def read_error(incoming: Incoming) -> bytes:
     """The body of an error answer, or its beginning where it is larger than any of Productlane's.
 
-    Raises `Refused` where it is cut short: nothing has been sent to the caller yet, so it can be told in full.
+    Raises `Refused` if it is cut short. Nothing has reached the caller yet, so it can get a complete refusal.
     """
     pieces: list[bytes] = []
     size = 0

@@ -68,7 +68,7 @@ class Request:
 
     @property
     def authorization(self) -> list[str]:
-        """The values of ``Authorization``, of which there should be at most one."""
+        """The values of ``Authorization``. A valid request has at most one."""
         values = self.read.get(b"authorization")
         return [] if values is None else [value.decode("utf-8", "surrogateescape") for value in values]
 
@@ -162,7 +162,7 @@ def head_too_long() -> Refused:
 
 
 def unparsed(failure: BaseException) -> Refused:
-    """What a caller is told whose bytes are not HTTP. The parser's own text quotes them, so it is never used."""
+    """The refusal of bytes that are not HTTP. The parser's own text quotes the bytes, so it is never used."""
     if isinstance(failure, LineTooLong):
         # Its arguments are the line and the limit; only the request target has this limit.
         return target_too_long() if failure.args[1] == MAX_TARGET else head_too_long()

@@ -42,7 +42,7 @@ class Lost(Exception):
 class UpstreamConnection(asyncio.Protocol):
     """Sends a request, reads its answer, and may then be used again while ``reusable`` says so.
 
-    ``deadline`` is the loop time at which whoever owns the connection calls `expire`. ``channel`` is the socket that
+    ``deadline`` is the loop time at which the owner of the connection calls `expire`. ``channel`` is the socket that
     the connection was made on; ``rules`` say which fields of answers cross.
     """
 
@@ -320,7 +320,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._lost = lost
         if self._head is not None and not self._head.done():
             self._head.set_exception(self._lost)
-            self._head.exception()  # seen, or the loop would report it where whoever waited is being cancelled
+            self._head.exception()  # marks it as seen: the loop would report it if the waiting task is being cancelled
         self._wake()
         self.resume_writing()
 

@@ -32,7 +32,7 @@ class Outgoing(NamedTuple):
 
 
 def refusal(lost: Lost) -> Refused:
-    """What the caller is told of a failed exchange."""
+    """The refusal that reports a failed exchange to the caller."""
     code = NETWORK_FAULTS[lost.fault].code
     return Refused(code, Reason.UPSTREAM, MESSAGES[code], note=lost.note, proxy_error=lost.fault.value)
 
