@@ -9,7 +9,7 @@ from gateway.budgets.shares import Flow
 from gateway.core.budget import Budget
 from gateway.core.catalog import Lane
 
-# The vendor's page on rate limits, for a key of which no answer has been seen yet: requests a minute.
+# Requests a minute for a key that has had no answer yet. Source: the vendor's page on rate limits.
 DEFAULTS: Final[Mapping[Lane, int]] = {Lane.READ: 1000, Lane.WRITE: 60, Lane.UPLOAD: 30}
 
 
@@ -62,8 +62,8 @@ class Claim:
     def settle(self, now: float, reading: Budget | None = None, seconds: float = 0.0) -> None:
         """What was taken was sent; see `RateWindow.settle`.
 
-        Which count the answer to an upload tells of is not documented. Its limit says it: the write count where the
-        limit is that one's, else the upload count.
+        It is not documented which count the answer to an upload reports. The limit in the answer shows it: a limit
+        equal to that of the write count means the write count, any other limit the upload count.
         """
         told = self.windows[0]
         if len(self.windows) == 1:

@@ -1,4 +1,4 @@
-"""What callers are told of budgets, and what they ask for, in fields of HTTP."""
+"""The HTTP header fields that report budgets to callers, and those in which callers ask for something."""
 
 import math
 import re
@@ -24,9 +24,9 @@ def preferred_wait(prefer: str, longest: float) -> float:
 def rate_limit_fields(claim: Claim, now: float) -> list[tuple[str, str]]:
     """``RateLimit-Policy`` and ``RateLimit`` (draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4).
 
-    They tell the caller's own share of the key, not the whole of it: ``q`` is its part of the limit as long as the same
-    callers ask, ``r`` what it may still send of this window and ``t`` the seconds until the next. There are none for
-    an upstream that has told no limit.
+    They report the caller's own share of the key, not the whole limit. ``q`` is its part of the limit as long as the
+    same callers ask, ``r`` what it may still send in this window, and ``t`` the seconds until the next window. There
+    are no fields until the upstream has reported a limit.
     """
     if claim.windows[0].reset is None and claim.windows[-1].reset is None:
         return []

@@ -228,5 +228,5 @@ class Lease:
         self._pool.serve()
 
     def fields(self) -> list[tuple[str, str]]:
-        """What the caller is told of its share, once the answer has come."""
+        """The header fields that report the caller's share to it, once the answer has come."""
         return rate_limit_fields(self._claim, self._pool.now)

@@ -96,7 +96,7 @@ class RateWindow:
         return self.left(now, self.shares.kept(flow, now, seconds))
 
     def left(self, now: float, kept: int = 0) -> int:
-        """How many requests may be sent now, of which so many are kept; 0 or less for none."""
+        """How many requests may be sent now, less the ``kept`` ones. 0 or less means none."""
         if now < self._blocked_until:
             return 0
         if now >= self.ends:
@@ -117,7 +117,7 @@ class RateWindow:
         return confirmed and self._remaining > 0 and self.replicas.needs_ticket(now, self.limit)
 
     def lowest(self, now: float) -> int:
-        """The fewest requests left, as answers told it, of the running window and of the one just before."""
+        """The fewest requests left that answers reported in the current window and in the one before it."""
         if now >= self.ends:
             self._renew(now)
         return min((low for low in (self._low, self._low_before) if low is not None), default=self.limit)
@@ -148,8 +148,9 @@ class RateWindow:
     def settle(self, now: float, epoch: int, reading: Budget | None, seconds: float, *, limited: bool = False) -> None:
         """What was taken was sent. ``reading`` is what the answer said, ``seconds`` its reset less its date.
 
-        An answer without a reading counts as spent, unless the upstream has never told a limit: it may have none. It
-        has one where the answer told of another count (``limited``), and then nothing more will be told of this one.
+        An answer without a reading counts as spent if the upstream has ever reported a limit; otherwise it may have
+        none. If the answer reported another count (``limited``), the upstream has a limit, and no later answer will
+        report this count.
         """
         current = epoch == self.epoch
         if current:

@@ -1,8 +1,9 @@
-"""Other replicas that use the same count, as its readings show them: nobody else tells of them.
+"""Other replicas that use the same count. Only the readings of that count show them.
 
-Each answer says what all replicas have left. What is gone and was not sent here was sent by others, which says how
-many they are and how fast. They go on after the last reading, so what it told is taken to become less; and of the last
-requests of a window, of which each replica would send one more than there is, each sends some by lot.
+Each answer says what all replicas have left. What is gone and was not sent here was sent by others, which says how many
+they are and how fast. The others go on after the last reading, so the number it gave is assumed to shrink. Near the end
+of a window, each replica would send one request more than are left. So each replica sends some of the last requests by
+lot.
 """
 
 from collections.abc import Callable
@@ -75,8 +76,8 @@ class Replicas:
         """How many requests this replica may send, should the others go on as they did.
 
         It takes its part of what is left, since the others take theirs at the same moment, and leaves what each of them
-        keeps as it does itself. Where an old reading told of many and they may be gone by now, one request goes alone
-        to see.
+        keeps as it does itself. If an old reading showed many replicas, they may be gone by now. Then a single request
+        is sent as a test.
         """
         if not self.count:
             return remaining - kept - in_flight

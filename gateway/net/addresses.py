@@ -11,8 +11,8 @@ from typing import Final
 FRESH: Final = 15.0
 SETTLED: Final = 60.0
 LAST: Final = 3600.0
-# How long a resolver may take. glibc repeats a lost question after 5 s and gives up after 10 or more; a caller has been
-# told by then.
+# How long a resolver may take. glibc repeats a lost query after 5 s and gives up after 10 s or more. By then the
+# gateway has answered the caller.
 PATIENCE: Final = 2.0
 # After a look-up that failed or was given up, how long none is begun.
 PAUSE: Final = 1.0
@@ -45,8 +45,8 @@ class Plan:
 class Entry:
     """What is known of one name. Moments are readings of one monotonic clock, in seconds.
 
-    ``fault`` says why the last look-up led to nothing, empty where it did not fail. Look-ups are told apart by the
-    moment at which they began: a late answer never replaces that of a later question.
+    ``fault`` says why the last lookup failed; it is empty after a lookup that succeeded. The start time of a lookup
+    identifies it: a late answer never replaces the answer to a later query.
     """
 
     __slots__ = ("_addresses", "_asking", "_avoided", "_found", "_next", "_overdue", "_truth", "fault")

@@ -13,7 +13,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Final
 
-# As in Linux: whoever has more links on one way has a circle.
+# The limit of Linux: a path with more symbolic links is taken to be a loop.
 _LINKS: Final = 40
 
 

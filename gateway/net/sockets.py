@@ -19,7 +19,7 @@ _PROBE: Final = 1.0
 
 
 class CannotStart(Exception):
-    """The process is not fit to hold keys, or an address is not to be had. The text is one line that says why."""
+    """The process is not fit to hold keys, or an address is not available. The text gives the reason in one line."""
 
 
 async def listen(

@@ -143,7 +143,7 @@ class Gateway:
         return self._facts.snapshot
 
     async def start(self) -> None:
-        """Open both listeners. Raises `CannotStart` where an address is not to be had."""
+        """Open both listeners. Raises `CannotStart` if an address is not available."""
         snapshot = self._snapshot
         self._close_at_the_end()
         self._metrics.watch(self._facts.state)
@@ -181,7 +181,7 @@ class Gateway:
         self._stack.push_async_callback(self._listener.stop)
 
     def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        """Have something go on until `stop`. That it ends before is a fault of the program, and told."""
+        """Run a task until `stop`. If the task ends earlier, the program has a fault, and the fault is reported."""
         self._stack.push_async_callback(cancelled, self._background.start(work))
 
     def _failed(self, failure: BaseException) -> None:

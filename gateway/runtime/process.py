@@ -22,7 +22,7 @@ _PR_SET_DUMPABLE: Final = 4
 def harden() -> list[str]:
     """Shut this process for good; to be called before it holds a key. Returns what the platform lacks, in words.
 
-    Whoever is root, or has CAP_SYS_PTRACE, can look into it all the same.
+    Root, and any process with CAP_SYS_PTRACE, can still look into it.
     """
     # The TLS contexts here ignore this variable, but aiohttp makes one at import that would open the file.
     os.environ.pop("SSLKEYLOGFILE", None)

@@ -33,7 +33,7 @@ class Reloads:
 
     ``running`` gives what is served now. ``begin`` numbers a load before it begins. ``adopt`` is given what was loaded,
     the paths that changed since it was last done, and that number. ``seen`` are the contents from before the first
-    load; ``facts`` is what is to be told of the last one. ``clock`` is Unix time in seconds.
+    load; ``facts`` is what the gateway reports about the last load. ``clock`` is Unix time in seconds.
     """
 
     def __init__(
