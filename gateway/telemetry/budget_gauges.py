@@ -15,7 +15,7 @@ def _known(state: State) -> Iterator[tuple[Values, BudgetStatus]]:
 
 
 def _of_a_lane(name: str, help_text: str, value: Callable[[BudgetStatus], float]) -> Gauge:
-    """What each key and lane shows, once an answer has told its limit."""
+    """One gauge for each key and lane. A lane appears once an answer has reported its limit."""
 
     def rows(state: State) -> Rows:
         return [(at, value(lane)) for at, lane in _known(state) if lane.reset is not None]

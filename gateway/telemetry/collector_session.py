@@ -1,4 +1,4 @@
-"""How spans are sent to a collector: by requests, told to leave the machine's own settings alone."""
+"""The HTTP session that sends spans to a collector: requests, set up to ignore the settings of the machine."""
 
 import contextlib
 from http.cookiejar import DefaultCookiePolicy

@@ -37,7 +37,7 @@ class Event(msgspec.Struct, frozen=True):
 
     ``name`` is the ``event`` of its log line, empty where it has none, and ``level`` that line's. The line holds the
     fields in their order, without those that are None or in ``untold``. Fields hold names and settings from the
-    configuration, facts of the process and numbers; an error is told by its class, never by its text.
+    configuration, facts of the process and numbers; an error is named by its class, never by its text.
     """
 
     name: ClassVar[str] = ""

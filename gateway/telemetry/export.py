@@ -1,8 +1,9 @@
-"""What is told of spans that have ended, and its way to a collector, by the library of OpenTelemetry.
+"""Describes spans that have ended and sends them to a collector with the OpenTelemetry library.
 
-Imported where tracing is on. All of it but `open_tracing` runs in the library's thread. Names and attributes are those
-of OpenTelemetry's stable HTTP conventions, less ``url.path``, ``url.full``, ``url.query`` and whatever else would tell
-an id, a query or a field of a caller's.
+Imported only if tracing is on. Everything except `open_tracing` runs in the library's thread.
+
+Names and attributes follow the stable HTTP conventions of OpenTelemetry. ``url.path``, ``url.full``, ``url.query`` and
+every other attribute that would reveal an id, a query or a header of a caller are left out.
 """
 
 import logging
@@ -34,7 +35,8 @@ _OTHER_METHOD: Final = "_OTHER"
 _STRETCH: Final = 4
 _PAUSE: Final = 50e-6
 
-# A fault is told as over once so many seconds have passed without another, lest one that comes and goes fills the log.
+# A fault is reported as over after this many seconds without another. So a fault that comes and goes cannot fill the
+# log.
 _CALM: Final = 60.0
 
 _UNSET: Final = Status(StatusCode.UNSET)
@@ -55,7 +57,7 @@ def open_tracing(on_fault: Callable[[str], None], on_back: Callable[[], None]) -
         OTLPSpanExporter(session=session), session, Describe(resource, listener), on_fault=on_fault, on_back=on_back
     )
     processor = BatchSpanProcessor(exporter)
-    # From here on the library would tell of callers' fields and of each batch that fails; `Exporter` tells of faults.
+    # The library would now log callers' fields and each batch that fails. `Exporter` reports faults instead.
     library = logging.getLogger("opentelemetry")
     library.addHandler(logging.NullHandler())
     library.propagate = False
@@ -74,7 +76,7 @@ def open_tracing(on_fault: Callable[[str], None], on_back: Callable[[], None]) -
 
 
 class Describe:
-    """Makes what is told of a span. Limits of the number and length of attributes are those of ``OTEL_*``."""
+    """Makes the exported form of a span. The ``OTEL_*`` variables limit the number and length of attributes."""
 
     def __init__(self, resource: Resource, listener: Attributes) -> None:
         self._resource: Final = resource
@@ -158,10 +160,10 @@ def _error(code: str, status: int) -> str:
 
 
 class Exporter(SpanExporter):
-    """Sends batches by ``inner``, whose ``session`` knows what became of each, and tells of faults once.
+    """Sends batches with ``inner`` and reports each fault once. ``session`` knows the result of each batch.
 
-    It takes a `FinishedSpan` where the library's types say spans, and lets ``describe`` make those just before they are
-    sent. ``clock`` is in seconds.
+    It takes a `FinishedSpan` where the library's types name a span. ``describe`` makes the library's span just before
+    it is sent. ``clock`` is in seconds.
     """
 
     def __init__(
@@ -210,7 +212,7 @@ class Exporter(SpanExporter):
 
 
 class _Spans:
-    """Spans, each of which is made when its turn comes, in short stretches with the GIL let go in between."""
+    """Makes each span when its turn comes. The work runs in short stretches and releases the GIL between them."""
 
     def __init__(self, ended: Sequence[FinishedSpan], describe: Callable[[FinishedSpan], ReadableSpan]) -> None:
         self._ended = ended

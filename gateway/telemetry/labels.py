@@ -20,7 +20,7 @@ REASONS: Final = frozenset(map(str, Reason))
 
 
 def listed_code(code: str) -> str:
-    """A code as it may be told: one that is on no list may be any text of an upstream's. Empty stays empty."""
+    """The code, or ``other`` for an unlisted one, which may be any text from an upstream. Empty stays empty."""
     return code if code in CODES or not code else OTHER
 
 
@@ -40,5 +40,6 @@ FAILURES: Final = frozenset(fault.value for fault in NetworkFault)
 NAME_USES: Final = frozenset({"upstream", "issuer"})
 LOOKUP_RESULTS: Final = frozenset({"ok", "error", "timeout"})
 
-# An upstream may send any three digits; those that IANA lists are told apart. 499 is nginx's for a caller that left.
+# An upstream may send any three digits. Only statuses that IANA lists get their own label, and 499: nginx uses it for a
+# caller that left.
 STATUSES: Final = {status: str(status) for status in (*map(int, HTTPStatus), 499) if status >= 200}

@@ -26,9 +26,9 @@ from gateway.telemetry.tally import Tally
 
 
 class Metrics:
-    """All counts of one process. Its methods are for the thread of the loop, but for `render`.
+    """All counts of one process. All methods except `render` belong to the thread of the loop.
 
-    ``in_flight`` is the number of requests being served; whoever serves them adds and subtracts. Until `know` names the
+    ``in_flight`` is the number of requests being served; the code that serves them updates it. Until `know` names the
     config's callers, endpoints and keys, each of them counts as ``other``. ``clock`` is Unix time in seconds.
     """
 

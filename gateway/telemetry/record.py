@@ -15,7 +15,7 @@ class Attempt(Protocol):
 
 
 class Trace(Protocol):
-    """What the spans of one request are told by."""
+    """Makes the spans of one request."""
 
     def send(self, host: str, port: int) -> Attempt: ...
     def end(self) -> None: ...
@@ -28,14 +28,15 @@ class Record(msgspec.Struct):
     ``caller_request_id`` is the caller's ``X-Request-Id``, and ``upstream_request_id`` Productlane's, as far as they
     are fit to be logged. ``caller`` is ``-`` while unknown; ``peer`` is the address, or on a unix socket the user, at
     the other end of the connection. ``endpoint`` is ``other`` outside the catalog.
-    ``status`` is what the caller got, 0 where it left before an answer. ``code`` is ``error.code`` of the answer,
-    whoever gave it, else empty. ``source`` says who answered: ``gateway`` or ``upstream``. ``decision`` is ``allow``,
-    ``deny`` or ``would_deny``, empty before there is one; ``reason`` is a `Reason` of the core, ``note`` that of a
-    `Refused`. ``lane`` is empty while unknown. Times are milliseconds: ``wait_ms`` for budget, ``upstream_ms`` from the
-    first byte sent upstream until the head of its answer was read or failed to come (None where it was not asked),
-    ``duration_ms`` from the request's head to the last byte of its answer. Bytes are those of the two bodies, on the
-    caller's side. ``translated`` is Productlane's 401 or 410 about the key where the caller got 502 in its place; unset
-    otherwise. ``trace`` is what its spans are told by, until they are; unset where tracing is off.
+    ``status`` is what the caller got, 0 where it left before an answer. ``code`` is ``error.code`` of the answer from
+    the gateway or the upstream, else empty. ``source`` says who answered: ``gateway`` or ``upstream``. ``decision`` is
+    ``allow``, ``deny`` or ``would_deny``, empty before there is one; ``reason`` is a `Reason` of the core, ``note``
+    that of a `Refused`. ``lane`` is empty while unknown. Times are milliseconds: ``wait_ms`` for budget,
+    ``upstream_ms`` from the first byte sent upstream until the head of its answer was read or failed to come (None
+    where it was not asked), ``duration_ms`` from the request's head to the last byte of its answer. Bytes are those of
+    the two bodies, on the caller's side. ``translated`` is Productlane's 401 or 410 about the key where the caller got
+    502 in its place; unset otherwise. ``trace`` makes its spans and is unset once they have ended, or if tracing is
+    off.
     """
 
     time: str = ""

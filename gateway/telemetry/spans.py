@@ -1,6 +1,6 @@
 """Spans while their request is served: ids, times and what is known, some microseconds of the loop's.
 
-Imported where tracing is on. What is told of a span is made in another thread: see `gateway.telemetry.export`.
+Imported only if tracing is on. Another thread makes the attributes of a span: see `gateway.telemetry.export`.
 """
 
 import threading
@@ -128,8 +128,9 @@ class FinishedSpan:
 class Tracing:
     """Begins spans and hands those that are sampled to ``emit`` when they have ended. For the thread of the loop.
 
-    ``shut`` sends what is left and ends whatever ``emit`` needs; ``on_fault`` is told where it takes too long.
-    ``listener`` is what every request's span says of where it arrived, once `listens` has told.
+    ``shut`` sends the remaining spans and stops what ``emit`` uses. ``on_fault`` is called if that takes too long.
+    ``listener`` holds the attributes that say where a request arrived. `listens` fills it, and every
+    request's span carries them.
     """
 
     def __init__(

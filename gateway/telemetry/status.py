@@ -47,9 +47,9 @@ class ShareStatus(msgspec.Struct, frozen=True):
 class BudgetStatus(msgspec.Struct, frozen=True):
     """Requests a minute, requests left, and when the count starts anew.
 
-    ``reset`` is None where no answer has told of it; the limit is then Productlane's usual one. ``lowest`` is the
-    fewest that were left in this minute and the last. ``expected`` is how many requests are to be expected until the
-    reset at the present rate, and ``waiting`` how many wait. ``callers`` are those that asked of late.
+    ``reset`` is None until an answer reports it; until then the limit is Productlane's usual one. ``lowest`` is the
+    fewest requests left in this minute and the last. ``expected`` is the number of requests expected until the reset
+    at the present rate. ``waiting`` is the number of requests that wait. ``callers`` are those that asked recently.
     """
 
     limit: int

@@ -96,7 +96,7 @@ async def _port(wanted: int | None, usual: int) -> tuple[int, tuple[str, ...]]:
 
 
 async def hold(walk: Sequence[Step]) -> bool:
-    """Run each line by a shell, as whoever pastes it would, and tell whether it answered as it says."""
+    """Run each line in a shell, as a reader who pastes it would. Return whether every answer was as announced."""
     if shutil.which("curl") is None:
         fail("--check runs the printed lines and needs curl, which is not installed")
     held = True

@@ -1,4 +1,4 @@
-"""What the demo shows: its keys, its callers, and the requests that whoever watches may send."""
+"""What the demo shows: its keys, its callers, and the requests that a viewer may send."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,7 +74,7 @@ class DemoSetup:
                 {"path": "/**", "keys": ["support", "reader"]},
             ],
             "policies": "policies/",
-            # Whoever reads the screen for some minutes is still to find `/me` in the cache.
+            # `/me` must still be in the cache after a viewer has read the screen for some minutes.
             "identity": {"ttl": "1h"},
         }
         return _write(self.folder / "gateway.yaml", config)
