@@ -34,7 +34,7 @@ COMMANDS += ["token", "schema", "simulate", "completion", "version"]
 
 
 async def test_help_lists_every_command_in_the_order_of_use() -> None:
-    """Whoever types --help sees all there is, the commands to begin with first."""
+    """`--help` lists every command; the commands to begin with come first."""
     done = await run("--help")
 
     listed = [line.split()[0] for line in done.out.split("Commands:")[1].splitlines() if line.strip()]
@@ -53,7 +53,7 @@ async def test_the_help_of_a_command_teaches(command: str) -> None:
 
 
 async def test_a_command_that_is_not_there_exits_with_2() -> None:
-    """A mistyped command is told on standard error with status 2, like any other wrong usage."""
+    """A mistyped command is reported on standard error with status 2, like any other wrong usage."""
     done = await run("sreve")
 
     assert (2, "") == (done.status, done.out)
@@ -76,7 +76,7 @@ async def test_a_reader_that_has_enough_is_no_answer(words: list[str]) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 async def test_a_full_disk_is_told_in_a_line() -> None:
-    """Whoever writes a token into a file learns that it is not there, without a traceback."""
+    """A token file that cannot be written is reported without a traceback."""
     full = os.open("/dev/full", os.O_WRONLY)
     try:
         done = await finish(await start("token", cwd=ROOT, stdout=full))
@@ -118,7 +118,7 @@ async def test_a_terminal_without_the_signs_gets_others(tmp_path: Path) -> None:
 
 
 async def test_a_closed_standard_input_is_an_empty_one() -> None:
-    """`-` with nothing to read is told as an empty log, also where standard input was closed."""
+    """`-` with nothing to read is reported as an empty log, also if standard input was closed."""
     command = f"exec {sys.executable} -m gateway policy diff policies policies --against - <&-"
     shell = await asyncio.create_subprocess_shell(command, cwd=ROOT, stderr=asyncio.subprocess.PIPE)
     _, err = await shell.communicate()

@@ -89,7 +89,7 @@ async def test_it_tests_itself(tmp_path: Path) -> None:
     ],
 )
 async def test_its_self_test_can_fail(capsys: pytest.CaptureFixture[str], command: str, holds: bool) -> None:
-    """A line that answers with another status or text is told as failed, and the whole has not held."""
+    """A line whose answer has another status or text is reported as failed, and the whole demo fails."""
     held = await hold([Step("A title", command, 200, ("a body",), "why")])
 
     assert holds is held

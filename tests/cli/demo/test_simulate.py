@@ -99,7 +99,7 @@ async def test_it_can_speak_tls(tmp_path: Path) -> None:
     ],
 )
 async def test_an_option_that_cannot_be_used_is_told(tmp_path: Path, words: tuple[str, ...], expected: str) -> None:
-    """A wrong option is told with status 2 before anything listens; a key's text is not repeated."""
+    """A wrong option is reported with status 2 before anything listens; the message does not repeat a key."""
     done = await run("simulate", *PORTS, *words, cwd=tmp_path)
 
     assert (2, "") == (done.status, done.out)
@@ -109,7 +109,7 @@ async def test_an_option_that_cannot_be_used_is_told(tmp_path: Path, words: tupl
 
 @pytest.mark.parametrize("option", ["--port", "--control-port"])
 async def test_a_port_that_is_taken_is_told(tmp_path: Path, option: str) -> None:
-    """A port that another process has is told in one line, with status 2."""
+    """A port that another process uses is reported in one line, with status 2."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = str(other.getsockname()[1])
         done = await run("simulate", *PORTS, option, taken, cwd=tmp_path)

@@ -72,7 +72,7 @@ async def test_every_replica_is_asked(start: Start, upstream: Upstream) -> None:
 
 
 async def test_a_key_that_is_not_served_by_its_first_secret(start: Start, upstream: Upstream) -> None:
-    """A rotation that did not come through is told with its reason, and the exit status is 1."""
+    """A failed rotation is reported with its reason, and the exit status is 1."""
     del upstream.scopes[KEY]
     gateway = await start(**TWO)
     await shows(gateway, s1="rejected", s2="active")
@@ -110,7 +110,7 @@ async def test_what_cannot_be_asked(words: tuple[str, ...], said: str) -> None:
 
 
 async def test_something_else_at_the_address(upstream: Upstream) -> None:
-    """A server that is no gateway's admin listener is told from one."""
+    """The command recognizes a server that is not a gateway's admin listener."""
     done = await run("keys", "--admin", upstream.url.removesuffix("/api/v2"))
 
     assert 2 == done.status
@@ -140,7 +140,7 @@ async def test_without_certainty_nothing_is_safe(
 
 
 async def test_one_process_at_two_addresses_is_one_replica(start: Start, upstream: Upstream, tmp_path: Path) -> None:
-    """Whoever names one gateway twice has asked one of two; a file can say how many there are."""
+    """One gateway named twice counts once; a file can say how many gateways there are."""
     gateway = await start(**TWO)
     await shows(gateway, s1="active", s2="standby")
     (tmp_path / "replicas").write_text("2\n")

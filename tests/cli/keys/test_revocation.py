@@ -76,7 +76,7 @@ def test_an_old_secret_out_of_use_is_safe_to_revoke() -> None:
 
 
 def test_a_replaced_secret_in_memory_is_safe_to_revoke() -> None:
-    """A secret that is in no file any more, and only in memory, is told of in the same way."""
+    """A secret that is only in memory, and in no file any more, is reported in the same way."""
     said = advice(CURRENT, changed(PREVIOUS, slot="replaced", source=CURRENT.slot.source))
 
     assert (True, "`support/replaced` was last used 3 h ago; it is safe to revoke.") == said["oldo"]
@@ -146,7 +146,7 @@ def test_a_replica_that_has_just_started_knows_nothing_of_before() -> None:
     ],
 )
 def test_a_secret_that_cannot_serve_says_why(state: str, note: str, said: str) -> None:
-    """A new secret that was not promoted is never called safe to revoke; told is what is wrong with it."""
+    """A new secret that was not promoted is never called safe to revoke; the output says what is wrong with it."""
     blocked = changed(CURRENT, state=state, note=note, last_used=None)
     serving = changed(PREVIOUS, state="active")
 
@@ -177,7 +177,7 @@ def test_states_that_differ_are_counted() -> None:
 
 
 def test_what_is_wrong_with_a_file_is_told() -> None:
-    """A broken file is told of beside the advice, with the secret that it left in memory."""
+    """A broken file is reported beside the advice, with the secret that stays in memory."""
     (secret,) = gather([changed(CURRENT, fault="the file x is empty")], ["a"], doubt="", unused_for=HOUR)
 
     assert "`support/current`: the file x is empty." == secret.fault
@@ -214,5 +214,5 @@ def test_secrets_are_called_as_people_call_them() -> None:
     ("seconds", "text"), [(-1, "0 s"), (0, "0 s"), (59.9, "59 s"), (60, "1 min"), (7199, "1 h"), (86_400, "1 d")]
 )
 def test_durations_in_their_largest_unit(seconds: float, text: str) -> None:
-    """A duration is told in one number that is never too large."""
+    """A duration is shown as one number that is never too large."""
     assert text == ago(seconds)

@@ -99,7 +99,7 @@ async def test_online_a_missing_scope_is_a_fault(tmp_path: Path, upstream: Upstr
 
 
 async def test_online_a_secret_that_is_not_taken_is_a_fault(tmp_path: Path, upstream: Upstream) -> None:
-    """A revoked secret is told, with status 1, even where another one of the key is good."""
+    """A revoked secret is reported, with status 1, even if another secret of the key is good."""
     upstream.scopes = {OTHER_KEY: ALL_SCOPES}
     path = write(tmp_path, upstream.url, keys={"main": {"secrets": ["env:MAIN_KEY", "env:SECOND_KEY"]}})
     done = await run("check", "--online", "--config", path, environ=SECRETS)
@@ -112,7 +112,7 @@ async def test_online_a_secret_that_is_not_taken_is_a_fault(tmp_path: Path, upst
 async def test_online_a_key_that_has_to_be_made_anew_is_told_with_its_scopes(
     tmp_path: Path, upstream: Upstream
 ) -> None:
-    """Where no secret of a key works, whoever makes another one learns which scopes it should carry."""
+    """If no secret of a key works, the output says which scopes a new secret needs."""
     upstream.scopes = {}
     callers = [
         policy(scopes=["threads:read"]),

@@ -117,7 +117,7 @@ async def test_sigterm_loses_nothing(tmp_path: Path, upstream: Upstream) -> None
 
 
 async def test_a_second_signal_ends_it_at_once(tmp_path: Path, upstream: Upstream) -> None:
-    """Whoever cannot wait for a drain sends the signal again; the caller in hand is told that the gateway goes."""
+    """A second signal cuts the drain short; the request in hand gets an answer that the gateway is stopping."""
 
     async def hold(_: Arrival, writer: asyncio.StreamWriter) -> None:
         await writer.wait_closed()
@@ -170,7 +170,7 @@ async def test_limits_that_cannot_be_reached_are_reported(tmp_path: Path, upstre
 
 
 async def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
-    """A configuration with three mistakes in two files is told with three lines, each with its place, and status 2."""
+    """Three mistakes in two files are reported in three lines, each with its place, and the exit status is 2."""
     path = write(tmp_path, "http://127.0.0.1:1/api/v2")
     text = path.read_text().replace("routes:", "rutes:")
     path.write_text(text + "drain: {delay: soon}\n")
@@ -241,7 +241,7 @@ async def test_an_option_wins_over_a_variable_and_a_variable_over_the_file(tmp_p
 
 
 async def test_a_wrong_option_is_told_by_its_name(tmp_path: Path) -> None:
-    """A mistake on the command line is told as one of the command line, with the option's name."""
+    """A mistake on the command line is reported as a usage error that names the option."""
     done = await run("serve", "--log-level", "loud", "--upstream", "ftp://x", cwd=tmp_path, environ=SIDECAR)
 
     assert 2 == done.status
