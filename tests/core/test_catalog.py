@@ -166,7 +166,7 @@ def test_an_endpoint_is_named_as_in_a_policy(catalog: Catalog) -> None:
 def test_a_path_leads_to_one_endpoint_or_none(
     catalog: Catalog, method: str, path: str, found: str | tuple[Code, str]
 ) -> None:
-    """Literals win over ids, a wrong method is told the right ones, and nothing outside the catalog is served."""
+    """Literals win over ids, a wrong method gets the right ones listed, and nothing outside the catalog is served."""
     outcome = find(catalog, method, path)
 
     assert found == (outcome.name if isinstance(outcome, Endpoint) else outcome)
@@ -225,7 +225,7 @@ def test_version_1_is_gone_and_its_successor_named(
     ],
 )
 def test_a_path_near_a_known_one_is_told_which(catalog: Catalog, raw: str, meant: str | None) -> None:
-    """Whoever forgets the base or misspells a segment reads the path that was meant."""
+    """A path without the base, or with a misspelled segment, gets a hint with the path that was meant."""
     note = refused(catalog, "GET", raw).note
 
     assert (meant is not None) == note.endswith(f"use {meant}, if that is what you mean")

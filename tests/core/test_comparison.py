@@ -87,7 +87,7 @@ def test_nothing_changes_between_a_set_and_itself(catalog: Catalog, data: st.Dat
 
 @given(data=st.data())
 def test_turns_are_all_there_are(catalog: Catalog, data: st.DataObject) -> None:
-    """An endpoint is told exactly where the verdicts of the two policies differ, whatever the policies."""
+    """An endpoint is reported exactly if the verdicts of the two policies differ, whatever the policies."""
     old, new = data.draw(policies(catalog)), data.draw(policies(catalog))
     found = [turn for one in compare({"app": old}, {"app": new}, endpoints(catalog), TODAY) for turn in one.turns]
     slow = {(endpoint, verdict(old, endpoint, TODAY), verdict(new, endpoint, TODAY)) for endpoint in endpoints(catalog)}

@@ -1,4 +1,4 @@
-"""`gateway.core.drift`: which scopes a key lacks, and which it carries for nobody."""
+"""`gateway.core.drift`: which scopes a key lacks, and which scopes no caller needs."""
 
 from datetime import date
 
@@ -49,7 +49,7 @@ def test_keys_that_fit_their_policies_have_no_drift() -> None:
 
 
 def test_a_scope_is_missing_where_no_key_of_the_route_carries_the_endpoint() -> None:
-    """Two scopes on two keys do not make one request possible; each key is told what it lacks."""
+    """Two scopes on two keys do not make one request possible; the report says what each key lacks."""
     policy = Policy("billing", scopes("contacts:read", "issues:read"))
 
     assert {
@@ -98,7 +98,7 @@ def test_only_what_is_granted_is_needed() -> None:
 
 
 def test_a_scope_that_no_endpoint_asks_for_is_unknown() -> None:
-    """What Productlane has made since this version, or somebody has mistyped, is told apart from what is unused."""
+    """A scope that this version does not know (new or mistyped) is reported apart from an unused scope."""
     policy = Policy("billing", scopes("threads:read"))
     main = of_many([policy], main=scopes("threads:read", "threads:write", "loyalty:read"))["main"]
 
@@ -155,7 +155,7 @@ def test_what_no_key_can_serve_is_named() -> None:
 
 
 def test_each_kind_of_drift_says_what_would_mend_it() -> None:
-    """Whoever reads it knows which scopes to add or take, and where; a key that fits gets no advice."""
+    """The advice says which scopes to add or remove, and where; a key that fits gets no advice."""
     worst = Drift(scopes("a:read"), scopes("b:read", "c:read"), scopes("c:read"), wide=True)
 
     assert [
@@ -169,13 +169,13 @@ def test_each_kind_of_drift_says_what_would_mend_it() -> None:
     assert 1 == len(Drift(scopes(), scopes("c:read"), scopes("c:read")).advice)
 
 
-# Two that ask alike, of which a policy may be denied one.
+# Two endpoints that need the same scopes; a policy may deny one of them.
 MORE = (*ENDPOINTS, Endpoint("GET", "/threads/{id}", frozenset({"threads:read"}), Lane.READ))
 
 
 @st.composite
 def worlds(draw: st.DrawFn) -> tuple[list[Policy], Routes]:
-    """Some policies, and routes of which some name callers."""
+    """Some policies, and some routes; some of the routes name callers."""
     grants = st.frozensets(st.sampled_from(MORE), max_size=3)
     words = st.frozensets(st.sampled_from(sorted(frozenset[str]().union(*(e.scopes for e in MORE)))))
     ends = st.sampled_from([None, TODAY, date(2030, 1, 1)])

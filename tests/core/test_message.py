@@ -231,7 +231,7 @@ def test_a_trailer_frames_and_routes_nothing(trailer: bytes) -> None:
 
 @given(pieces=chunks, most=st.integers(1, 3))
 def test_chunks_can_be_read_a_few_at_a_time(pieces: Pieces, most: int) -> None:
-    """However many tiny chunks arrive at once, so many are read in one go, and the rest is told to be there."""
+    """If many tiny chunks arrive at once, one go reads a limited number and reports that more are waiting."""
     chunked = Chunked(most=most)
     got = [chunked.feed(framed(pieces))]
     while chunked.held:

@@ -104,7 +104,7 @@ def test_all_that_was_used_and_no_more(catalog: Catalog, data: st.DataObject) ->
 
 @given(data=st.data())
 def test_what_scopes_open_beside_it(catalog: Catalog, data: st.DataObject) -> None:
-    """Told is exactly what the policy allows by scope and nobody used."""
+    """The report lists exactly what the policy allows by scope and nobody used."""
     policy = replace(data.draw(policies(catalog)), audit=False, expires=None, endpoints=frozenset())
     some = endpoints(catalog)
     used = data.draw(st.lists(st.sampled_from(some), unique=True, max_size=6))

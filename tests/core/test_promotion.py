@@ -189,7 +189,7 @@ def test_a_lone_doubted_secret_is_the_last_resort() -> None:
 
 
 def test_an_unverified_secret_is_better_than_a_doubted_one() -> None:
-    """A secret that was just refused is tried after one of which nothing bad is known."""
+    """A secret that was just refused is tried after a secret that was never refused."""
     assert (B, A) == candidates(doubt(doubt(told(key(A, B), A, GOOD), A, 0), A, 0))
 
 
@@ -218,7 +218,7 @@ def test_a_late_reading_does_not_reinstate_an_old_value() -> None:
 
 
 def test_a_file_that_cannot_be_read_keeps_its_value() -> None:
-    """An empty, truncated or deleted file does not take the secret from memory, and is told of."""
+    """An empty, truncated or deleted file is reported, and the secret stays in memory."""
     before = told(key(A), A, GOOD)
     broken = arrange(before, [Read("1", "file:/s/1", None, "the file /s/1 is empty")], 5, pin=None, needed=NEEDED)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gateway.core.envelope import envelope, proxy_status
 from gateway.core.refusal import ANSWERS, REMEDIES, Answer, Code, Reason, Refused
 
-# What a caller is told, by status: the contract of the README's table of errors.
+# What a caller reads, by status: the contract of the README's table of errors.
 STATUSES = {
     400: {"invalid_request"},
     401: {"unauthenticated"},
@@ -75,7 +75,7 @@ def test_each_code_has_a_registered_proxy_error(answer: Answer) -> None:
 
 
 def test_a_refusal_has_the_status_of_its_code() -> None:
-    """Whoever raises a refusal chooses a code, and never a status that does not belong to it."""
+    """The code that raises a refusal chooses its code; the status always follows from the code."""
     assert 410 == Refused(Code.UNSUPPORTED_KEY_VERSION, Reason.KEY_VERSION, "…").status
 
 

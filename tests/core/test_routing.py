@@ -102,7 +102,7 @@ def test_a_route_that_names_the_caller_wins_then_the_longest_path(caller: str, n
 
 
 def test_without_a_route_nothing_is_served() -> None:
-    """An endpoint that no route covers for this caller is refused, and the operator told where to add one."""
+    """An endpoint without a route for this caller is refused, and the refusal says where to add a route."""
     routes = Routes([Route("/a/**", ("k",)), Route("/b", ("k",), frozenset({"billing"}))], [endpoint("GET /b")])
 
     one = endpoint("GET /b")

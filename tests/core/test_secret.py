@@ -85,7 +85,7 @@ def test_the_fingerprint_names_a_key_without_telling_it() -> None:
 
 
 def test_a_v1_key_is_named_as_one_with_what_to_do() -> None:
-    """Who still has a v1 key is told so, and where to make a v2 key, without the key in the message."""
+    """The message about a v1 key says so, says where to make a v2 key, and does not contain the key."""
     with pytest.raises(BadSecret) as caught:
         Secret("pl_v1_abcdSECRETpart")
 
