@@ -111,7 +111,7 @@ async def test_an_answer_that_repeats_the_key_is_not_kept(productlane: Productla
 
 
 async def test_a_stored_pickle_is_never_loaded(productlane: Productlane) -> None:
-    """Whoever can write to the storage cannot run code here: a pickle is a miss, even behind a true seal."""
+    """Write access to the storage does not allow running code here: a pickle is a miss, even behind a valid seal."""
     ran: list[str] = []
     _Evil.ran = ran
     storage = MemoryStore()
@@ -217,7 +217,7 @@ async def test_a_poisoned_answer_is_a_miss(productlane: Productlane) -> None:
 
 
 async def test_a_true_answer_under_another_name_is_a_miss(productlane: Productlane) -> None:
-    """Whoever swaps two entries gives neither secret the other's scopes."""
+    """Swapping two entries gives neither secret the other's scopes."""
     storage = MemoryStore()
     productlane.scopes = {A.reveal(): ["docs:read"], B.reveal(): ["admin"]}
     async with asking(productlane.url, Clock(), store=storage) as identities:

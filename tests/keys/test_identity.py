@@ -412,7 +412,7 @@ async def test_what_is_remembered_goes_on_with_other_settings(productlane: Produ
 
 
 async def test_every_look_up_is_told(productlane: Productlane, clock: Clock) -> None:
-    """Whoever counts learns the key's name and how each look-up ended."""
+    """The look-up counter gets the key's name and how each look-up ended."""
     told: list[Event] = []
     async with asking(productlane.url, clock, emit=told.append) as identities:
         await identities.lookup("support", A)
@@ -472,7 +472,7 @@ def test_nothing_is_opened_before_the_first_question(clock: Clock) -> None:
 
 
 async def test_a_text_of_a_fault_holds_no_secret(productlane: Productlane, clock: Clock) -> None:
-    """What is told of a failure can be logged: it holds neither the key nor what the server said."""
+    """The report of a failure can be logged: it contains neither the key nor what the server said."""
     productlane.status, productlane.body = 500, json.dumps({"error": A.reveal()}).encode()
     async with asking(productlane.url, clock) as identities:
         known = await identities.lookup("k", A)
@@ -524,7 +524,7 @@ async def test_a_refusal_is_waited_for_by_all_and_shared_by_none(productlane: Pr
 
 
 async def test_a_claim_that_does_not_end_holds_nobody_up_twice(productlane: Productlane, clock: Clock) -> None:
-    """A claim that stays beyond its time is waited for once; it is a fault of the store, and told as one."""
+    """A claim that stays beyond its time is waited for once, and reported as a fault of the store."""
     storage, told = MemoryStore(), list[Event]()
     for secret in (A, B):
         storage.entries[f"{name_of(secret, URL(f'{productlane.url}/me'))}:asked"] = b"1"
@@ -543,7 +543,7 @@ async def test_a_claim_that_does_not_end_holds_nobody_up_twice(productlane: Prod
 
 
 async def test_who_insists_does_not_wait_for_another(productlane: Productlane, clock: Clock) -> None:
-    """A forced look-up asks Productlane itself, whoever else is asking."""
+    """A forced look-up asks Productlane itself, even if another look-up is under way."""
     storage = MemoryStore()
     storage.entries[f"{name_of(A, URL(f'{productlane.url}/me'))}:asked"] = b"1"
     async with replicas(productlane.url, 1, storage, clock) as (identities,):

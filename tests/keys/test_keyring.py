@@ -156,7 +156,7 @@ async def test_unknown_is_left_to_productlane(productlane: Productlane, identiti
 async def test_a_scope_that_was_just_granted_is_found(
     productlane: Productlane, identities: Identities, clock: Clock
 ) -> None:
-    """Before a caller is told that no key has the scope, identities older than five seconds are asked for anew."""
+    """Before a caller reads that no key has the scope, identities older than five seconds are looked up again."""
     keyring = ring(identities, key("support", A))
     await keyring.choose(permit(by=route("support")))
     productlane.scopes[A.reveal()] = ["admin"]
@@ -283,7 +283,7 @@ async def test_me_is_that_of_the_routes_narrowest_key(productlane: Productlane, 
 
 
 async def test_me_prefers_a_key_that_is_known(productlane: Productlane, identities: Identities) -> None:
-    """A key whose identity cannot be had does not hide one that can be shown; where none can, the first is given."""
+    """A key whose identity is not available does not hide one that is; if none is available, the first is given."""
     productlane.statuses = {A.reveal(): 500}
     keyring = ring(identities, key("a", A), key("b", B))
     one, _ = await keyring.me(permit(by=route("a", "b")))
@@ -372,7 +372,7 @@ async def test_when_a_secret_was_last_used(productlane: Productlane, identities:
 
 
 async def test_look_ups_from_memory_are_told_too(productlane: Productlane, clock: Clock) -> None:
-    """Whoever counts look-ups sees the hits of requests that asked nothing."""
+    """The look-up counter also counts cache hits of requests that asked Productlane nothing."""
     told: list[Event] = []
     async with asking(productlane.url, clock, emit=told.append) as identities:
         keyring = ring(identities, key("support", A))

@@ -62,7 +62,7 @@ async def ask(url: str, **more: Any) -> Good | Refusal | Fault:
 
 @asynccontextmanager
 async def raw(answer: Callable[[asyncio.StreamWriter], Awaitable[None]]) -> AsyncIterator[str]:
-    """A server that reads a request head and then does as told with the connection."""
+    """A server that reads a request head and then does with the connection what the test chose."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -120,7 +120,7 @@ async def test_a_value_of_another_kind_is_a_miss_and_gives_way(server: RedisServ
 
 
 async def test_a_restart_between_two_questions_costs_nothing(server: RedisServer) -> None:
-    """A connection that ended while nobody used it is made anew, and whoever asks does not notice."""
+    """A connection that ended while idle is made anew, and the code that asks does not notice."""
     async with storing(server.at) as storage:
         await storage.set("a", b"1", 60)
         await server.kill()

@@ -144,7 +144,7 @@ async def test_a_kubernetes_mount_is_followed(identities: Identities, tmp_path: 
     [("", "is empty"), ("\n", "is empty"), ("pl_v2_", "is not a v2 key"), ("pl_v1_old-one", "is a v1 key")],
 )
 async def test_a_broken_file_leaves_memory_alone(text: str, why: str, identities: Identities, file: Path) -> None:
-    """What is no key is told with the file's name, and the secret in memory goes on serving until a good one comes."""
+    """Text that is not a key is reported with the file's name; the secret in memory serves until a good one comes."""
     async with watched(identities, (file, A)) as it:
         put(file, text)
         await it.until(lambda: why in it.faults[0])
@@ -181,7 +181,7 @@ async def test_a_file_that_goes_away(identities: Identities, file: Path) -> None
 
 
 async def test_a_disk_that_fails_leaves_memory_alone(identities: Identities, tmp_path: Path) -> None:
-    """A file that opens and cannot be read is told like one that is broken, and followed again once it can be."""
+    """A file that opens but cannot be read is reported like a broken one, and followed again once it is readable."""
     link = tmp_path / "link"
     link.symlink_to("/proc/self")
     file = link / "mem"  # of a process itself; nothing is mapped where it begins, so reading it is EIO
@@ -210,7 +210,7 @@ async def test_the_next_file_may_come_later(identities: Identities, file: Path, 
 
 
 async def test_permissions_that_go_wrong(identities: Identities, file: Path) -> None:
-    """A file that others may read is told of, with what to do, and its secret goes on serving; mended, all is well."""
+    """A file that others may read is reported with what to do. Its secret goes on serving, also after the repair."""
     async with watched(identities, (file, A)) as it:
         permit_to(file, 0o644)
         await it.until(lambda: "can be read by others (mode 0644)" in it.faults[0])

@@ -133,7 +133,7 @@ def damage(file: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize("content", DAMAGED.values(), ids=list(DAMAGED))
 async def test_a_damaged_file_is_moved_aside_and_begun_anew(file: Path, content: bytes) -> None:
-    """Nobody has to delete a broken file by hand, and nothing of it is lost: it is told where it went."""
+    """Nobody has to delete a broken file by hand. The file is kept, and the report says where."""
     damage(file, content)
     before, told = file.read_bytes(), list[Path]()
     async with storing(file, on_aside=told.append) as storage:
@@ -147,7 +147,7 @@ async def test_a_damaged_file_is_moved_aside_and_begun_anew(file: Path, content:
 
 
 async def test_another_programs_database_is_left_alone(file: Path) -> None:
-    """A path that names a database of something else is a fault that is told, and that database stays as it is."""
+    """A path to another program's database is reported as a fault, and that database stays as it is."""
     db = sqlite3.connect(file)
     db.execute("CREATE TABLE entries (id INTEGER, precious TEXT)")
     db.execute("INSERT INTO entries VALUES (1, 'data')")

@@ -95,7 +95,7 @@ async def test_a_working_storage_is_passed_through() -> None:
 
 @pytest.mark.parametrize("call", ["get", "set", "delete"])
 async def test_an_error_is_a_miss(call: str) -> None:
-    """Whatever a storage raises, whoever asks sees a miss."""
+    """Whatever a storage raises, the code that asks sees a miss."""
     store = BestEffortStore(Broken())
     arguments: dict[str, tuple[Any, ...]] = {"get": ("a",), "set": ("a", b"1", 60.0), "delete": ("a",)}
 
@@ -149,7 +149,7 @@ async def test_silence_rests_reading_and_writing() -> None:
 
 
 async def test_what_fails_is_told_and_that_it_works_again() -> None:
-    """Whoever listens learns of each fault, whether it is the first in a row, and when it is over."""
+    """A listener learns of each fault, whether it is the first in a row, and when it is over."""
     told: list[Any] = []
     working, clock = MemoryStore(), Clock()
     broken: Any = Broken()

@@ -1,4 +1,4 @@
-"""The keys of a process through every change: asked about in the background, told of, and carried over a reload."""
+"""The keys of a process through every change: looked up in the background, reported, and kept over a reload."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -25,7 +25,7 @@ ROUTE = route("support")
 
 
 class Told:
-    """What was told of changes, and a way to wait for it."""
+    """The reported changes, and a way to wait for one."""
 
     def __init__(self) -> None:
         self.changes: list[SecretStateChanged] = []
@@ -99,7 +99,7 @@ def states(keyring: Keyring) -> dict[str, str]:
 async def test_a_new_secret_is_verified_and_promoted_in_the_background(
     keyring: Keyring, productlane: Productlane, told: Told
 ) -> None:
-    """A written secret serves as soon as `/me` vouches for it, without a request that waits, and each step is told."""
+    """A written secret serves as soon as `/me` accepts it; no request waits, and each step is reported."""
     async with running(keyring):
         await told.until(lambda: bool(told.changes))
         productlane.gate.clear()
@@ -144,7 +144,7 @@ async def test_a_bad_new_secret_is_an_alarm_and_changes_nothing(
     clock: Clock,
     told: Told,
 ) -> None:
-    """Whatever is wrong with a new secret is told as a warning with the reason, and the old one goes on serving."""
+    """Any problem with a new secret is reported as a warning with the reason, and the old one goes on serving."""
     needs = frozenset({(("support",), frozenset({"threads:read"}))})
     keyring = keyring_of({"support": key("support", A)}, identities, needs=needs, clock=clock, emit=told)
     await keyring.prefetch()
@@ -393,7 +393,7 @@ async def test_since_when_a_secret_is_here(keyring: Keyring, clock: Clock) -> No
 
 
 async def test_a_file_fault_is_told_and_over_again(keyring: Keyring, told: Told) -> None:
-    """A file that cannot be used is told once as an alarm with the reason, and once more when it can be again."""
+    """An unusable file is reported once as an alarm with the reason, and once more when it is usable again."""
     await keyring.prefetch()
     del told.changes[:]
     for fault in ("the file x is empty", "the file x is empty", ""):
