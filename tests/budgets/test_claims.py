@@ -17,7 +17,7 @@ def claim(budget: RateBudget, lane: Lane = Lane.WRITE, caller: str = "app", weig
 
 
 def known(*lanes: Lane) -> RateBudget:
-    """A budget of which answers have told the limits of these lanes; an upload has cost a write."""
+    """A budget whose lane limits came from answers; an upload has cost a write."""
     budget = RateBudget()
     for lane, limit in ((Lane.READ, 1000), (Lane.WRITE, 60), (Lane.UPLOAD, 30)):
         if lane in lanes:
@@ -33,7 +33,7 @@ def takes(budget: RateBudget, lane: Lane, most: int = 2000) -> int:
 
 
 def test_before_the_first_answer_the_vendors_limits_hold() -> None:
-    """A key of which nothing is known is taken to have what Productlane grants every key: 1000, 60 and 30 a minute."""
+    """An unknown key is assumed to have what Productlane grants every key: 1000, 60 and 30 a minute."""
     assert {Lane.READ: 1000, Lane.WRITE: 60, Lane.UPLOAD: 30} == {lane: made.limit for lane, made in RateBudget()}
 
 
@@ -65,7 +65,7 @@ def test_what_was_not_sent_is_given_back() -> None:
 
 @pytest.mark.parametrize(("limit", "told"), [(60, Lane.WRITE), (30, Lane.UPLOAD), (90, Lane.UPLOAD)])
 def test_an_uploads_answer_is_told_apart_by_its_limit(limit: int, told: Lane) -> None:
-    """Where the answer to an upload tells of the write count, it is not taken for the uploads', and the reverse."""
+    """If the answer to an upload reports the write count, it does not change the upload count, and the reverse."""
     budget = known(Lane.WRITE, Lane.UPLOAD)
     upload = claim(budget, Lane.UPLOAD)
     upload.take(NOW)

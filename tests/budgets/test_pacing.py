@@ -1,4 +1,4 @@
-"""`gateway.budgets.pacing`: requests wait for rate budget, fairly and not for long, or are told when to come back."""
+"""`gateway.budgets.pacing`: requests wait for rate budget, fairly and not for long, or learn when to come back."""
 
 import asyncio
 import re
@@ -59,7 +59,7 @@ def spend(
 
 
 def taken(pacer: Pacer, lane: Lane = Lane.WRITE, policy: Policy = APP) -> list[Lease]:
-    """All that can be had at once."""
+    """Everything that is available at once."""
     leases = []
     while (lease := pacer.take(CHOSEN, lane, policy)) is not None:
         leases.append(lease)

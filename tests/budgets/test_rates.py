@@ -17,7 +17,7 @@ NOW = 1000.0
 
 
 def window(limit: int = 60, **parts: float) -> RateWindow:
-    """A window of which an answer has told that all but one is left for a minute."""
+    """A window after an answer that said: all but one are left for a minute."""
     made = RateWindow(limit, **parts)  # type: ignore[arg-type]
     made.settle(NOW, made.take(NOW), Budget(limit, limit - 1, 5060), 60.0)
     return made

@@ -14,7 +14,7 @@ LIMIT = 60
 
 
 def beside_three(remaining: int, drawn: float = 0.0) -> Replicas:
-    """A replica beside three that send as much as it, a second apart; the last reading told so many left."""
+    """A replica beside three that send as much as it, a second apart; the last reading said this many are left."""
     made = Replicas(lambda: drawn)
     made.begin(NOW, LIMIT - 1, 1)
     sent = (LIMIT - remaining) // 4
@@ -37,7 +37,7 @@ def test_what_was_used_before_a_restart_is_not_taken_for_replicas() -> None:
 
 
 def test_others_go_on_after_the_last_reading() -> None:
-    """With three requests a second of others, a reading that is two seconds old told of six more than there are.
+    """With three requests a second of others, a reading that is two seconds old shows six more than are left.
 
     Of what there is, a quarter is for each of the four.
     """

@@ -48,7 +48,7 @@ def test_one_request_a_minute_keeps_little() -> None:
 
 
 def test_nothing_is_kept_in_the_last_second() -> None:
-    """What nobody has asked for by then goes to whoever waits, and is not lost with the window."""
+    """Budget that nobody has asked for by then goes to the waiting callers, and is not lost with the window."""
     flow = Flow("a", 1, NOW)
     stream(flow, 60, 5)
 
@@ -65,7 +65,7 @@ def test_the_caller_at_the_lowest_level_may_always_go() -> None:
 
 
 def test_a_caller_past_its_share_leaves_the_others_theirs() -> None:
-    """Of 60, with weights 2 and 1 and both asking for more, one gets 40 and the other 20, whoever comes first."""
+    """Of 60, with weights 2 and 1 and both asking for more, one gets 40 and the other 20, in any order of arrival."""
     made, flow = shares(a=2, b=1)
     stream(flow["a"], 30, 1.5)
     stream(flow["b"], 30, 1.5)
@@ -108,7 +108,7 @@ def test_whatever_is_left_somebody_may_take_it(callers: dict[str, tuple[int, int
 
 @given(st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 50), min_size=1), st.integers(1, 1000))
 def test_guaranteed_shares_are_within_the_limit(weights: dict[str, int], limit: int) -> None:
-    """The shares that callers are told add up to the limit at most, but that nobody is told less than one."""
+    """The shares that callers read add up to at most the limit, except that every share is at least one."""
     made, flow = shares(**weights)
     for each in flow.values():
         each.arrived(NOW)
