@@ -1,4 +1,4 @@
-"""A collector on loopback that takes OTLP over HTTP and reads it, and a gateway that is told to send to it."""
+"""A collector on loopback that takes OTLP over HTTP and reads it, and a gateway configured to send to it."""
 
 import contextlib
 import gzip

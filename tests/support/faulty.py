@@ -89,7 +89,7 @@ def _broken_status(**_: object) -> object:
 
 
 def _strays(request: Request, *_: object) -> Exception:
-    """Faults of which no request knows: in a task, a callback, a thread, a destructor, and in a library that logs."""
+    """Faults outside every request: in a task, a callback, a thread, a destructor, and in a library that logs."""
     text = f"{request.fields!r} {KEY}"
 
     async def fail() -> None:

@@ -125,7 +125,7 @@ def config(upstream: str, /, **settings: Any) -> dict[str, Any]:
 
 
 def policy(caller: str = "app", token: str | None = TOKEN, **fields: Any) -> dict[str, Any]:
-    """A policy that grants every scope, to whoever holds the token; ``token=None`` makes it anonymous."""
+    """A policy that grants every scope to the holder of the token; ``token=None`` makes it anonymous."""
     proof = {"anonymous": True} if token is None else {"tokens": [f"sha256:{digest(token).hex()}"]}
     return {"caller": caller, "authenticate": proof, "scopes": list(ALL_SCOPES), **fields}
 

@@ -58,7 +58,7 @@ class Stage:
     sent: int = 0
 
     def mint(self, *, known: bool = True, workspace: str = "wks_demo", scopes: frozenset[str] = SCOPES) -> SimulatedKey:
-        """A new key; Productlane knows it unless told otherwise."""
+        """A new key; Productlane knows it by default."""
         key = SimulatedKey(new_secret(), scopes, workspace)
         if known:
             self.simulator.add_key(key)

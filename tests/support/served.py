@@ -20,7 +20,7 @@ from tests.support.recording import Upstream
 from tests.support.sentinels import KEY
 
 ROOT = Path(__file__).parents[2]
-# What would change how an interpreter or the gateway behaves, were it inherited from whoever runs the tests.
+# What would change how an interpreter or the gateway behaves, were it inherited from the shell that runs the tests.
 FOREIGN = ("PYTHON", "PRODUCTLANE_", "COV", "OTEL_", "SSLKEYLOGFILE", "AIOHTTP_")
 
 

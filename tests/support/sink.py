@@ -1,4 +1,4 @@
-"""An upstream and a caller whose kernel buffers are small, so that what a gateway holds can be told from them."""
+"""An upstream and a caller whose kernel buffers are small, so that a test can see what a gateway holds."""
 
 import asyncio
 import hashlib

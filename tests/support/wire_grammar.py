@@ -5,7 +5,7 @@ from typing import Final
 
 from tests.support.rows import HIDDEN
 
-# The 54 pieces of which targets are made: this API's words, and what servers are known to read in more than one way.
+# The 54 pieces that make up targets: this API's words, and what servers are known to read in more than one way.
 TOKENS: Final = [
     b"/", b"//", b"/.", b"/..", b".", b"..", b"...", b"/api/v2", b"api", b"v2", b"v1", b"threads", b"Threads",
     b"contacts", b"companies", b"by-email", b"By-Email", b"by%2Demail", b"th_1", b"messages", b"{id}", b"%2e",
@@ -54,7 +54,7 @@ _AFTER: Final = b"GET /api/v2/threads/after HTTP/1.1\r\nHost: a\r\nConnection: c
 
 
 def damaged(random: Random) -> bytes:
-    """One of the shapes with one byte inserted, removed or changed, mostly where its framing is told; sometimes two."""
+    """One of the shapes with one byte inserted, removed or changed, mostly in its framing; sometimes two."""
     made = bytearray(random.choice(SHAPES))
     for _ in range(random.choice((1, 1, 1, 2))):
         end = made.find(b"\r\n\r\n") + 4
