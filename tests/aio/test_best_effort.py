@@ -48,7 +48,7 @@ async def test_silence_is_a_failure_after_the_time_out() -> None:
 
 
 async def test_an_error_is_told_by_its_kind() -> None:
-    """The text of a client's error may quote what was sent, so only its kind is told."""
+    """The text of a client's error may quote what was sent, so only its kind is reported."""
     with pytest.raises(CallFailed) as caught:
         await BestEffort(timeout=1, rest=10).call(_fail)
 

@@ -9,7 +9,7 @@ from gateway.aio.waiting import cancelled, finished
 
 
 class Source:
-    """Counts calls and answers them when told."""
+    """Counts calls and answers them when the test says so."""
 
     def __init__(self) -> None:
         self.calls = 0

@@ -17,7 +17,7 @@ async def test_the_end_of_the_time_leaves_the_work_alone() -> None:
 
 
 async def test_a_cancelled_caller_leaves_the_work_alone() -> None:
-    """Whoever gives up waiting takes nothing away from the others."""
+    """A waiter that gives up takes nothing away from the others."""
     work = asyncio.get_running_loop().create_future()
     caller = asyncio.create_task(finished(work))
     await asyncio.sleep(0)
