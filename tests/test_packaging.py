@@ -29,7 +29,7 @@ def locked(name: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", LOCKS)
 def test_every_dependency_is_pinned_with_its_hashes(name: str) -> None:
-    """Whoever installs from a lock file gets the very files that were tested, or an error."""
+    """An installation from a lock file gets the very files that were tested, or an error."""
     text = (ROOT / "requirements" / f"{name}.txt").read_text("utf-8")
     entries = re.split(r"^(?=[^\s#])", text.replace("\\\n", ""), flags=re.MULTILINE)[1:]
 
@@ -103,7 +103,7 @@ def test_the_version_stands_in_one_place(project: dict[str, Any]) -> None:
 
 
 def test_sections_of_the_changelog_come_in_order() -> None:
-    """Whoever upgrades reads first what is urgent, then what breaks, then what is new."""
+    """A release's notes list first what is urgent, then what breaks, then what is new."""
     order = ["Security", "Removed", "Deprecated", "Added", "Changed", "Fixed"]
     releases = re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text("utf-8"), flags=re.MULTILINE)[1:]
 

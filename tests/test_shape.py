@@ -143,7 +143,7 @@ def test_the_core_only_decides(path: Path) -> None:
 
 @named({name: path for name, path in modules(SOURCE).items() if name.endswith("__init__.py")})
 def test_a_room_says_what_it_is_for(path: Path) -> None:
-    """Whoever opens a folder reads first what lives there."""
+    """Every folder starts with a text that says what lives there."""
     assert ast.get_docstring(tree(path))
 
 
