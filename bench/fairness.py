@@ -3,7 +3,7 @@
 Each scenario has a key of its own at one simulator on loopback, real minutes, and a limit of 100 reads a minute.
 Callers ask at random moments, by a Poisson process of a fixed seed, and do not repeat what is refused. Compared are no
 pacing at all, one queue for all callers (the same code, with one caller), and the shares of `gateway.budgets`. All
-scenarios run at the same time, so a run takes as many minutes as it is told, and one more.
+scenarios run at the same time, so a run takes the given number of minutes, and one more.
 """
 
 import argparse

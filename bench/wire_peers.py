@@ -1,6 +1,6 @@
 """The tables of `tests.wire` against nginx and HAProxy beside the gateway: ``python -m bench.wire_peers``.
 
-Each peer does the same job as strictly as it can be told to: it checks one caller's token, lets the catalog's endpoints
+Each peer does the same job as strictly as it allows: it checks one caller's token, lets the catalog's endpoints
 through by method and raw target, drops what the gateway drops where it can be named, and attaches a key. What counts is
 what comes of a row, not how it is said, as `INTRODUCTION` puts it; framing and the case of names are not compared.
 It takes two minutes and prints Markdown.
@@ -32,8 +32,8 @@ from tests.wire import test_expect, test_fields, test_framing, test_limits, test
 INTRODUCTION: Final = """\
 # The wire tables against nginx and HAProxy
 
-Made by `python -m bench.wire_peers` on {date}; `bench/peers/` holds what the peers were told, which is as strict as
-they can be told for the gateway's job. Default configurations pass less.
+Made by `python -m bench.wire_peers` on {date}; `bench/peers/` holds the peers' configurations, which are as strict
+as the peers allow for the gateway's job. Default configurations pass less.
 
 A row that must be refused passes where no complete request reaches the upstream and the caller gets no 2xx; a row that
 must be forwarded passes where exactly its requests arrive, with their fields and bodies; an answer that cannot be
@@ -74,7 +74,7 @@ _UNDER_WAY: Final = 0.03
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """A request as the upstream reads it: its line without the version, its fields but for framing, and its body."""
+    """A request as the upstream reads it: its line without the version, its fields except framing, and its body."""
 
     line: bytes
     fields: tuple[tuple[str, str], ...]
@@ -276,7 +276,7 @@ async def tried(peer: Peer) -> Result:
 
 
 def version(program: str, *arguments: str) -> str:
-    """The first version number that a program tells of itself."""
+    """The first version number that a program prints about itself."""
     told = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
     found = re.search(r"\d+\.\d+\.\d+", told.stdout + told.stderr)
     return found[0] if found else "?"
