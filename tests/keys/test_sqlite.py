@@ -165,7 +165,7 @@ async def test_another_programs_database_is_left_alone(file: Path) -> None:
 
 
 async def test_a_link_is_not_followed(file: Path, tmp_path: Path) -> None:
-    """Whoever may write to the folder cannot have the gateway write or open up another file."""
+    """The gateway follows no link: it neither writes to the linked file nor changes its permissions."""
     other = tmp_path / "other"
     other.write_text("of somebody else")
     other.chmod(0o644)
