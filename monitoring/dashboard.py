@@ -103,6 +103,15 @@ def traffic() -> list[Panel]:
             unit=units.RequestsPerSecond,
         ),
         graph(
+            "Kept back here",
+            "Request fields that do not cross to Productlane, by kind, and connections refused at the admin listener.",
+            {
+                "field, {{kind}}": rate("request_fields_refused_total", "kind"),
+                "admin connection, {{scope}}": rate("admin_connections_refused_total", "scope"),
+            },
+            unit=units.RequestsPerSecond,
+        ),
+        graph(
             "No answer",
             "Requests that Productlane gave none, by the error that `Proxy-Status` names.",
             {"{{error}}": rate("upstream_failures_total", "error")},

@@ -32,7 +32,8 @@ async def limited(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Run
     upstream = StrictUpstream()
     await upstream.start()
     folder = tmp_path_factory.mktemp("fuzz")
-    async with running(folder, upstream, policies=[LIMITED], identity={"ttl": "1h"}) as run:
+    callers = {"anonymous_hosts": ["a"]}
+    async with running(folder, upstream, policies=[LIMITED], identity={"ttl": "1h"}, callers=callers) as run:
         yield run
     await upstream.stop()
 
