@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _TIMEOUT: Final = 2.0
 # Addresses that stand for all of a machine's: a client asks the machine itself.
-_EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing listens here
+_EVERYWHERE: Final = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # nosec B104 - nothing listens here
 
 
 @click.command()
