@@ -11,8 +11,6 @@ import asyncio
 import contextlib
 import json
 import random
-import shutil
-import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -27,13 +25,11 @@ from bench.fairness_plot import plot
 from gateway.budgets.pacing import Pacer
 from gateway.config.assembly.catalog import load_catalog
 from gateway.config.schema.gateway import Pacing
-from gateway.config.store import Store
 from gateway.core.catalog import Lane
 from gateway.core.policy import Policy
 from gateway.core.refusal import Refused
 from gateway.core.secret import Secret
 from gateway.simulator import Limits, SimulatedKey, Simulator
-from tests.support.redis_server import redis_serving
 
 LIMIT: Final = 100
 STRATEGIES: Final = ("none", "fifo", "shares")
@@ -59,10 +55,7 @@ class Asker:
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is tried. ``ahead`` is the gateways' clock less the upstream's, ``spent`` what others used before.
-
-    With ``shared``, replicas count together in a Redis.
-    """
+    """What is tried. ``ahead`` is the gateways' clock less the upstream's, ``spent`` what others used before."""
 
     name: str
     askers: tuple[Asker, ...]
@@ -73,7 +66,6 @@ class Scenario:
     max_wait: float = 5.0
     max_queue: int = 1000
     spent: int = 0
-    shared: bool = False
 
 
 @dataclass
@@ -92,9 +84,7 @@ class Seen:
 class Run:
     """One scenario against its key. The callers' requests go to the replicas in turn."""
 
-    def __init__(
-        self, scenario: Scenario, chosen: Chosen, session: aiohttp.ClientSession, url: str, store: Store = None
-    ) -> None:
+    def __init__(self, scenario: Scenario, chosen: Chosen, session: aiohttp.ClientSession, url: str) -> None:
         self.scenario: Final = scenario
         self.seen: Final = Seen()
         self._chosen: Final = chosen
@@ -102,10 +92,7 @@ class Run:
         self._url: Final = URL(url + "/threads?limit=1", encoded=True)
         self._random: Final = random.Random(scenario.name)
         self._pacing: Final = Pacing(max_wait=scenario.max_wait, max_queue=scenario.max_queue)
-        shared = store if scenario.shared else None
-        self._pacers: Final = [
-            Pacer(wall=lambda: time.time() + scenario.ahead, store=shared) for _ in range(scenario.replicas)
-        ]
+        self._pacers: Final = [Pacer(wall=lambda: time.time() + scenario.ahead) for _ in range(scenario.replicas)]
 
     async def go(self, minutes: float) -> Seen:
         """Let all callers ask for so long, and wait for the last answers."""
@@ -219,9 +206,6 @@ def scenarios() -> list[Scenario]:
     found += [Scenario("equal callers", equal, strategy) for strategy in STRATEGIES]
     found += [Scenario("four replicas", equal, strategy, replicas=4) for strategy in STRATEGIES]
     found += [Scenario("greedy beside modest, four replicas", beside, replicas=4)]
-    if shutil.which("redis-server"):
-        found += [Scenario("four replicas, one Redis", equal, replicas=4, shared=True)]
-        found += [Scenario("greedy beside modest, four replicas, one Redis", beside, replicas=4, shared=True)]
     found += [
         Scenario(f"clock {ahead:+g} s, reset rounded {'down' if down else 'up'}", equal, ahead=ahead, rounds_down=down)
         for ahead in (-5.0, 1.0, 5.0)
@@ -240,14 +224,10 @@ async def measure(chosen: Sequence[Scenario], minutes: float) -> list[dict[str, 
     limits = Limits(reads=LIMIT, burst=6)
     keys = [SimulatedKey(secret.reveal(), frozenset(catalog.scopes)) for secret in secrets]
     async with contextlib.AsyncExitStack() as stack:
-        store = None
-        if any(one.shared for one in chosen):
-            folder = stack.enter_context(tempfile.TemporaryDirectory())
-            store = (await stack.enter_async_context(redis_serving(Path(folder)))).at
         simulator = await stack.enter_async_context(Simulator(catalog, keys, limits=limits))
         session = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
         runs = [
-            Run(one, Chosen("main", secret), session, simulator.url, store)
+            Run(one, Chosen("main", secret), session, simulator.url)
             for one, secret in zip(chosen, secrets, strict=True)
         ]
         seen = await asyncio.gather(*(run.go(minutes) for run in runs))

@@ -102,10 +102,6 @@ class Claim:
         """More than so many requests cannot be sent by a deadline, whatever others do."""
         return min(window.most_until(deadline, now) for window in self.windows)
 
-    def needs_ticket(self, now: float) -> bool:
-        """Whether one has to be drawn before anybody knows whether there is budget."""
-        return any(window.needs_ticket(now) for window in self.windows)
-
     def opening(self, now: float) -> bool:
         """Whether nothing but the first answer of a window is waited for."""
         opening = [window for window in self.windows if window.opening(now)]
@@ -136,11 +132,9 @@ class RateBudget:
         length: float = WINDOW,
         spread: float = 0.0,
         chance: Callable[[], float] = lambda: 0.0,
-        shared: bool = False,
     ) -> None:
         self._windows: Final = {
-            lane: RateWindow(limit, length=length, spread=spread, chance=chance, shared=shared)
-            for lane, limit in DEFAULTS.items()
+            lane: RateWindow(limit, length=length, spread=spread, chance=chance) for lane, limit in DEFAULTS.items()
         }
         read, write, upload = (self._windows[lane] for lane in (Lane.READ, Lane.WRITE, Lane.UPLOAD))
         self._counts: Final = {Lane.READ: (read,), Lane.WRITE: (write,), Lane.UPLOAD: (upload, write)}
@@ -161,10 +155,6 @@ class RateBudget:
     def epoch(self, lane: Lane) -> int:
         """The number of the lane's window."""
         return self._counts[lane][-1].epoch
-
-    def counts(self, lane: Lane) -> Iterator[tuple[Lane, RateWindow]]:
-        """The counts that a lane is counted in, by the lane that each is named after."""
-        return ((name, window) for name, window in self._windows.items() if window in self._counts[lane])
 
     def window(self, lane: Lane) -> RateWindow:
         """The count that is named after a lane."""

@@ -12,21 +12,16 @@ from gateway.budgets.pool import Clocks, Ended, Lease, Pool, Turn, Waiter
 from gateway.budgets.rates import PATIENCE, WINDOW
 from gateway.budgets.refusals import no_budget, queue_full
 from gateway.budgets.report import budget_status
-from gateway.budgets.tickets import Tickets
 from gateway.config.schema.gateway import Pacing
-from gateway.config.store import Redis, Store
 from gateway.core.catalog import Lane
 from gateway.core.policy import Policy
 from gateway.core.secret import Secret
-from gateway.telemetry.event import Emit, ignore
 from gateway.telemetry.status import BudgetStatus
 
 __all__ = ["KeySecret", "Lease", "Pacer"]
 
 # Replicas come back over this many seconds after a window's end, each at a moment of its own.
 _SPREAD: Final = 0.2
-# So long a request waits for a ticket, even one that may not wait.
-_DRAW: Final = 0.1
 
 
 class KeySecret(Protocol):
@@ -43,8 +38,7 @@ class Pacer:
     """Budgets by secret, which outlive a reload.
 
     ``clock`` is monotonic and ``wall`` Unix time, both in seconds; ``window`` is the length of what is called a
-    minute, and ``chance`` draws a number from 0 to 1. In a ``store`` that is Redis, replicas count together the last
-    requests of each window.
+    minute, and ``chance`` draws a number from 0 to 1.
     """
 
     def __init__(
@@ -54,13 +48,10 @@ class Pacer:
         wall: Callable[[], float] = time.time,
         window: float = WINDOW,
         chance: Callable[[], float] = random.random,
-        store: Store = None,
-        emit: Emit = ignore,
     ) -> None:
         self._clocks: Final = Clocks(clock, wall)
         self._window: Final = window
         self._chance: Final = chance
-        self._tickets: Final = Tickets(store, clock=clock, emit=emit) if isinstance(store, Redis) else None
         self._pools: Final[dict[str, dict[Lane, Pool]]] = {}
 
     def take(self, chosen: KeySecret, lane: Lane, policy: Policy) -> Lease | None:
@@ -95,8 +86,6 @@ class Pacer:
             raise no_budget(claim, pool.key, policy, now)
         if not pool.push_out(claim.flows[-1], pacing.max_queue):
             raise queue_full(pacing)
-        if claim.needs_ticket(now):
-            longest = max(longest, _DRAW)
         outcome = await self._turn(pool, Waiter(claim, now + longest, asyncio.get_running_loop().create_future()))
         if isinstance(outcome, Lease):
             return outcome
@@ -134,11 +123,9 @@ class Pacer:
         return (pools or self._open(chosen))[lane]
 
     def _open(self, chosen: KeySecret) -> dict[Lane, Pool]:
-        spread, tickets = self._chance() * _SPREAD, self._tickets
-        budget = RateBudget(length=self._window, spread=spread, chance=self._chance, shared=tickets is not None)
-        name = chosen.secret.fingerprint[:16]
-        reads = Pool(self._clocks, budget, (Lane.READ,), chosen.key, name=name, tickets=tickets)
-        writes = Pool(self._clocks, budget, (Lane.WRITE, Lane.UPLOAD), chosen.key, name=name, tickets=tickets)
+        budget = RateBudget(length=self._window, spread=self._chance() * _SPREAD, chance=self._chance)
+        reads = Pool(self._clocks, budget, (Lane.READ,), chosen.key)
+        writes = Pool(self._clocks, budget, (Lane.WRITE, Lane.UPLOAD), chosen.key)
         pools = self._pools[chosen.secret.fingerprint] = {Lane.READ: reads, Lane.WRITE: writes, Lane.UPLOAD: writes}
         return pools
 
@@ -151,11 +138,6 @@ class Pacer:
                 before = found.get((pool.key, lane.value))
                 found[pool.key, lane.value] = budget_status(pool, lane, now, before.waiting if before else 0)
         return found
-
-    async def close(self) -> None:
-        """Close connections to the store."""
-        if self._tickets is not None:
-            await self._tickets.close()
 
     def keep(self, secrets: Iterable[Secret]) -> None:
         """Forget the budgets of other secrets, but those that somebody waits for."""

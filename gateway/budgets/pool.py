@@ -10,7 +10,6 @@ from gateway.budgets.claims import Claim, RateBudget
 from gateway.budgets.fields import rate_limit_fields
 from gateway.budgets.queue import FairQueue
 from gateway.budgets.shares import Flow
-from gateway.budgets.tickets import Tickets
 from gateway.core.budget import Budget
 from gateway.core.catalog import Lane
 from gateway.core.http_date import http_date
@@ -64,8 +63,6 @@ class Pool:
     __slots__ = (
         "_clocks",
         "_epoch",
-        "_name",
-        "_tickets",
         "_timer",
         "_vain_until",
         "budget",
@@ -81,12 +78,7 @@ class Pool:
         budget: RateBudget,
         lanes: tuple[Lane, ...],
         key: str,
-        *,
-        name: str = "",
-        tickets: Tickets | None = None,
     ) -> None:
-        self._name: Final = name
-        self._tickets: Final = tickets
         self._clocks: Final = clocks
         self._timer: asyncio.TimerHandle | None = None
         self._epoch = 0
@@ -121,20 +113,8 @@ class Pool:
             if waiter is None or not waiter.claim.take(now):
                 break
             self._end(waiter, Lease(self, waiter.claim))
-        if self._tickets is not None:
-            self._draw(self._tickets, now)
         self._end_vain(now)
         self._look_again(now)
-
-    def _draw(self, tickets: Tickets, now: float) -> None:
-        """Draw tickets for those who wait, where replicas count the last requests of a window together."""
-        for lane in self.lanes:
-            if waiting := self.queue.waiting(lane):
-                for name, window in self.budget.counts(lane):
-                    if window.needs_ticket(now):
-                        # Not all at once: others draw as well, and a ticket of a caller that leaves is lost.
-                        want = min(waiting, 1 + window.remaining(now) // (2 * (1 + window.replicas.count)))
-                        tickets.draw(f"{self._name}:{name.value}", window, want, self.serve)
 
     def push_out(self, flow: Flow, most: int) -> bool:
         """Make room for one request more of a caller where the queue is full. The longest line loses its newest.

@@ -60,11 +60,10 @@ class RateWindow:
         length: float = WINDOW,
         spread: float = 0.0,
         chance: Callable[[], float] = lambda: 0.0,
-        shared: bool = False,
     ) -> None:
         self._length: Final = length
         self._spread: Final = spread
-        self.replicas: Final = Replicas(chance, shared=shared)
+        self.replicas: Final = Replicas(chance)
         self.shares: Final = Shares()
         self.limit = limit
         self.epoch = 0
@@ -111,11 +110,6 @@ class RateWindow:
             self._renew(now)
         return max(0, self._remaining - self._in_flight)
 
-    def needs_ticket(self, now: float) -> bool:
-        """Whether the next request needs a ticket, of the last that replicas count together."""
-        confirmed = self._confirmed and self.reset is not None and now >= self._blocked_until
-        return confirmed and self._remaining > 0 and self.replicas.needs_ticket(now, self.limit)
-
     def lowest(self, now: float) -> int:
         """The fewest requests left that answers reported in the current window and in the one before it."""
         if now >= self.ends:
@@ -134,7 +128,6 @@ class RateWindow:
             self._opened_at = now
         self._in_flight += 1
         self._own += 1
-        self.replicas.spend_ticket()
         return self.epoch
 
     def release(self, epoch: int) -> None:

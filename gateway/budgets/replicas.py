@@ -18,8 +18,7 @@ _FEW: Final = 2
 class Replicas:
     """What others use of one window. Moments are seconds of one clock; ``chance`` draws a number from 0 to 1.
 
-    ``count`` is how many replicas like this one the others make up; 0 where there are none. With ``shared``, the last
-    requests of a window are not drawn by lot: each takes a ticket that `gateway.budgets.tickets` has drawn.
+    ``count`` is how many replicas like this one the others make up; 0 if there are none.
     """
 
     __slots__ = (
@@ -31,17 +30,11 @@ class Replicas:
         "_rate",
         "_read_at",
         "_remaining",
-        "_shared",
-        "_spent",
-        "_tickets",
         "count",
     )
 
-    def __init__(self, chance: Callable[[], float], *, shared: bool = False) -> None:
+    def __init__(self, chance: Callable[[], float]) -> None:
         self._chance: Final = chance
-        self._shared: bool | None = shared or None
-        self._spent = False
-        self._tickets = 0
         self._base = 0
         self._began = 0.0
         self._drawn = 0.0
@@ -55,9 +48,6 @@ class Replicas:
         """The first answer of a window came when this process had sent so many that were counted."""
         self._base, self._began = remaining + sent, now
         self._least = max(0, self.count - 1)
-        self._tickets, self._spent = 0, False
-        if self._shared is not None:
-            self._shared = True
         self.read(now, remaining, sent)
 
     def read(self, now: float, remaining: int, sent: int, in_flight: int = 0) -> None:
@@ -83,48 +73,20 @@ class Replicas:
             return remaining - kept - in_flight
         replicas = self.count + 1
         spare = self._expected(now) - kept * replicas
-        if spare > (self._last(limit) if self._shared else self.count):
+        if spare > self.count:
             return max(1, int(spare / replicas)) - in_flight
-        if self._shared and not kept:
-            return self._tickets
         return 0 if kept or self.lost(now, limit) else min(remaining, 1) - in_flight
 
     def lost(self, now: float, limit: int) -> bool:
         """Whether what is left of the window is for others."""
-        if self._shared:
-            return self._spent and self.count > 0
         if not self.count or self._remaining > self._last(limit):
             return False
         expected = self._expected(now)
         return expected <= self.count and self._drawn * (self.count + 1) >= expected
 
-    def needs_ticket(self, now: float, limit: int) -> bool:
-        """Whether a ticket has to be drawn for the next request."""
-        if not self._shared or not self.count or self._spent or self._tickets:
-            return False
-        return self._expected(now) <= self._last(limit)
-
-    def spend_ticket(self) -> None:
-        """A request is sent; with its ticket, if it has needed one."""
-        if self._tickets:
-            self._tickets -= 1
-
-    def receive(self, tickets: int) -> None:
-        """So many tickets were drawn; none says that all are gone."""
-        self._tickets += tickets
-        self._spent = not tickets
-
-    def draw_lots(self) -> None:
-        """The store of tickets does not answer: lots are drawn for the rest of this window."""
-        if self._shared is not None:
-            self._shared = False
-
     def _last(self, limit: int) -> int:
-        """Of how many requests each replica takes care not to send one more than there is.
-
-        With tickets these are more, so that each replica's readings are in the count before it comes to its end.
-        """
-        return max(4 * self.count, limit // 5) if self._shared else max(2 * self.count, limit // 10)
+        """Of how many requests each replica takes care not to send one more than there is."""
+        return max(2 * self.count, limit // 10)
 
     def _expected(self, now: float) -> float:
         return self._remaining - self._rate * (now - self._read_at)

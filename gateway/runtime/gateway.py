@@ -176,7 +176,7 @@ class Gateway:
         self._stack.push_async_callback(self._background.close)
         if self._tracing is not None:
             self._stack.push_async_callback(asyncio.to_thread, self._tracing.close)
-        for close in (self._factory.close, self._caps.close, self._pacer.close):
+        for close in (self._factory.close, self._caps.close):
             self._stack.push_async_callback(close)
         self._stack.push_async_callback(self._listener.stop)
 

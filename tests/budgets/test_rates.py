@@ -245,12 +245,10 @@ STEPS = st.lists(
 )
 
 
-@given(STEPS, st.floats(0, 1), st.booleans())
-def test_a_window_always_recovers(
-    steps: list[tuple[str, float, Budget | None, float]], drawn: float, shared: bool
-) -> None:
+@given(STEPS, st.floats(0, 1))
+def test_a_window_always_recovers(steps: list[tuple[str, float, Budget | None, float]], drawn: float) -> None:
     """Whatever answers say and in whatever order, two minutes of silence later requests go again."""
-    made, now, flying = RateWindow(60, chance=lambda: drawn, shared=shared), NOW, list[int]()
+    made, now, flying = RateWindow(60, chance=lambda: drawn), NOW, list[int]()
     for step, seconds, reading, until in steps:
         now += seconds
         if step == "block":
@@ -261,8 +259,6 @@ def test_a_window_always_recovers(
             made.release(flying.pop())
         elif step == "settle" and flying:
             made.settle(now, flying.pop(0), reading, until)
-        if shared and until < 0:
-            made.replicas.receive(0)
         assert made.ready_at(now) <= now + 61
         assert 0 <= made.remaining(now) <= max(made.limit, 99)
 

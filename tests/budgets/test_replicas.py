@@ -123,16 +123,13 @@ def test_replicas_without_a_coordinator_hardly_overspend_and_waste_little(replic
     assert sum(upstream.used for upstream in upstreams) > 0.96 * limit * len(upstreams)
 
 
-@pytest.mark.parametrize("shared", [False, True])
-def test_a_window_that_was_left_to_others_does_not_hold_up_the_next(shared: bool) -> None:
+def test_a_window_that_was_left_to_others_does_not_hold_up_the_next() -> None:
     """A replica that lost the draw of one minute may send in the next, and says when that begins."""
-    made = RateWindow(LIMIT, chance=lambda: 0.99, shared=shared)
+    made = RateWindow(LIMIT, chance=lambda: 0.99)
     made.settle(NOW, made.take(NOW), Budget(LIMIT, LIMIT - 1, 5060), 60.0)
     for number in range(1, 15):
         remaining = LIMIT - 1 - 4 * number
         made.settle(NOW + number, made.take(NOW + number), Budget(LIMIT, remaining, 5060), 60.0 - number)
-    if shared:
-        made.replicas.receive(0)
 
     assert [NOW + 60, NOW + 60] == [made.ready_at(NOW + 20), made.ready_at(NOW + 60)]
     assert 1 == made.left(NOW + 60)
