@@ -36,14 +36,14 @@ def now() -> list[Panel]:
         stat("Requests", "Answered a second.", rate("requests_total"), unit=units.RequestsPerSecond, bad=None),
         stat(
             "Failed",
-            "Share of answers with 5xx, whoever gave them.",
+            "Share of answers with 5xx, of the gateway and of Productlane.",
             f"({failed} or vector(0)) / {rate('requests_total')}",
             unit=units.PercentUnit,
             bad=0.05,
         ),
         stat(
             "Refused",
-            "Share of answers with 401, 403 or 410, whoever gave them.",
+            "Share of answers with 401, 403 or 410, of the gateway and of Productlane.",
             f"({rate('auth_responses_total')} or vector(0)) / {rate('requests_total')}",
             unit=units.PercentUnit,
             bad=0.2,
@@ -279,7 +279,7 @@ def budgets() -> list[Panel]:
         ),
         graph(
             "Until the reset",
-            "Of the minute that Productlane's last answer told of; below zero it is over.",
+            "Seconds left of the minute that Productlane's last answer named; below zero it is over.",
             {"{{key}} {{lane}}": f"max by (key, lane) ({metric('budget_reset_timestamp_seconds')}) - time()"},
             unit=units.Seconds,
             span=6,

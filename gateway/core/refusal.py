@@ -152,7 +152,9 @@ REMEDIES: Final[Mapping[Reason, Remedy]] = {
     Reason.FRAMING: Remedy("the request", "send one well-formed HTTP/1.1 request, as HTTP libraries do"),
     Reason.HEADERS: Remedy("the request", "correct its header fields"),
     Reason.LOOP: Remedy("upstream.url", "correct `upstream.url`"),
-    Reason.CREDENTIAL_MISSING: Remedy("authentication", "send `Authorization: Bearer …` with this caller's token"),
+    Reason.CREDENTIAL_MISSING: Remedy(
+        "authentication", "send `Authorization: Bearer <token>` with this caller's token"
+    ),
     Reason.CREDENTIAL_UNKNOWN: Remedy(
         "authentication", "list this credential under `authenticate` in the caller's policy"
     ),

@@ -19,7 +19,7 @@ def check_runtime(*, debug: bool) -> None:
         )
     if debug:
         raise CannotStart(
-            "asyncio's debug mode is on, in which errors are told with their data; unset PYTHONASYNCIODEBUG and -X dev"
+            "asyncio's debug mode is on, which writes data into error messages; unset PYTHONASYNCIODEBUG and -X dev"
         )
 
 

@@ -46,7 +46,7 @@ BUDGET_GAUGES: Final[tuple[Gauge, ...]] = (
     ),
     _of_a_lane(
         "budget_reset_timestamp_seconds",
-        "When the last minute that an answer told of ends.",
+        "End of the minute that the last answer named.",
         lambda lane: lane.reset.timestamp() if lane.reset else 0.0,
     ),
     _of_a_caller(

@@ -45,7 +45,7 @@ class _Sums:
         )
         self.auth: Final = Counter(
             "auth_responses",
-            "Answers 401, 403 and 410, whoever gave them.",
+            "Answers 401, 403 and 410, of the gateway and of Productlane.",
             ("status", "code", "source", "caller", "endpoint", "key"),
         )
         self.decisions: Final = Counter(

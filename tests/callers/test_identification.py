@@ -279,7 +279,7 @@ def test_a_key_in_a_callers_hands_is_noticed(authorization: list[str], version: 
 @pytest.mark.parametrize(
     ("kinds", "authorization", "fix", "schemes"),
     [
-        ({"tokens": {digest("x"): "a"}}, [], "send a token, as `Authorization: Bearer …`", ["Bearer"]),
+        ({"tokens": {digest("x"): "a"}}, [], "send a token, as `Authorization: Bearer <token>`", ["Bearer"]),
         (
             {"spiffe": {ID: "a"}},
             [],

@@ -77,7 +77,7 @@ class UpstreamFailure(Event, frozen=True):
 
 
 class CircuitOpen(Event, frozen=True):
-    """Productlane has stopped answering: requests are refused at once, but for one at a time that tries."""
+    """Productlane has stopped answering: one request at a time tries, and all others are refused at once."""
 
     name = "circuit_open"
     level = "warning"
