@@ -116,12 +116,6 @@ class HeldSecrets:
             data = secret.hide(data)
         return data
 
-    def redact(self, text: str) -> str:
-        """As `hide`, for text."""
-        if PREFIX not in text:
-            return text
-        return self.hide(text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
-
     def redact_lines(self, lines: list[bytes]) -> list[bytes]:
         """Lines of a head with each secret hidden. A line with one in its name, in any case, is dropped."""
         if b"\n".join(lines).lower().rfind(_MARK) < 0:
@@ -134,7 +128,8 @@ class HeldSecrets:
     def occur_in(self, value: object) -> bool:
         """Whether a secret is anywhere in a value that was read from JSON, names of fields included."""
         if isinstance(value, str):
-            return PREFIX in value and self.redact(value) != value
+            data = value.encode("utf-8", "surrogateescape")
+            return self.hide(data) != data
         if isinstance(value, Mapping):
             return any(self.occur_in(name) or self.occur_in(one) for name, one in value.items())
         return isinstance(value, list) and any(map(self.occur_in, value))

@@ -18,6 +18,7 @@ from gateway.callers.peers import Peer, peer_of
 from tests.support.deadline import DEADLINE
 from tests.support.in_process import Running, policy
 from tests.support.raw_caller import head
+from tests.support.unmeasured import unmeasured
 
 NOBODY_ELSE = 12_345
 
@@ -101,6 +102,7 @@ async def asked(run: Running, uid: int | None = None) -> int:
         capture_output=True,
         timeout=60,
         check=False,
+        env=unmeasured(),
     )
     assert b"" == made.stderr
     return int(made.stdout)

@@ -269,6 +269,15 @@ def test_a_request_is_decided_from_what_is_known(
     assert refused == found == final_rule(one).code
 
 
+def test_target_and_caller_are_known_before_anything_is_asked(catalog: Catalog) -> None:
+    """The rules of target and caller decide about no ask: a request that fails them has none."""
+    one = asked(catalog, "GET /companies")
+    before = [rule for rule in RULES if rule.stage in (Stage.TARGET, Stage.CALLER)]
+
+    assert [(False, "", "")] * len(before) == [(rule.decides(one), *rule.says(one)[:2]) for rule in before]
+    assert before
+
+
 def test_a_policy_can_be_asked_without_keys(catalog: Catalog) -> None:
     """A cases file holds for the policy alone, whatever keys and routes an installation has."""
     rule = ruling(ask(read_target("GET", "/api/v2/threads"), READER, catalog, None, TODAY))

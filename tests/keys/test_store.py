@@ -15,6 +15,7 @@ from gateway.keys.store import BestEffortStore, kind_of, make_store
 from gateway.telemetry.events.keys import StoreBack, StoreFault
 from tests.support.me_upstream import Clock
 from tests.support.stores import MemoryStore
+from tests.support.unmeasured import unmeasured
 
 
 class Broken:
@@ -262,7 +263,12 @@ def test_what_is_not_configured_is_not_imported() -> None:
         "print(sorted(sys.modules.keys() & {'redis', 'sqlite3', 'limits', 'aiohttp_client_cache'}))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[2]
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=Path(__file__).parents[2],
+        env=unmeasured(),
     )
 
     assert ("[]\n", "") == (done.stdout, done.stderr)

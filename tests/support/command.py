@@ -35,7 +35,7 @@ class Finished:
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The least that a process needs, so that nothing of the machine's own set-up comes in; warnings are errors."""
     kept = {
-        name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "COVERAGE_PROCESS_START") if name in os.environ
+        name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR", "COVERAGE_PROCESS_CONFIG") if name in os.environ
     }
     return {**kept, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", **(extra or {})}
 
