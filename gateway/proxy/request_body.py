@@ -11,7 +11,7 @@ from gateway.core.refusal import Code, Reason, Refused
 # A body up to this size is read before anything is taken for its request: a slow caller then holds no rate budget and
 # no upstream connection, and the request leaves in one write.
 AT_ONCE: Final = 65_536
-# How long a body may be waited for before its rate counts, in seconds.
+# How long a body may be waited for before its rate counts, in seconds; no longer than one silence may last.
 _GRACE: Final = 30.0
 # Past this many bytes that have not been taken, the caller is no longer read.
 _HIGH_WATER: Final = 131_072
@@ -216,12 +216,13 @@ class Upload:
                 note=f"the caller sent nothing for {self._idle_timeout:g} s (`upstream.idle_timeout`)",
             ) from None
         self._waited += time.monotonic() - began
-        if self._waited > _GRACE and self.received < self._rate * self._waited:
+        grace = min(_GRACE, self._idle_timeout)
+        if self._waited > grace and self.received < self._rate * self._waited:
             raise Refused(
                 Code.REQUEST_TIMEOUT,
                 Reason.TIME,
                 "The request's body arrives too slowly.",
-                note=f"after {_GRACE:g} s it came at less than {self._rate} bytes a second (`limits.body_rate`)",
+                note=f"after {grace:g} s it came at less than {self._rate} bytes a second (`limits.body_rate`)",
             )
 
     def _taken(self) -> bytes:

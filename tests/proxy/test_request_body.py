@@ -1,6 +1,7 @@
 """`gateway.proxy.request_body`: uploads are bounded, in size and in silence, and never piled up."""
 
 import asyncio
+import contextlib
 import gc
 import hashlib
 from collections.abc import AsyncIterator, Callable
@@ -262,3 +263,38 @@ async def test_broken_chunks_are_a_400_and_never_an_end(run: Running) -> None:
 
     assert 400 == status
     assert [] == [arrival for arrival in run.upstream.arrivals if arrival.complete]
+
+
+async def test_a_body_that_dribbles_is_given_up(start: Start) -> None:
+    """A body that never stops and comes at less than `limits.body_rate` gets 408, and nothing of it goes upstream."""
+    run = await start(upstream={"idle_timeout": "500ms"}, limits={"body_rate": 1000})
+    caller = await run.connect()
+    await caller.send(head("POST", "/api/v2/threads", "Content-Length: 1000"))
+
+    async def dribble() -> None:
+        with contextlib.suppress(ConnectionError):
+            while True:
+                await caller.send(b"x")
+                await asyncio.sleep(0.05)
+
+    sending = asyncio.ensure_future(dribble())
+    response = await caller.response()
+    sending.cancel()
+    await asyncio.wait({sending})
+
+    assert (408, "request_timeout") == (response.status, response.code)
+    assert "`limits.body_rate`" in (response.get("proxy-status") or "")
+    assert [] == run.upstream.arrivals
+
+
+async def test_a_slow_body_that_keeps_the_rate_is_taken(start: Start) -> None:
+    """The same body is forwarded where the least rate allows it."""
+    run = await start(upstream={"idle_timeout": "500ms"}, limits={"body_rate": 1})
+    caller = await run.connect()
+    await caller.send(head("POST", "/api/v2/threads", "Content-Length: 20"))
+    for _ in range(20):
+        await caller.send(b"x")
+        await asyncio.sleep(0.05)
+
+    assert 200 == (await caller.response()).status
+    assert [b"x" * 20] == [arrival.body for arrival in run.upstream.arrivals]

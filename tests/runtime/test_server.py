@@ -216,3 +216,17 @@ async def test_a_key_that_has_to_be_made_anew_is_shown_with_its_scopes(start: St
 
     assert (502, "rejected") == (refused.status, key["slots"][0]["state"])
     assert ["policies use threads:read of it"] == key["advice"]
+
+
+async def test_the_token_for_the_status_is_read_anew(start: Start, tmp_path: Path) -> None:
+    """`status_token` names a file whose content counts at once, and an unreadable one lets no other host in."""
+    file = tmp_path / "status-token"
+    file.write_text("first\n")
+    file.chmod(0o600)
+    run = await start(status_token=f"file:{file}")
+    seen = [run.gateway._facts.status_token()]
+    file.write_text("second\n")
+    seen.append(run.gateway._facts.status_token())
+    file.unlink()
+
+    assert ["first", "second", None] == [*seen, run.gateway._facts.status_token()]

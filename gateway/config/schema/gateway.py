@@ -141,7 +141,8 @@ class Limits(Section):
     body: Body = setting(Record(Body), "Largest request bodies, by lane.", default=Body())
     body_rate: int = setting(
         SIZE,
-        "Least bytes a second of a request's body after 30 s of waiting; below it gets 408.",
+        "Least bytes a second of a request's body, after 30 s of waiting or `upstream.idle_timeout` if that is "
+        "shorter; below it gets 408.",
         default="1KiB",
     )
     connections: int = setting(

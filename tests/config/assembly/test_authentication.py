@@ -210,3 +210,14 @@ def test_tls_does_not_open_the_door_to_anybody(folder: Path, listen: str) -> Non
     found = problems(folder, listen=listen, tls={**TLS}, callers={"trusted_spiffe_domain": "cluster.local"})
 
     assert ["gateway.yaml: listen"] == [problem.rpartition(": others")[0] for problem in found]
+
+
+@pytest.mark.parametrize(("domain", "token"), [("corp.example", MOUNTED / "token"), ("cluster.local", None)])
+def test_the_domain_of_the_cluster_decides_who_sees_the_gateways_own_token(
+    folder: Path, domain: str, token: Path | None
+) -> None:
+    """`callers.kubernetes.cluster_domain` says which longer name of the API server is this cluster's."""
+    cluster = {**CLUSTER, "issuer": "https://kubernetes.default.svc.corp.example", "cluster_domain": domain}
+    (issuer,) = loaded(folder, {"kubernetes": ["billing/api"]}, callers={"kubernetes": cluster}).callers.issuers
+
+    assert token == issuer.token
