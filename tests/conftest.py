@@ -1,6 +1,8 @@
 """Fixtures for every test: the loop that the gateway runs on, an upstream, and a gateway in front of it."""
 
 import asyncio
+import faulthandler
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -21,6 +23,25 @@ if TYPE_CHECKING:
 settings.register_profile("thorough", deadline=None)
 settings.register_profile("fast", deadline=None, max_examples=15)
 settings.load_profile("thorough")
+
+
+_STDERR = pytest.StashKey[int]()
+TEARDOWN_SECONDS = 60.0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep a way to the terminal, which a hanging test would otherwise not have."""
+    config.stash[_STDERR] = os.dup(2)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_exception_interact(node: pytest.Item | pytest.Collector) -> None:
+    """End the process if the teardown of a failed test hangs.
+
+    pytest and pytest-timeout both stop their clocks once a test has failed, for the sake of debuggers.
+    """
+    if isinstance(node, pytest.Item) and not node.config.getoption("usepdb"):
+        faulthandler.dump_traceback_later(TEARDOWN_SECONDS, file=node.config.stash[_STDERR], exit=True)
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

@@ -185,7 +185,7 @@ def test_the_forge_installs_what_ci_installs() -> None:
     script = ".ci/packages"
 
     assert f"sudo {script}" in COMMANDS
-    assert f"\n{script}\n" in (ROOT / ".ci" / "run").read_text("utf-8")
+    assert f"\nstep {script}\n" in (ROOT / ".ci" / "run").read_text("utf-8")
 
 
 @pytest.mark.parametrize("refused", ["one list", "one package"])
