@@ -2,6 +2,7 @@
 
 import asyncio
 import faulthandler
+import inspect
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -12,6 +13,7 @@ import pytest
 import uvloop
 from hypothesis import settings
 
+from tests.support.deadline import limited
 from tests.support.in_process import Running, running
 from tests.support.recording import Upstream
 
@@ -47,6 +49,14 @@ def pytest_exception_interact(node: pytest.Item | pytest.Collector) -> None:
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Tests run on the loop that the command runs on."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Asynchronous tests end before the alarm of pytest-timeout."""
+    for item in items:
+        if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+            own = item.get_closest_marker("timeout")
+            item.obj = limited(item.obj, 0.9 * float(own.args[0] if own else config.getini("timeout")))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

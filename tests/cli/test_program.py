@@ -14,7 +14,7 @@ import pytest
 
 from gateway import __version__
 from tests.support.command import ROOT, finish, run, start
-from tests.support.deadline import eventually
+from tests.support.deadline import DEADLINE, eventually
 
 COMMANDS = [
     "serve",
@@ -91,7 +91,8 @@ async def test_an_interrupted_command_is_no_answer(tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     os.mkfifo(log)
     process = await start("report", ROOT / "policies", "--access-log", log, cwd=tmp_path)
-    with await asyncio.to_thread(log.open, "wb", buffering=0) as pipe:
+    # Open for both ends, which does not wait for the other one.
+    with os.fdopen(os.open(log, os.O_RDWR), "wb", buffering=0) as pipe:
         pipe.write(b"{}\n")
 
         async def read() -> bool:
@@ -121,7 +122,8 @@ async def test_a_closed_standard_input_is_an_empty_one() -> None:
     """`-` with nothing to read is reported as an empty log, also if standard input was closed."""
     command = f"exec {sys.executable} -m gateway policy diff policies policies --against - <&-"
     shell = await asyncio.create_subprocess_shell(command, cwd=ROOT, stderr=asyncio.subprocess.PIPE)
-    _, err = await shell.communicate()
+    async with asyncio.timeout(DEADLINE):
+        _, err = await shell.communicate()
 
     assert 2 == shell.returncode
     assert b"holds no request" in err

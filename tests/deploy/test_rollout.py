@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import yaml
 
+from tests.support.deadline import kill
 from tests.support.deploy_tools import ROOT
 from tests.support.deploy_upstream import free_ports
 from tests.support.simulated import SECRET, running
@@ -113,9 +114,7 @@ async def generation(folder: Path, upstream: str) -> AsyncIterator[Generation]:
                 await asyncio.sleep(0.02)
         yield made
     finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+        await kill(process)
 
 
 @dataclass

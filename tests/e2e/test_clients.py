@@ -149,7 +149,8 @@ async def curl(*arguments: str) -> tuple[int, bytes]:
         *("--header", f"Authorization: Bearer {TOKEN}", *arguments),
         stdout=asyncio.subprocess.PIPE,
     )
-    out, _ = await process.communicate()
+    async with asyncio.timeout(DEADLINE + 10):
+        out, _ = await process.communicate()
     body, _, status = out.rpartition(b"\n")
     return int(status), body
 

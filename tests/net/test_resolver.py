@@ -33,7 +33,7 @@ class Lookups:
 
     def __call__(self, host: str, port: None, **options: Any) -> list[tuple[Any, ...]]:
         self.asked.append(host)
-        self.gate.wait()
+        self.gate.wait(DEADLINE)
         if self.fault is not None:
             raise self.fault
         return [entry for place in self.places for entry in socket.getaddrinfo(place, port, **options)]

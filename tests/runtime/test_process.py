@@ -1,7 +1,6 @@
 """`gateway.runtime.process`: what a running gateway leaves for others on the same machine to find."""
 
 import asyncio
-import ctypes
 import re
 import subprocess
 import sys
@@ -22,6 +21,14 @@ YAMA = Path("/proc/sys/kernel/yama/ptrace_scope").exists()
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc and prctl are Linux'")
 
+# Gives up, for good, the capabilities by which root may look into everything; then runs Python with these arguments.
+PLAIN = f"""
+import ctypes, os, sys
+prctl = ctypes.CDLL(None).prctl
+for capability in range(64):
+    prctl({_CAPBSET_DROP}, capability, 0, 0, 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
 # What somebody else tries on a process: to read its variables and its memory, and to trace it.
 INTRUDER = f"""
 import ctypes, os, sys
@@ -38,33 +45,23 @@ print("ptrace", "open" if libc.ptrace({_SEIZE}, int(pid), None, None) == 0 else 
 """
 
 
-def plain() -> None:
-    """Between fork and exec: give up, for good, the capabilities by which root may look into everything."""
-    prctl = ctypes.CDLL(None).prctl
-    for capability in range(64):
-        prctl(_CAPBSET_DROP, capability, 0, 0, 0)
-
-
 def intrude(pid: int) -> dict[str, str]:
     """What another process of this user, without root's capabilities, gets to see of a process."""
-    tried = subprocess.run(
-        [sys.executable, "-c", INTRUDER, str(pid)],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=20,
-        preexec_fn=plain,
-    )
+    command = [sys.executable, "-c", PLAIN, "-c", INTRUDER, str(pid)]
+    tried = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
     return dict(line.split() for line in tried.stdout.splitlines())
 
 
 def intrude_upon_another() -> dict[str, str]:
     """The same of a process that does nothing for its safety."""
-    other = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, preexec_fn=plain)
+    command = [sys.executable, "-c", PLAIN, "-c", "print(); input()"]
+    other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
+        assert other.stdout is not None
+        other.stdout.readline()  # from here on it is plain
         return intrude(other.pid)
     finally:
-        other.communicate(b"\n")
+        other.communicate(b"\n", timeout=20)
 
 
 async def test_a_serving_process_writes_no_core(tmp_path: Path, upstream: Upstream) -> None:
@@ -78,31 +75,15 @@ async def test_a_serving_process_writes_no_core(tmp_path: Path, upstream: Upstre
 async def test_a_neighbour_of_the_same_user_cannot_look_into_a_gateway(upstream: Upstream) -> None:
     """A key that came by a variable is out of reach of other processes of that user; of a plain process it is not."""
     environ = environment(PRODUCTLANE_KEY=KEY, PRODUCTLANE_SCOPES="threads:read")
-    arguments = [
-        "-m",
-        "gateway",
-        "serve",
-        "--listen",
-        "127.0.0.1:0",
-        "--admin",
-        "127.0.0.1:0",
-        "--upstream",
-        upstream.url,
-    ]
+    listeners = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
+    arguments = ["-c", PLAIN, "-m", "gateway", "serve", *listeners, "--upstream", upstream.url]
     of_other = await asyncio.to_thread(intrude_upon_another)
-    async with started(arguments, environ, cwd=ROOT, preexec_fn=plain) as served:
+    async with started(arguments, environ, cwd=ROOT) as served:
         of_gateway = await asyncio.to_thread(intrude, served.process.pid)
         metrics = await served.ask_admin("/metrics")
         status = await served.end()
 
-    assert {
-        "environ": "shut",
-        "mem": "shut",
-        "maps": "shut",
-        "auxv": "shut",
-        "cwd": "shut",
-        "ptrace": "shut",
-    } == of_gateway
+    assert dict.fromkeys(("environ", "mem", "maps", "auxv", "cwd", "ptrace"), "shut") == of_gateway
     assert "open" == of_other["environ"]
     assert "open" == of_other["ptrace"] or YAMA
     assert b"process_open_fds" in metrics.body, "the process can still read what it tells of itself"
@@ -119,7 +100,9 @@ def test_a_platform_without_prctl_is_told_and_served() -> None:
         "from gateway.runtime.process import harden\n"
         "print(harden(), resource.getrlimit(resource.RLIMIT_CORE))\n"
     )
-    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
 
     assert "prctl(PR_SET_DUMPABLE): others of this user can read the memory" in ran.stdout
     assert "(0, 0)" in ran.stdout
@@ -140,7 +123,13 @@ def test_an_uncaught_exception_is_told_without_its_text(raising: str) -> None:
     # Not in the source, which Python 3.13 shows of `-c` too.
     program = "import sys, threading\nfrom gateway.runtime.process import harden\nharden()\nexec(sys.stdin.read())\n"
     ran = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, input=raising, capture_output=True, text=True, check=False
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        input=raising,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
     assert "Traceback (most recent call last)" in ran.stderr
@@ -151,7 +140,9 @@ def test_an_uncaught_exception_is_told_without_its_text(raising: str) -> None:
 def test_ctrl_c_at_start_is_no_fault() -> None:
     """Ctrl-C during a slow start prints no traceback."""
     program = "from gateway.runtime.process import harden\nharden()\nraise KeyboardInterrupt"
-    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
 
     assert "" == ran.stderr
     assert ran.returncode != 0

@@ -26,7 +26,6 @@ async def proxy() -> AsyncIterator[tuple[str, list[bytes]]]:
     host, port = server.sockets[0].getsockname()
     yield f"{host}:{port}", got
     server.close()
-    await server.wait_closed()
 
 
 @pytest.mark.parametrize("scheme", ["https", "http"])

@@ -10,13 +10,14 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from resource import RLIMIT_NOFILE, setrlimit
 from typing import Any, Final
 
 from tests.support.raw_caller import Caller, Response
 
 ROOT: Final = Path(__file__).parents[2]
 DEADLINE: Final = 30.0
+# Limits are set by a shell: Python code between fork and exec may wait for ever for a lock that another thread held.
+_LIMITED: Final = 'ulimit -Sn "$0"; ulimit -Hn "$1"; shift; exec "$@"'
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,9 @@ async def start(
 
     ``most_files`` is the hard limit of its open files.
     """
+    limited = () if most_files is None else ("sh", "-c", _LIMITED, str(most_files // 2), str(most_files))
     return await asyncio.create_subprocess_exec(
+        *limited,
         sys.executable,
         *flags,
         "-m",
@@ -62,7 +65,6 @@ async def start(
         env=environment(environ),
         stdout=stdout,
         stderr=PIPE,
-        preexec_fn=None if most_files is None else lambda: setrlimit(RLIMIT_NOFILE, (most_files // 2, most_files)),
     )
 
 

@@ -34,7 +34,8 @@ def helm(version: str) -> str:
 
 def run(*command: str | Path, check: bool = True, **parts: Any) -> subprocess.CompletedProcess[str]:
     """Run a command from the project's folder; where it fails, the test shows what it said."""
-    done = subprocess.run([*map(str, command)], cwd=ROOT, capture_output=True, text=True, check=False, **parts)
+    given = {"cwd": ROOT, "capture_output": True, "text": True, "check": False, "timeout": 100, **parts}
+    done = subprocess.run([*map(str, command)], **given)
     if check and done.returncode:
         pytest.fail(f"{' '.join(map(str, command))}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
     return done

@@ -39,7 +39,10 @@ def productlane() -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        process.wait(20)
+        try:
+            process.wait(20)
+        finally:
+            process.kill()
 
 
 def ask(url: str, token: str | None = None, method: str = "GET") -> tuple[int, Any]:

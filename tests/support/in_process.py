@@ -169,6 +169,7 @@ async def running(
     finally:
         for caller in run.callers:
             caller.writer.transport.abort()
-        await gateway.stop()
+        async with asyncio.timeout(3 * DEADLINE):
+            await gateway.stop()
         log.close()
         os.close(fd)

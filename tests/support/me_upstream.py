@@ -87,8 +87,10 @@ async def productlane_serving() -> AsyncIterator[Productlane]:
     productlane = Productlane()
     async with RawTestServer(productlane.handle) as server:
         productlane.url = str(server.make_url("/api/v2"))
-        yield productlane
-        productlane.gate.set()
+        try:
+            yield productlane
+        finally:
+            productlane.gate.set()
 
 
 @asynccontextmanager

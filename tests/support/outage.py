@@ -23,7 +23,7 @@ from typing import Any, Final
 import trustme
 
 from gateway.net.addresses import FRESH, PATIENCE, PAUSE
-from tests.support.deadline import eventually
+from tests.support.deadline import DEADLINE, eventually
 from tests.support.raw_caller import head
 from tests.support.recording import Arrival, Upstream, answer
 from tests.support.served import ROOT, Served, environment, serving
@@ -232,7 +232,8 @@ async def _checked(config: Path) -> dict[str, Any]:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    said, _ = await check.communicate()
+    async with asyncio.timeout(3 * DEADLINE):
+        said, _ = await check.communicate()
     seconds = round(time.monotonic() - began, 3)
     return {"exit": check.returncode, "seconds": seconds, "said": said.decode()}
 

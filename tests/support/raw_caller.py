@@ -1,7 +1,6 @@
 """A caller on a raw socket: bytes out, bytes in."""
 
 import asyncio
-import contextlib
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -96,9 +95,13 @@ class Caller:
                 return b""
 
     async def close(self) -> None:
+        """Close; what the gateway does not read in time is dropped with the connection."""
         self.writer.close()
-        with contextlib.suppress(ConnectionError):
-            await self.writer.wait_closed()
+        try:
+            async with asyncio.timeout(DEADLINE):
+                await self.writer.wait_closed()
+        except (ConnectionError, TimeoutError):
+            self.writer.transport.abort()
 
 
 def head(method: str = "GET", target: str = "/api/v2/threads", *fields: str, token: str | None = TOKEN) -> bytes:

@@ -15,7 +15,7 @@ import redis.asyncio
 import redis.exceptions
 
 from gateway.config.store import Password, Redis
-from tests.support.deadline import DEADLINE
+from tests.support.deadline import DEADLINE, kill
 
 PASSWORD = "sesame-sentinel-0123456789"
 NEEDS_REDIS = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
@@ -49,9 +49,8 @@ class RedisServer:
 
     async def kill(self) -> None:
         """End it as a crash does."""
-        if self.process is not None and self.process.returncode is None:
-            self.process.kill()
-            await self.process.wait()
+        if self.process is not None:
+            await kill(self.process)
 
     async def everything(self) -> dict[bytes, bytes]:
         """Every key there is, with the bytes of its value; all that the gateway keeps there are strings."""
@@ -104,4 +103,5 @@ async def redis_serving(
         with contextlib.suppress(ProcessLookupError):
             server.signal(signal.SIGCONT)
         await server.kill()
-        await admin.aclose()
+        async with asyncio.timeout(DEADLINE):
+            await admin.aclose()

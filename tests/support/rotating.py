@@ -114,9 +114,11 @@ async def stage(folder: Path) -> AsyncIterator[Stage]:
         async with running("serve", "--config", config, cwd=folder) as gateway:
             event: dict[str, Any] = json.loads(await gateway.line('"started"'))
             reading = asyncio.create_task(_read_on(gateway))
-            yield Stage(simulator, gateway, event["listener"], event["address"], file, first.secret)
-            reading.cancel()
-            await asyncio.wait({reading})
+            try:
+                yield Stage(simulator, gateway, event["listener"], event["address"], file, first.secret)
+            finally:
+                reading.cancel()
+                await asyncio.wait({reading}, timeout=DEADLINE)
             done = await gateway.end()
     assert (0, "") == (done.status, done.err)
 

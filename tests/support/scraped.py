@@ -23,6 +23,7 @@ import pytest
 import yaml
 
 from gateway.simulator import Limits, SimulatedKey, Simulator
+from tests.support.deadline import kill
 from tests.support.deploy_tools import ROOT
 from tests.support.in_process import policy
 from tests.support.raw_caller import head
@@ -186,9 +187,7 @@ async def _prometheus(folder: Path, target: str) -> AsyncIterator[Prometheus]:
                 await asyncio.sleep(0.1)
         yield server
     finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+        await kill(process)
 
 
 @contextlib.asynccontextmanager

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from tests.support.deadline import DEADLINE
+from tests.support.deadline import DEADLINE, kill
 from tests.support.in_process import config, policy
 from tests.support.raw_caller import Caller, Response, head
 from tests.support.recording import Upstream
@@ -159,10 +159,9 @@ async def started(arguments: list[str], environ: Mapping[str, str], **process: A
         served.traffic, served.admin = line["listener"], line["address"]
         yield served
     finally:
-        if child.returncode is None:
-            child.kill()
-            await child.wait()
-        await asyncio.gather(*pumps)
+        await kill(child)
+        async with asyncio.timeout(DEADLINE):
+            await asyncio.gather(*pumps)
 
 
 async def _pump(stream: asyncio.StreamReader | None, kept: bytearray) -> None:

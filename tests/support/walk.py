@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.support.command import environment
+from tests.support.deadline import kill
 
 DEADLINE: Final = 60.0
 END: Final = "end-of-output-7f3a"
@@ -132,5 +133,8 @@ async def _shell(folder: Path, environ: Mapping[str, str]) -> AsyncIterator[_She
     finally:
         assert process.stdin is not None
         process.stdin.write(b"kill $(jobs -p) 2>/dev/null; wait; exit\n")
-        async with asyncio.timeout(DEADLINE):
-            await process.communicate()
+        try:
+            async with asyncio.timeout(DEADLINE):
+                await process.communicate()
+        finally:
+            await kill(process)

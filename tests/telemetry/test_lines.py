@@ -21,7 +21,7 @@ def test_a_reader_that_is_stuck_costs_lines_and_no_time() -> None:
     stuck = lines.dropped
     with os.fdopen(read, "rb") as reader:
         arrived: list[bytes] = []
-        drain = threading.Thread(target=lambda: arrived.extend(reader))
+        drain = threading.Thread(target=lambda: arrived.extend(reader), daemon=True)
         drain.start()
         lines.close(timeout=30)
         os.close(write)
@@ -81,7 +81,7 @@ def test_a_descriptor_that_others_made_non_blocking_is_written_whole() -> None:
         lines.put(b"%099d\n" % n)
     with os.fdopen(read, "rb") as reader:
         arrived: list[bytes] = []
-        drain = threading.Thread(target=lambda: arrived.extend(reader))
+        drain = threading.Thread(target=lambda: arrived.extend(reader), daemon=True)
         drain.start()
         lines.close(timeout=30)
         os.close(write)
