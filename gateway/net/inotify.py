@@ -53,7 +53,7 @@ class Inotify:
             raise _last_error()
         self._places: Mapping[int, list[Place]] = {}
         self._busy: Final = threading.Lock()
-        self._closed = False
+        self._closed = self._given_back = False
         self._loop: Final = asyncio.get_running_loop()
         self._loop.add_reader(self._fd, self._readable)
 
@@ -95,9 +95,11 @@ class Inotify:
         self._give_back()
 
     def _give_back(self) -> None:
-        # The lock is kept: nobody closes twice, and nobody uses the number again.
         if self._closed and self._busy.acquire(blocking=False):
-            os.close(self._fd)
+            if not self._given_back:
+                self._given_back = True
+                os.close(self._fd)
+            self._busy.release()
 
     def _readable(self) -> None:
         noticed = False
