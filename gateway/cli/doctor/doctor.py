@@ -44,12 +44,9 @@ def doctor(config: Path | None, offline: bool, as_json: bool) -> None:
 
 
 def _text(found: "list[Finding]") -> str:
-    rows = [(one.severity.value, one.check, one.what) for one in found]
-    lines = table(rows).splitlines()
-    for line, one in zip(tuple(lines), found, strict=True):
-        if one.fix:
-            lines.insert(lines.index(line) + 1, f"    → {one.fix}")
-    return "\n".join(lines)
+    rows = table([(one.severity.value, one.check, one.what) for one in found]).splitlines()
+    fixes = [f"\n    → {one.fix}" if one.fix else "" for one in found]
+    return "\n".join(row + fix for row, fix in zip(rows, fixes, strict=True))
 
 
 def _findings(config: Path | None, *, offline: bool) -> "Iterator[Finding]":
@@ -71,7 +68,7 @@ def _loaded(config: Path | None) -> "tuple[bool, Snapshot | None, list[Finding]]
     """The configuration, with its secrets where they can be read (the first value), and what is wrong with it."""
     import os
 
-    from gateway.cli.doctor.finding import error, ok
+    from gateway.cli.doctor.finding import Id, ok, wrong
     from gateway.config.load import load
     from gateway.config.reading.problem import ConfigError
 
@@ -79,9 +76,7 @@ def _loaded(config: Path | None) -> "tuple[bool, Snapshot | None, list[Finding]]
     try:
         return True, load(path, environ=os.environ), [ok("configuration", f"{path or 'environment'}: no problems")]
     except ConfigError as failure:
-        found = [
-            error("configuration", str(problem), "correct it; `check` reads it again") for problem in failure.problems
-        ]
+        found = [wrong(Id.CONFIGURATION, str(problem)) for problem in failure.problems]
     try:
         return False, load(path, environ=os.environ, offline=True), found
     except ConfigError:
@@ -92,12 +87,12 @@ def _of_machine(snapshot: "Snapshot") -> "Iterator[Finding]":
     import resource
     from datetime import UTC, datetime
 
-    from gateway.cli.doctor import machine, network
+    from gateway.cli.doctor import files, machine, network
 
-    yield from machine.files(snapshot, machine.mounts())
+    yield from files.files(snapshot, files.mounts())
     yield from machine.policies(snapshot, datetime.now(UTC).date())
     yield from machine.listeners(snapshot)
-    yield from machine.certificate(snapshot, network.now())
+    yield from files.ends(snapshot, network.now())
     yield from machine.limits(snapshot, resource.getrlimit(resource.RLIMIT_NOFILE)[1], machine.memory_limit())
 
 

@@ -9,8 +9,8 @@ from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from gateway.cli.doctor.finding import Finding, error, ok, warning
-from gateway.cli.doctor.machine import ending
+from gateway.cli.doctor.files import day, is_soon
+from gateway.cli.doctor.finding import Finding, Id, ok, wrong
 from gateway.config.assembly.snapshot import Snapshot
 from gateway.config.store import Redis
 from gateway.core.network_faults import NETWORK_FAULTS
@@ -22,13 +22,8 @@ _TIMEOUT: Final = 5.0
 # Signed tokens and certificates allow about this much; half a minute is worth a look.
 SKEW: Final = 30.0
 _GRAVE_SKEW: Final = 300.0
-_REPLACE: Final = "replace it in its file or Secret"
-_FIXES: Final = {
-    "unverified": "mend the way to Productlane first",
-    "dns": "correct `upstream.url`, or let the pod reach its DNS server (NetworkPolicy: port 53, UDP and TCP)",
-    "tcp": "let the gateway reach this host and port (firewall, NetworkPolicy, proxy)",
-    "tls": "if a proxy on the way signs anew, name its authority in `upstream.ca`; else correct the name or the clock",
-}
+# X509_V_ERR_* of OpenSSL's x509_vfy.h: not yet valid, expired; another host name, another address.
+_UNVERIFIED: Final = {9: Id.TLS_DATES, 10: Id.TLS_DATES, 62: Id.TLS_NAME, 64: Id.TLS_NAME}
 
 
 def upstream(snapshot: Snapshot, now: float) -> Iterator[Finding]:
@@ -36,35 +31,56 @@ def upstream(snapshot: Snapshot, now: float) -> Iterator[Finding]:
     url = urlsplit(snapshot.settings.upstream.url)
     host, secure = url.hostname or "", url.scheme == "https"
     port = url.port or (443 if secure else 80)
-    step = "dns"
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        yield ok("dns", f"{host} has {len({one[4][0] for one in found})} addresses")
-        step = "tcp"
+    except OSError as failure:
+        yield wrong(Id.DNS, f"{host}:{port}: its name does not resolve ({failure.strerror})")
+        return
+    yield ok("dns", f"{host} has {len({one[4][0] for one in found})} addresses")
+    step = Id.TCP
+    try:
         with socket.create_connection((host, port), timeout=_TIMEOUT) as plain:
             yield ok("tcp", f"{host}:{port} accepts connections")
-            step = "tls"
+            step = Id.TLS_HANDSHAKE
             if not secure:
                 yield from _clock(plain, host, now)
                 return
             with upstream_context(snapshot.settings.upstream.ca).wrap_socket(plain, server_hostname=host) as channel:
                 yield _certificate(channel, host, now)
                 yield from _clock(channel, host, now)
+    except ssl.SSLCertVerificationError as failure:
+        found_id = _UNVERIFIED.get(failure.verify_code, Id.TLS_ISSUER)
+        what = f"{host}:{port}: {_why(failure)} ({failure.verify_message})"
+        yield wrong(found_id, what + _issued_by(host, port))
     except OSError as failure:
-        said = failure.verify_message if isinstance(failure, ssl.SSLCertVerificationError) else failure.strerror
-        why = "its name does not resolve" if step == "dns" else _why(failure)
-        yield error(step, f"{host}:{port}: {why}" + (f" ({said})" if said else ""), _FIXES[step])
+        yield wrong(step, f"{host}:{port}: {_why(failure)}" + (f" ({failure.strerror})" if failure.strerror else ""))
 
 
 def _why(failure: OSError) -> str:
     return NETWORK_FAULTS[network_fault(failure, connecting=True)].why
 
 
+def _issued_by(host: str, port: int) -> str:
+    """Who issued the certificate that was not trusted, as the end of a sentence: it names a proxy on the way."""
+    from cryptography import x509
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with suppress(OSError, ValueError), socket.create_connection((host, port), timeout=_TIMEOUT) as plain:
+        with context.wrap_socket(plain, server_hostname=host) as channel:
+            shown = x509.load_der_x509_certificate(channel.getpeercert(binary_form=True) or b"")
+        return f"; it was issued by {shown.issuer.rfc4514_string()} for {shown.subject.rfc4514_string()}"
+    return ""
+
+
 def _certificate(channel: ssl.SSLSocket, host: str, now: float) -> Finding:
     shown: dict[str, Any] = dict(channel.getpeercert() or {})
     end = ssl.cert_time_to_seconds(str(shown.get("notAfter")))
     issuer = {name: value for part in shown.get("issuer", ()) for name, value in part}
-    return ending("tls", f"{host}, issued by {issuer.get('organizationName') or issuer.get('commonName')},", end, now)
+    name = f"the certificate of {host}, issued by {issuer.get('organizationName') or issuer.get('commonName')},"
+    if is_soon(end, now):
+        return wrong(Id.TLS_ENDS_SOON, f"{name} ends on {day(end)}")
+    return ok("tls", f"{name} is good until {day(end)}")
 
 
 def _clock(channel: socket.socket, host: str, now: float) -> Iterator[Finding]:
@@ -78,8 +94,7 @@ def _clock(channel: socket.socket, host: str, now: float) -> Iterator[Finding]:
             yield ok("clock", f"the clock differs from that of {host} by less than {SKEW:.0f} s")
             return
         what = f"the clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} that of {host}"
-        found = error if abs(skew) >= _GRAVE_SKEW else warning
-        yield found("clock", what, "synchronise the clock of this machine (NTP)")
+        yield wrong(Id.CLOCK_WRONG if abs(skew) >= _GRAVE_SKEW else Id.CLOCK_DIFFERS, what)
 
 
 async def keys(snapshot: Snapshot) -> list[Finding]:
@@ -89,7 +104,10 @@ async def keys(snapshot: Snapshot) -> list[Finding]:
     found = []
     for key in await ask(snapshot):
         found += [
-            error("keys", f"key {key.name}, {slot_name(slot.slot)}: {fault}", _FIXES.get(slot.state, _REPLACE))
+            wrong(
+                Id.SECRET_UNVERIFIED if slot.state == "unverified" else Id.SECRET_REFUSED,
+                f"key {key.name}, {slot_name(slot.slot)}: {fault}",
+            )
             for slot in key.slots
             if (fault := slot_fault(slot))
         ]
@@ -98,9 +116,9 @@ async def keys(snapshot: Snapshot) -> list[Finding]:
         advice = "; ".join(key.advice)
         if key.missing:
             what = f"key {key.name}: no key of its routes carries {', '.join(key.missing)}, which policies grant"
-            found.append(error("scopes", what, advice))
+            found.append(wrong(Id.SCOPES_MISSING, what, advice))
         elif key.excess or key.unknown or key.wide:
-            found.append(warning("scopes", f"key {key.name} carries more than any request needs", advice))
+            found.append(wrong(Id.SCOPES_EXCESS, f"key {key.name} carries more than any request needs", advice))
     return found
 
 
@@ -116,7 +134,7 @@ async def issuers(snapshot: Snapshot) -> list[Finding]:
     return [
         ok("issuers", f"issuer {one.name} has {one.keys} keys")
         if one.up
-        else error("issuers", f"issuer {one.name}: {one.fault}", "let the gateway reach the issuer, or correct its URL")
+        else wrong(Id.ISSUER, f"issuer {one.name}: {one.fault}")
         for one in await ask_issuers(snapshot)
     ]
 
@@ -133,8 +151,7 @@ async def redis(store: Redis) -> Finding:
         await connection.send_command("PING")
         await connection.read_response()
     except (TimeoutError, RedisError, OSError) as failure:
-        fix = "start it, let the gateway reach it, and correct user, password or CA under `redis`"
-        return error("redis", f"{store}: {type(failure).__name__}", fix)
+        return wrong(Id.REDIS, f"{store}: {type(failure).__name__}")
     finally:
         await connection.disconnect()
     return ok("redis", f"{store} answers")
@@ -145,9 +162,8 @@ def budgets(status: Status) -> Iterator[Finding]:
     for key in status.keys:
         for lane, budget in key.budgets.items():
             if budget.remaining <= 0 or budget.lowest == 0:
-                fix = "give callers keys of their own, limit them (`limits`), or ask Productlane for a higher limit"
                 what = f"key {key.name} has spent its budget of {budget.limit} a minute in lane {lane}"
-                yield warning("budgets", what, fix)
+                yield wrong(Id.BUDGET_SPENT, what)
 
 
 def now() -> float:

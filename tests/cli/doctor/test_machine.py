@@ -1,101 +1,32 @@
 """`gateway.cli.doctor.machine`: each finding about the machine, provoked."""
 
-import os
 import socket
-import time
-from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from gateway.cli.doctor import machine
-from gateway.cli.doctor.finding import Finding, Severity
-from gateway.config.assembly.snapshot import Snapshot
-from gateway.config.load import load
+from gateway.cli.doctor.finding import Id
 from gateway.net.listen_address import Address
-from tests.support.certs import Authority
-from tests.support.in_process import config, policy
-from tests.support.sentinels import KEY
+from tests.support.doctored import bad, loaded
+from tests.support.in_process import policy
+from tests.support.users import as_nobody, folder_of_nobody
 
 TODAY = date(2026, 11, 24)
 
 
-def loaded(folder: Path, *policies: dict[str, Any], **settings: Any) -> Snapshot:
-    """A configuration whose one key is in a file, read without its secrets."""
-    (folder / "policies").mkdir(exist_ok=True)
-    for fields in policies or (policy(),):
-        (folder / "policies" / f"{fields['caller']}.yaml").write_text(yaml.safe_dump(fields))
-    secret = folder / "main.key"
-    if not secret.exists():
-        secret.write_text(KEY)
-        secret.chmod(0o600)
-    keys = {"keys": {"main": {"secrets": [f"file:{secret}"]}}}
-    (folder / "gateway.yaml").write_text(yaml.safe_dump(config("http://127.0.0.1:1", **(keys | settings))))
-    return load(folder / "gateway.yaml", environ={}, offline=True)
-
-
-def bad(found: Iterable[Finding]) -> list[tuple[str, str]]:
-    """What is wrong, and its severity; each says how to mend it."""
-    wrong = [one for one in found if one.severity is not Severity.OK]
-    assert all(one.fix for one in wrong)
-    return [(one.severity.value, one.what) for one in wrong]
-
-
 def test_a_sound_machine_has_nothing_wrong(tmp_path: Path) -> None:
-    """Where files, policies, listeners and limits are well, every check says so."""
+    """Where policies, listeners and limits are well, every check says so."""
     snapshot = loaded(tmp_path, listen="127.0.0.1:0", admin="127.0.0.1:0")
     found = [
-        *machine.files(snapshot, ""),
         *machine.policies(snapshot, TODAY),
         *machine.listeners(snapshot),
         *machine.limits(snapshot, 1 << 20, None),
     ]
 
     assert [] == bad(found)
-    assert {"files", "policies", "listeners", "limits"} == {one.check for one in found}
-    assert any("it changed 0 h ago" in one.what for one in found)
-
-
-def test_a_file_that_is_missing_or_empty(tmp_path: Path) -> None:
-    """A secret that is not there may still come; one that is empty is a mistake."""
-    snapshot = loaded(tmp_path)
-    secret = tmp_path / "main.key"
-    secret.write_text("")
-    empty = bad(machine.files(snapshot, ""))
-    secret.unlink()
-
-    assert [("error", f"{secret} is empty")] == empty
-    assert [("warning", f"{secret} does not exist")] == bad(machine.files(snapshot, ""))
-
-
-@pytest.mark.skipif(os.getuid() == 0, reason="root reads everything")
-def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
-    """A file of another user, as a Secret without fsGroup is."""
-    snapshot = loaded(tmp_path)
-    (tmp_path / "main.key").chmod(0)
-
-    assert [("error", f"{tmp_path}/main.key cannot be read by user {os.getuid()}")] == bad(machine.files(snapshot, ""))
-
-
-def test_a_file_that_anybody_can_read(tmp_path: Path) -> None:
-    """A key that every process of the machine can read is shown."""
-    snapshot = loaded(tmp_path)
-    (tmp_path / "main.key").chmod(0o644)
-
-    assert [("warning", f"{tmp_path}/main.key can be read by every user")] == bad(machine.files(snapshot, ""))
-
-
-def test_a_file_that_is_mounted_alone(tmp_path: Path) -> None:
-    """A subPath mount is a mount of the file itself, and no rotation ever reaches it."""
-    snapshot = loaded(tmp_path)
-    mounts = f"36 35 98:0 /k {tmp_path}/main.key ro,relatime - tmpfs tmpfs ro\n"
-
-    ((severity, what),) = bad(machine.files(snapshot, mounts))
-    assert ("warning", True) == (severity, "mounted alone (subPath)" in what)
-    assert [] == bad(machine.files(snapshot, mounts.replace("main.key", "")))
+    assert {"policies", "listeners", "limits"} == {one.check for one in found}
 
 
 def test_grants_that_have_ended_or_end_soon(tmp_path: Path) -> None:
@@ -104,8 +35,8 @@ def test_grants_that_have_ended_or_end_soon(tmp_path: Path) -> None:
     snapshot = loaded(tmp_path, *(policy(name, f"plgw_{name}", expires=str(day)) for name, day in ends.items()))
 
     assert {
-        ("warning", f"policy gone grants nothing since {TODAY}"),
-        ("warning", f"policy soon ends on {ends['soon']}, in 14 d"),
+        (Id.POLICY_ENDED, f"policy gone grants nothing since {TODAY}"),
+        (Id.POLICY_ENDS_SOON, f"policy soon ends on {ends['soon']}, in 14 d"),
     } == {*bad(machine.policies(snapshot, TODAY))}
 
 
@@ -117,25 +48,32 @@ def test_listeners_that_cannot_be_had(tmp_path: Path) -> None:
         in_use, elsewhere = bad(machine.listeners(snapshot))
     unix = loaded(tmp_path, listen=f"unix:{tmp_path}/none/socket", admin="127.0.0.1:0")
 
-    assert ("error", f"listen: 127.0.0.1:{port}: Address already in use") == in_use
-    assert ("error", "admin: 192.0.2.1:9090: Cannot assign requested address") == elsewhere
-    assert [("error", f"listen: {tmp_path}/none cannot be written")] == bad(machine.listeners(unix))
+    assert (Id.PORT_TAKEN, f"listen: 127.0.0.1:{port}: Address already in use") == in_use
+    assert (Id.ADDRESS_ELSEWHERE, "admin: 192.0.2.1:9090: Cannot assign requested address") == elsewhere
+    assert [Id.SOCKET_FOLDER_CLOSED] == [name for name, _ in bad(machine.listeners(unix))]
     assert Address(path=tmp_path / "none" / "socket") == unix.settings.listen
 
 
-@pytest.mark.parametrize(
-    ("lasts", "expected"), [(-60, "error"), (13 * 86_400, "warning"), (30 * 86_400, None)], ids=["over", "soon", "good"]
-)
-def test_the_end_of_the_listeners_certificate(tmp_path: Path, lasts: float, expected: str | None) -> None:
-    """A certificate that nobody renewed is shown before callers meet it."""
-    start = datetime.now(UTC) - timedelta(days=1)
-    made, key = Authority().issue(dns=("gateway",), start=start, lasts=86_400 + lasts).write(tmp_path / "tls", "own")
-    snapshot = loaded(tmp_path, tls={"certificate": str(made), "private_key": str(key)})
+def test_a_port_that_only_root_may_have() -> None:
+    """A port below 1024 is said to be one, where the machine keeps those for root."""
+    first = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    if first <= 1:
+        pytest.skip("this machine keeps no port for root")
+    with folder_of_nobody() as folder:
+        snapshot = loaded(folder, listen="127.0.0.1:1", admin="127.0.0.1:0")
+        with as_nobody():
+            found = bad(machine.listeners(snapshot))
 
-    found = bad(machine.certificate(snapshot, time.time()))
-    assert ([expected] if expected else []) == [severity for severity, _ in found]
-    made.write_text("no certificate")
-    assert [("error", f"{made} holds no certificate")] == bad(machine.certificate(snapshot, time.time()))
+    assert [(Id.PORT_PRIVILEGED, "listen: 127.0.0.1:1: Permission denied")] == found
+
+
+def test_a_name_that_no_listener_can_have(tmp_path: Path) -> None:
+    """A host that does not resolve is the setting's own fault."""
+    snapshot = loaded(
+        tmp_path, listen="no-such-name.invalid:8080", admin="127.0.0.1:0", dangerously_allow_anonymous=True
+    )
+
+    assert [Id.ADDRESS_UNUSABLE] == [name for name, _ in bad(machine.listeners(snapshot))]
 
 
 def test_limits_that_are_too_low(tmp_path: Path) -> None:
@@ -144,8 +82,8 @@ def test_limits_that_are_too_low(tmp_path: Path) -> None:
     needed = snapshot.settings.limits.connections + snapshot.settings.upstream.max_connections + machine.OTHER_FILES
 
     assert [
-        ("error", f"{needed - 1} files may be open, and the settings allow {needed}"),
-        ("warning", "the memory limit is 32 MiB"),
+        (Id.FILES_LIMIT, f"{needed - 1} files may be open, and the settings allow {needed}"),
+        (Id.MEMORY_LIMIT, "the memory limit is 32 MiB"),
     ] == bad(machine.limits(snapshot, needed - 1, 32 << 20))
 
 

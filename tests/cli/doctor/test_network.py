@@ -6,13 +6,15 @@ import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
+import pytest
 from aiohttp.test_utils import unused_port
 
 from gateway.cli.doctor import network
-from gateway.cli.doctor.finding import Finding
+from gateway.cli.doctor.finding import Finding, Id
 from gateway.config.assembly.snapshot import Snapshot
 from gateway.config.load import load
 from gateway.config.store import Redis
@@ -56,9 +58,10 @@ async def way(snapshot: Snapshot) -> dict[str, Finding]:
 
 
 def serving(
-    authority: Authority, folder: Path, *, dns: str = "localhost", lasts: float = 40 * 86_400
+    authority: Authority, folder: Path, *, dns: str = "localhost", lasts: float = 40 * 86_400, age: float = 300
 ) -> ssl.SSLContext:
-    certificate, key = authority.issue(dns=(dns,), lasts=lasts).write(folder, "peer")
+    start = datetime.now(UTC) - timedelta(seconds=age)
+    certificate, key = authority.issue(dns=(dns,), start=start, lasts=lasts).write(folder, "peer")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     return context
@@ -78,7 +81,7 @@ async def test_a_name_that_does_not_resolve(tmp_path: Path) -> None:
     """The first step that fails is named, and later ones are not guessed at."""
     found = await way(loaded(tmp_path, "https://no-such-name.invalid/api/v2"))
 
-    assert {"dns": "error"} == {name: one.severity for name, one in found.items()}
+    assert {"dns": Id.DNS} == {name: one.id for name, one in found.items()}
     assert "its name does not resolve" in found["dns"].what
 
 
@@ -87,7 +90,7 @@ async def test_a_port_that_is_closed(tmp_path: Path) -> None:
     port = unused_port()
     found = await way(loaded(tmp_path, f"https://localhost:{port}/api/v2"))
 
-    assert ("ok", "error") == (found["dns"].severity, found["tcp"].severity)
+    assert ("", Id.TCP) == (found["dns"].id, found["tcp"].id)
     assert f"localhost:{port}: the connection was refused" in found["tcp"].what
     assert found["tcp"].fix
 
@@ -101,8 +104,9 @@ async def test_a_certificate_that_is_not_trusted(tmp_path: Path) -> None:
         snapshot = loaded(tmp_path, f"https://localhost:{port}/api/v2", authority.write(tmp_path / "ca.crt"))
         misnamed = (await way(snapshot))["tls"]
 
-    assert ("error", "error") == (stranger.severity, misnamed.severity)
+    assert (Id.TLS_ISSUER, Id.TLS_NAME) == (stranger.id, misnamed.id)
     assert "its TLS certificate is not trusted (unable to get local issuer certificate)" in stranger.what
+    assert "it was issued by CN=authority" in stranger.what
     assert "upstream.ca" in stranger.fix
     assert "localhost" in misnamed.what
 
@@ -113,7 +117,26 @@ async def test_a_certificate_that_ends_soon(tmp_path: Path) -> None:
     async with peer(serving(authority, tmp_path / "tls", lasts=86_400)) as port:
         found = await way(loaded(tmp_path, f"https://localhost:{port}/api/v2", authority.write(tmp_path / "ca.crt")))
 
-    assert "warning" == found["tls"].severity
+    assert Id.TLS_ENDS_SOON == found["tls"].id
+
+
+@pytest.mark.parametrize("age", [3600.0, -3600.0], ids=["ended", "not yet begun"])
+async def test_a_certificate_out_of_its_dates(tmp_path: Path, age: float) -> None:
+    """It has ended, or by this machine's clock it has not begun."""
+    authority = Authority()
+    async with peer(serving(authority, tmp_path / "tls", age=age, lasts=600)) as port:
+        found = await way(loaded(tmp_path, f"https://localhost:{port}/api/v2", authority.write(tmp_path / "ca.crt")))
+
+    assert Id.TLS_DATES == found["tls"].id
+
+
+async def test_a_port_that_does_not_speak_tls(tmp_path: Path) -> None:
+    """`https` in front of a port that speaks plain HTTP is a handshake that fails."""
+    async with peer() as port:
+        found = await way(loaded(tmp_path, f"https://localhost:{port}/api/v2"))
+
+    assert Id.TLS_HANDSHAKE == found["tls"].id
+    assert found["tls"].fix
 
 
 async def test_clocks_that_differ(tmp_path: Path) -> None:
@@ -123,7 +146,7 @@ async def test_clocks_that_differ(tmp_path: Path) -> None:
         async with peer(ahead=ahead) as port:
             severities[ahead] = (await way(loaded(tmp_path, f"http://127.0.0.1:{port}/api/v2")))["clock"]
 
-    assert ["ok", "warning", "error"] == [one.severity for one in severities.values()]
+    assert ["", Id.CLOCK_DIFFERS, Id.CLOCK_WRONG] == [one.id for one in severities.values()]
     assert "behind" in severities[60.0].what
     assert "ahead of" in severities[-600.0].what
 
@@ -134,7 +157,7 @@ async def test_a_redis_that_answers_and_one_that_does_not(tmp_path: Path) -> Non
         well = await network.redis(server.at)
     gone = await network.redis(Redis("127.0.0.1", unused_port()))
 
-    assert ("ok", "error") == (well.severity, gone.severity)
+    assert ("", Id.REDIS) == (well.id, gone.id)
     assert gone.fix
 
 
@@ -143,8 +166,8 @@ def test_a_budget_that_was_spent() -> None:
     budgets = {"read": BudgetStatus(1000, 10, lowest=5), "write": BudgetStatus(60, 12, lowest=0)}
     status = _status(KeyStatus("main", budgets=budgets))
 
-    assert ["key main has spent its budget of 60 a minute in lane write"] == [
-        one.what for one in network.budgets(status)
+    assert [(Id.BUDGET_SPENT, "key main has spent its budget of 60 a minute in lane write")] == [
+        (one.id, one.what) for one in network.budgets(status)
     ]
 
 
