@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from gateway.cli.doctor.finding import FINDINGS
 from gateway.config.reading.collections import Many, Named
 from gateway.config.reading.section import Record, Section, Setting
+from gateway.config.schema.catalog import Catalog
 from gateway.config.schema.gateway import Gateway
 from gateway.config.schema.policy import Policy
 from gateway.core.refusal import ANSWERS
@@ -101,10 +103,28 @@ def events() -> str:
     return table(("event", "fields", "meaning"), rows)
 
 
+def findings() -> str:
+    """What `doctor` finds."""
+    rows = [(f"`{name.value}`", row.check, row.severity.value, row.fix) for name, row in FINDINGS.items()]
+    return table(("id", "check", "severity", "how to mend it"), rows)
+
+
+def catalog_fields() -> str:
+    """The fields of a catalog file."""
+
+    def kind(one: Setting) -> str:
+        return one.kind.item.expected if isinstance(one.kind, Named) else one.kind.expected
+
+    rows = [(f"`{path}`", kind(one), default_of(one), one.description) for path, one, _ in settings_of(Catalog)]
+    return table(("field", "type", "default", "what it is"), rows)
+
+
 PAGES: Final[Mapping[str, Mapping[str, Callable[[], str]]]] = {
     "reference.md": {"settings": settings, "policy fields": policy_fields, "codes": codes},
     "logs.md": {"events": events},
     "policies.md": {"rules": rules},
+    "doctor.md": {"findings": findings},
+    "catalog.md": {"catalog fields": catalog_fields},
 }
 
 
