@@ -145,13 +145,14 @@ class Run:
             self.seen.waits[name].append(waited)
             self.seen.order.append(name)
 
-    async def _send(self) -> tuple[int, dict[str, str]]:
+    async def _send(self) -> tuple[int, dict[bytes, list[bytes]]]:
         headers = {"Authorization": f"Bearer {self._chosen.secret.reveal()}"}
         async with self._session.get(self._url, headers=headers) as answer:
             await answer.read()
-            fields = {name: answer.headers[name] for name in _FIELDS if name in answer.headers}
+            found = {name.lower(): answer.headers[name] for name in _FIELDS if name in answer.headers}
+        fields = {name.encode(): [value.encode()] for name, value in found.items()}
         if self.scenario.rounds_down:
-            fields["X-RateLimit-Reset"] = str(int(fields["X-RateLimit-Reset"]) - 1)
+            fields[b"x-ratelimit-reset"] = [b"%d" % (int(fields[b"x-ratelimit-reset"][0]) - 1)]
         return answer.status, fields
 
 

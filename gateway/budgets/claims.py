@@ -4,11 +4,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from gateway.budgets.rates import LONGEST_BLOCK, WINDOW, RateWindow
+from gateway.budgets.rates import WINDOW, RateWindow
 from gateway.budgets.shares import Flow
 from gateway.core.budget import Budget
 from gateway.core.catalog import Lane
 
+# A day: the longest that the vendor counts is 500 uploads a day, so no honest Retry-After is longer.
+_LONGEST_BLOCK: Final = 86_400.0
 # Requests a minute for a key that has had no answer yet. Source: the vendor's page on rate limits.
 DEFAULTS: Final[Mapping[Lane, int]] = {Lane.READ: 1000, Lane.WRITE: 60, Lane.UPLOAD: 30}
 
@@ -19,9 +21,9 @@ class Claim:
     __slots__ = ("_epochs", "flows", "lane", "windows")
 
     def __init__(self, lane: Lane, windows: tuple[RateWindow, ...], flows: tuple[Flow, ...]) -> None:
-        self.lane: Final = lane
-        self.windows: Final = windows
-        self.flows: Final = flows
+        self.lane = lane
+        self.windows = windows
+        self.flows = flows
         self._epochs: tuple[int, ...] = ()
 
     def arrived(self, now: float) -> None:
@@ -41,6 +43,13 @@ class Claim:
 
     def take(self, now: float) -> bool:
         """Spend one, where this caller may."""
+        if len(self.windows) == 1:
+            window, flow = self.windows[0], self.flows[0]
+            if window.free(flow, now) <= 0:
+                return False
+            flow.used += 1
+            self._epochs = (window.take(now),)
+            return True
         if self.free(now) <= 0:
             return False
         self.force(now)
@@ -83,7 +92,7 @@ class Claim:
         One endpoint's refusal stops the lane for a window at most, unless the answer says that the key is ``empty``.
         Uploads may end for a day: the vendor counts those of a day too.
         """
-        longest = LONGEST_BLOCK if empty or self.lane is Lane.UPLOAD else WINDOW
+        longest = _LONGEST_BLOCK if empty or self.lane is Lane.UPLOAD else WINDOW
         self.windows[0].block(now, min(seconds, longest))
 
     def ready_at(self, now: float) -> float:
@@ -113,11 +122,8 @@ class Claim:
 
     def quota(self, now: float) -> tuple[int, int, float]:
         """The caller's share of the window, what it may still send of it, and the seconds until the next."""
-        window, flow = self.scarcest(now) if len(self.windows) > 1 else (self.windows[0], self.flows[0])
-        remaining, seconds = window.remaining(now), window.seconds_left(now)
-        share = window.shares.share(flow, window.limit, now, seconds)
-        mine = max(0, share - flow.used, remaining - window.shares.wanted(now, seconds))
-        return share, min(remaining, mine), seconds
+        window, flow = (self.windows[0], self.flows[0]) if len(self.windows) == 1 else self.scarcest(now)
+        return window.quota(flow, now)
 
 
 class RateBudget:
@@ -137,24 +143,24 @@ class RateBudget:
             lane: RateWindow(limit, length=length, spread=spread, chance=chance) for lane, limit in DEFAULTS.items()
         }
         read, write, upload = (self._windows[lane] for lane in (Lane.READ, Lane.WRITE, Lane.UPLOAD))
-        self._counts: Final = {Lane.READ: (read,), Lane.WRITE: (write,), Lane.UPLOAD: (upload, write)}
+        self.counts: Final = {Lane.READ: (read,), Lane.WRITE: (write,), Lane.UPLOAD: (upload, write)}
 
     def claim(self, lane: Lane, caller: str, weight: int, now: float) -> Claim:
         """A request of a caller in a lane, that has not been counted as one of its requests."""
-        windows = self._counts[lane]
+        windows = self.counts[lane]
         return Claim(lane, windows, tuple([window.shares.flow(caller, weight, now) for window in windows]))
 
     def left(self, lane: Lane, now: float) -> int:
         """What anybody may send now; 0 or less for nothing."""
-        return min(window.left(now) for window in self._counts[lane])
+        return min(window.left(now) for window in self.counts[lane])
 
     def ready_at(self, lane: Lane, now: float) -> float:
         """The moment at which time alone makes something left; see `RateWindow.ready_at`."""
-        return max(window.ready_at(now) for window in self._counts[lane])
+        return max(window.ready_at(now) for window in self.counts[lane])
 
     def epoch(self, lane: Lane) -> int:
         """The number of the lane's window."""
-        return self._counts[lane][-1].epoch
+        return self.counts[lane][-1].epoch
 
     def window(self, lane: Lane) -> RateWindow:
         """The count that is named after a lane."""

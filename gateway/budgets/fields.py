@@ -2,6 +2,7 @@
 
 import math
 import re
+from base64 import b64encode
 from functools import lru_cache
 from typing import Final
 
@@ -11,8 +12,6 @@ from gateway.core.catalog import Lane
 
 # RFC 7240 section 4.3, among other preferences of the same field.
 _WAIT: Final = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?([0-9]{1,6})\"?\s*(?=$|[,;])", re.IGNORECASE)
-# Names of policies are strings (draft-ietf-httpapi-ratelimit-headers-10 section 3).
-_NAMES: Final = {lane: f'"{lane.value}"' for lane in Lane}
 
 
 def preferred_wait(prefer: str, longest: float) -> float:
@@ -21,19 +20,31 @@ def preferred_wait(prefer: str, longest: float) -> float:
     return longest if found is None else min(longest, float(found[1]))
 
 
-def rate_limit_fields(claim: Claim, now: float) -> list[tuple[str, str]]:
+def rate_limit_fields(claim: Claim, now: float) -> bytes:
     """``RateLimit-Policy`` and ``RateLimit`` (draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4).
 
     They report the caller's own share of the key, not the whole limit. ``q`` is its part of the limit as long as the
-    same callers ask, ``r`` what it may still send in this window, and ``t`` the seconds until the next window. There
-    are no fields until the upstream has reported a limit.
+    same callers ask, ``r`` what it may still send in this window, ``t`` the seconds until the next window, and ``pk``
+    whose share it is. Until the upstream reports a limit, the share is of the usual one. Names are
+    strings (section 3). These are two lines of a head, with a line break between them.
     """
-    if claim.windows[0].reset is None and claim.windows[-1].reset is None:
-        return []
     share, mine, seconds = claim.quota(now)
-    return [_policy(claim.lane, share), ("RateLimit", f"{_NAMES[claim.lane]};r={mine};t={math.ceil(seconds)}")]
+    begin, whose = _begin(claim.lane, claim.flows[0].caller, share)
+    return b"%b%d;t=%d%b" % (begin, mine, math.ceil(seconds), whose)
 
 
-@lru_cache(maxsize=256)
-def _policy(lane: Lane, share: int) -> tuple[str, str]:
-    return "RateLimit-Policy", f"{_NAMES[lane]};q={share};w={WINDOW:.0f}"
+@lru_cache(maxsize=1024)
+def _begin(lane: Lane, caller: str, share: int) -> tuple[bytes, bytes]:
+    """What of the fields changes seldom: all until the number of ``r``, and what follows ``t``."""
+    name, whose = lane.value.encode(), partition(caller)
+    return b'RateLimit-Policy: "%b";q=%d;w=%d%b\r\nRateLimit: "%b";r=' % (name, share, WINDOW, whose, name), whose
+
+
+def partition(caller: str) -> bytes:
+    """The parameter ``pk`` for a caller, a byte sequence (RFC 9651 section 3.3.5)."""
+    return b";pk=:%b:" % b64encode(caller.encode())
+
+
+def as_pairs(lines: bytes) -> tuple[tuple[str, str], ...]:
+    """Lines of a head as names and values."""
+    return tuple((name, value) for name, _, value in (line.partition(": ") for line in lines.decode().split("\r\n")))

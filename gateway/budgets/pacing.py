@@ -9,9 +9,10 @@ from typing import Final, Protocol
 from gateway.budgets.claims import RateBudget
 from gateway.budgets.fields import preferred_wait
 from gateway.budgets.pool import Clocks, Ended, Lease, Pool, Turn, Waiter
-from gateway.budgets.rates import PATIENCE, WINDOW
+from gateway.budgets.rates import WINDOW
 from gateway.budgets.refusals import no_budget, queue_full
 from gateway.budgets.report import budget_status
+from gateway.budgets.slow_start import PATIENCE
 from gateway.config.schema.gateway import Pacing
 from gateway.core.catalog import Lane
 from gateway.core.policy import Policy
@@ -59,11 +60,11 @@ class Pacer:
 
         The request counts as one that the caller asks for, whatever comes of it.
         """
-        pool = self._pool(chosen, lane)
-        now = pool.used_at = pool.now
-        claim = pool.budget.claim(lane, policy.caller, policy.weight, now)
-        claim.arrived(now)
-        return None if pool.queue or not claim.take(now) else Lease(pool, claim)
+        pool = (self._pools.get(chosen.secret.fingerprint) or self._open(chosen))[lane]
+        now = pool.used_at = self._clocks.clock()
+        lease = pool.lease(lane, policy, now)
+        lease.arrived(now)
+        return None if pool.queue.length or not lease.take(now) else lease
 
     async def wait(
         self, chosen: KeySecret, lane: Lane, policy: Policy, pacing: Pacing, prefer: str = "", waited: float = 0.0
@@ -76,12 +77,12 @@ class Pacer:
         """
         pool = self._pool(chosen, lane)
         now = pool.now
-        claim = pool.budget.claim(lane, policy.caller, policy.weight, now)
+        claim = pool.lease(lane, policy, now)
         longest = preferred_wait(prefer, pacing.max_wait) - waited
         if longest < PATIENCE and claim.opening(now) and not pool.queue:
             # It may not wait long enough for the first answer of a window, and there may well be budget.
             claim.force(now)
-            return Lease(pool, claim)
+            return claim
         if claim.most_until(now + longest, now) <= claim.flows[-1].waiting:
             raise no_budget(claim, pool.key, policy, now)
         if not pool.push_out(claim.flows[-1], pacing.max_queue):
@@ -97,7 +98,7 @@ class Pacer:
         """Whether a request may expect budget within its wait. The arguments are those of `wait`."""
         pool = self._pool(chosen, lane)
         now = pool.now
-        claim = pool.budget.claim(lane, policy.caller, policy.weight, now)
+        claim = pool.lease(lane, policy, now)
         deadline = now + preferred_wait(prefer, pacing.max_wait) - waited
         return claim.most_until(deadline, now) > claim.flows[-1].waiting
 

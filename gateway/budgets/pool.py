@@ -2,17 +2,19 @@
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Final, TypeAlias
 
 from gateway.budgets.claims import Claim, RateBudget
 from gateway.budgets.fields import rate_limit_fields
 from gateway.budgets.queue import FairQueue
+from gateway.budgets.rates import RateWindow
 from gateway.budgets.shares import Flow
 from gateway.core.budget import Budget
 from gateway.core.catalog import Lane
 from gateway.core.http_date import http_date
+from gateway.core.policy import Policy
 from gateway.core.retry_after import read_retry_after
 
 # What a 429 without a Retry-After is taken for; Productlane's always has one.
@@ -46,7 +48,7 @@ class Waiter:
 
     __slots__ = ("claim", "deadline", "turn")
 
-    def __init__(self, claim: Claim, deadline: float, turn: Turn) -> None:
+    def __init__(self, claim: "Lease", deadline: float, turn: Turn) -> None:
         self.claim: Final = claim
         self.deadline: Final = deadline
         self.turn: Final = turn
@@ -61,11 +63,11 @@ class Pool:
     """The budget of one secret in the lanes that share a count: reads, or writes together with uploads."""
 
     __slots__ = (
-        "_clocks",
         "_epoch",
         "_timer",
         "_vain_until",
         "budget",
+        "clocks",
         "key",
         "lanes",
         "queue",
@@ -79,7 +81,7 @@ class Pool:
         lanes: tuple[Lane, ...],
         key: str,
     ) -> None:
-        self._clocks: Final = clocks
+        self.clocks: Final = clocks
         self._timer: asyncio.TimerHandle | None = None
         self._epoch = 0
         self._vain_until: Final = dict.fromkeys(lanes, -math.inf)
@@ -92,15 +94,23 @@ class Pool:
     @property
     def now(self) -> float:
         """The moment, by the monotonic clock."""
-        return self._clocks.clock()
+        return self.clocks.clock()
 
-    def seconds_to(self, reset: int, date: str) -> float:
+    def lease(self, lane: Lane, policy: Policy, now: float) -> "Lease":
+        """A request of a caller in a lane, which holds nothing yet."""
+        windows = self.budget.counts[lane]
+        caller, weight = policy.caller, policy.weight
+        flow = windows[0].shares.flow(caller, weight, now)
+        flows = (flow,) if len(windows) == 1 else (flow, windows[1].shares.flow(caller, weight, now))
+        return Lease(self, lane, windows, flows)
+
+    def seconds_to(self, reset: int, date: Sequence[bytes] | None) -> float:
         """The seconds from an answer's date to a reset that it names; from now, by this host's clock, without a date.
 
         Both are of the upstream's clock, so ours may be wrong by any amount.
         """
-        sent = http_date(date)
-        return reset - (self._clocks.wall() if sent is None else sent)
+        sent = http_date(date[0].decode("latin-1")) if date else None
+        return reset - (self.clocks.wall() if sent is None else sent)
 
     def serve(self) -> None:
         """Give what there is to those who are next, send away who waits in vain, and look again when there is more."""
@@ -112,7 +122,7 @@ class Pool:
             waiter = self.queue.head(lanes)
             if waiter is None or not waiter.claim.take(now):
                 break
-            self._end(waiter, Lease(self, waiter.claim))
+            self._end(waiter, waiter.claim)
         self._end_vain(now)
         self._look_again(now)
 
@@ -170,43 +180,52 @@ class Pool:
                 yield ready if ready > now else now + _LOOK
 
 
-class Lease:
-    """Budget that one request holds. Exactly one of `answered`, `failed` and `released` is called, once."""
+class Lease(Claim):
+    """A claim that its pool gives budget to. Then one of `answered`, `failed` and `released` is called, once."""
 
-    __slots__ = ("_claim", "_pool", "_was_sent")
+    __slots__ = ("_now", "_pool", "_was_sent")
 
-    def __init__(self, pool: Pool, claim: Claim) -> None:
-        self._pool: Final = pool
-        self._claim: Final = claim
+    def __init__(self, pool: Pool, lane: Lane, windows: tuple[RateWindow, ...], flows: tuple[Flow, ...]) -> None:
+        # One call less than by the parent's.
+        self.lane = lane
+        self.windows = windows
+        self.flows = flows
+        self._epochs = ()
+        self._pool = pool
         self._was_sent = False
+        self._now = 0.0
 
     def sent(self) -> None:
         """The request is about to be sent, for the first time or once more."""
         self._was_sent = True
 
-    def answered(self, status: int, fields: Mapping[str, str]) -> None:
-        """The head of the answer has come. Names in ``fields`` are found as Productlane's pages write them."""
-        pool, claim, now = self._pool, self._claim, self._pool.now
+    def answered(self, status: int, fields: Mapping[bytes, Sequence[bytes]]) -> None:
+        """The head of the answer has come. ``fields`` are its values by names in lower case."""
+        pool = self._pool
+        now = self._now = pool.clocks.clock()
         reading = Budget.read(fields)
-        claim.settle(now, reading, 0.0 if reading is None else pool.seconds_to(reading.reset, fields.get("Date", "")))
+        self.settle(now, reading, 0.0 if reading is None else pool.seconds_to(reading.reset, fields.get(b"date")))
         if status == 429:
+            told = fields.get(b"retry-after", (b"",))[0]
+            wait = read_retry_after({"Retry-After": told.decode("latin-1")})
             empty = reading is not None and not reading.remaining
-            claim.block(now, _BREATH if (wait := read_retry_after(fields)) is None else wait, empty=empty)
-        pool.serve()
+            self.block(now, _BREATH if wait is None else wait, empty=empty)
+        if pool.queue.length:
+            pool.serve()
 
     def failed(self) -> None:
         """No answer came. A request that was sent, perhaps in part, may have been counted upstream."""
         if not self._was_sent:
             self.released()
             return
-        self._claim.settle(self._pool.now)
+        self.settle(self._pool.now)
         self._pool.serve()
 
     def released(self) -> None:
         """The request was not sent."""
-        self._claim.release()
+        self.release()
         self._pool.serve()
 
-    def fields(self) -> list[tuple[str, str]]:
-        """The header fields that report the caller's share to it, once the answer has come."""
-        return rate_limit_fields(self._claim, self._pool.now)
+    def fields(self) -> bytes:
+        """The header fields that report the caller's share to it, once the answer has come; see `rate_limit_fields`."""
+        return rate_limit_fields(self, self._now)

@@ -34,18 +34,18 @@ class FairQueue(Generic[T]):
     """Progressive filling (see `gateway.budgets.shares`): the caller at the lowest level is next.
 
     Of callers at the same level, the one that has waited longest is next. Items must be hashable, and each be in the
-    queue once. A flow's ``waiting`` is how many of its items are here.
+    queue once. A flow's ``waiting`` is how many of its items are here, ``length`` how many items of all flows are.
     """
 
     def __init__(self) -> None:
         self._lines: Final[dict[str, _Line[T]]] = {}
         self._order: Final[list[tuple[float, int, str, int]]] = []
         self._lengths: Final = dict.fromkeys(Lane, 0)
-        self._total = 0
+        self.length = 0
         self._arrivals = 0
 
     def __len__(self) -> int:
-        return self._total
+        return self.length
 
     def __iter__(self) -> Iterator[T]:
         return (item for line in self._lines.values() for items in line.lanes.values() for item in items)
@@ -65,7 +65,7 @@ class FairQueue(Generic[T]):
         line.lanes.setdefault(lane, OrderedDict())[item] = self._arrivals
         flow.waiting += 1
         self._lengths[lane] += 1
-        self._total += 1
+        self.length += 1
 
     def head(self, lanes: Collection[Lane]) -> T | None:
         """The next item of these lanes; None where none waits. It stays in the queue."""
@@ -91,7 +91,7 @@ class FairQueue(Generic[T]):
             return False
         line.flow.waiting -= 1
         self._lengths[lane] -= 1
-        self._total -= 1
+        self.length -= 1
         if any(line.lanes.values()):
             self._place(line)
         else:

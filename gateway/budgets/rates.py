@@ -9,16 +9,13 @@ Moments are readings of one monotonic clock, in seconds.
 from collections.abc import Callable
 from typing import Final
 
+from gateway.budgets.lowest import Lowest
 from gateway.budgets.replicas import Replicas
 from gateway.budgets.shares import Flow, Shares
+from gateway.budgets.slow_start import SlowStart
 from gateway.core.budget import Budget
 
 WINDOW: Final = 60.0
-# A day: the longest that the vendor counts is 500 uploads a day, so no honest Retry-After is longer.
-LONGEST_BLOCK: Final = 86_400.0
-# While nothing is known of a window, one request tries and the others wait for its answer. Where that takes longer
-# than this, twice as many may try, and so on: one slow endpoint does not hold up the rest for long.
-PATIENCE: Final = 0.5
 _NEVER: Final = float("inf")
 
 
@@ -32,19 +29,17 @@ class RateWindow:
     """
 
     __slots__ = (
-        "_before",
         "_blocked_until",
         "_confirmed",
         "_in_flight",
         "_late",
         "_length",
-        "_low",
-        "_low_before",
-        "_opened_at",
+        "_lowest",
         "_own",
         "_remaining",
         "_silent",
         "_spread",
+        "_start",
         "ends",
         "epoch",
         "limit",
@@ -54,12 +49,7 @@ class RateWindow:
     )
 
     def __init__(
-        self,
-        limit: int,
-        *,
-        length: float = WINDOW,
-        spread: float = 0.0,
-        chance: Callable[[], float] = lambda: 0.0,
+        self, limit: int, *, length: float = WINDOW, spread: float = 0.0, chance: Callable[[], float] = lambda: 0.0
     ) -> None:
         self._length: Final = length
         self._spread: Final = spread
@@ -72,27 +62,29 @@ class RateWindow:
         self._remaining = limit
         self._in_flight = 0
         self._own = 0
-        self._before = 0
-        self._opened_at: float | None = None
+        self._start: Final = SlowStart()
         self._confirmed = False
         self._silent = False
         self._late = 0.0
         self._blocked_until = -_NEVER
-        self._low: int | None = None
-        self._low_before: int | None = None
+        self._lowest: Final = Lowest()
 
     def free(self, flow: Flow, now: float) -> int:
         """What one caller may send now, less what is kept for callers that used less for their weight; 0 for nothing.
 
         Where there is more than all callers want, what is kept is not counted one by one.
         """
-        left = self.left(now)
+        if self._confirmed and self._blocked_until <= now < self.ends and not self.replicas.count:
+            left = self._remaining - self._in_flight
+        else:
+            left = self.left(now)
         if left <= 0 or not flow.used:
             return left
-        seconds = self.seconds_left(now)
-        if left > self.shares.wanted(now, seconds) and not self.replicas.count:
+        shares = self.shares
+        wanted = shares.wanted if now < shares.anew_at else shares.reckon(now, self.seconds_left(now))
+        if left > wanted and not self.replicas.count:
             return left
-        return self.left(now, self.shares.kept(flow, now, seconds))
+        return self.left(now, shares.kept(flow, now, self.seconds_left(now)))
 
     def left(self, now: float, kept: int = 0) -> int:
         """How many requests may be sent now, less the ``kept`` ones. 0 or less means none."""
@@ -102,7 +94,7 @@ class RateWindow:
             self._renew(now)
         if self._confirmed:
             return self.replicas.left(now, self._remaining, self._in_flight, self.limit, kept)
-        return min(self._remaining - kept, self._trial(now)) - self._in_flight
+        return min(self._remaining - kept, self._start.most(now)) - self._in_flight
 
     def remaining(self, now: float) -> int:
         """How many requests are left, with those that are held back or not yet tried."""
@@ -114,7 +106,7 @@ class RateWindow:
         """The fewest requests left that answers reported in the current window and in the one before it."""
         if now >= self.ends:
             self._renew(now)
-        return min((low for low in (self._low, self._low_before) if low is not None), default=self.limit)
+        return self._lowest.least(self.limit)
 
     def opening(self, now: float) -> bool:
         """Whether requests wait for nothing but the first answer of a window."""
@@ -124,8 +116,8 @@ class RateWindow:
         """Spend one. Returns the number of the window, which `release` and `settle` are given."""
         if self.ends == _NEVER:
             self.ends = now + self._length
-        if self._opened_at is None and not self._confirmed:
-            self._opened_at = now
+        if not self._confirmed:
+            self._start.taken(now)
         self._in_flight += 1
         self._own += 1
         return self.epoch
@@ -136,7 +128,7 @@ class RateWindow:
             self._in_flight -= 1
             self._own -= 1
             if not self._in_flight:
-                self._opened_at = None
+                self._start.broke_off()
 
     def settle(self, now: float, epoch: int, reading: Budget | None, seconds: float, *, limited: bool = False) -> None:
         """What was taken was sent. ``reading`` is what the answer said, ``seconds`` its reset less its date.
@@ -148,8 +140,12 @@ class RateWindow:
         current = epoch == self.epoch
         if current:
             self._in_flight -= 1
-        read = reading is not None and self._read(now, reading, seconds, current=current)
-        if current and not read:
+        if reading is None:
+            if current:
+                self._count(limited)
+        elif reading.reset == self.reset and self._confirmed and seconds > 0.0:
+            self._read_more(now, reading, seconds)
+        elif not self._read(now, reading, seconds, current=current) and current:
             self._count(limited)
 
     def block(self, now: float, seconds: float) -> None:
@@ -171,32 +167,36 @@ class RateWindow:
         windows = 0 if self.ends > deadline else 1 + int((deadline - self.ends) / self._length)
         return max(0, self._remaining) + windows * self.limit
 
+    def quota(self, flow: Flow, now: float) -> tuple[int, int, float]:
+        """A caller's share of the window, what it may still send of it, and the seconds until the next."""
+        if now >= self.ends:
+            self._renew(now)
+        left, seconds, shares = self._remaining - self._in_flight, self.seconds_left(now), self.shares
+        share = shares.share(flow, self.limit, now, seconds)
+        mine = max(share - flow.used, left - shares.wanted, 0)
+        return share, max(0, min(mine, left)), seconds
+
     def seconds_left(self, now: float) -> float:
         """How long the running window lasts; its whole length where none runs."""
-        return min(self._length, max(0.0, self.ends - now))
+        left = self.ends - now
+        return left if 0.0 < left < self._length else 0.0 if left <= 0.0 else self._length
 
     def _renew(self, now: float) -> None:
         """The window is over. The next is believed in part only: by what was left, and by one request more."""
-        self._before = max(0, self._remaining - self._in_flight) if self._confirmed and not self.replicas.count else 0
+        sure = max(0, self._remaining - self._in_flight) if self._confirmed and not self.replicas.count else 0
         self._begin(now)
+        self._start.anew(sure)
         self._remaining = self.limit
         self._confirmed = self._silent
         self.ends = _NEVER
 
     def _begin(self, now: float) -> None:
-        self._low_before = self._low if now < self.ends + self._length else None
-        self._low = None
+        self._lowest.anew(recent=now < self.ends + self._length)
         self.epoch += 1
         self._in_flight = 0
         self._own = 0
-        self._opened_at = None
+        self._start.anew()
         self.shares.renew(now)
-
-    def _trial(self, now: float) -> int:
-        """How many requests may be in flight before an answer has confirmed the window (slow start)."""
-        if self._opened_at is None:
-            return self._before + 1
-        return self._before + (1 << min(20, int((now - self._opened_at) / PATIENCE)))
 
     def _count(self, limited: bool) -> None:
         """An answer said nothing of this count."""
@@ -218,23 +218,33 @@ class RateWindow:
             # The second of the reset has come and the window still counts: the reset is rounded down, so the window
             # ends in the course of that second.
             self._late = 1.0
-        until = max(0.0, seconds) + self._late
-        ends = now + min(self._length, until) + self._spread
         if same and self._confirmed:
-            # Of two answers of one window the one with less left is the later. A date is cut to whole seconds, so
-            # the earliest end that any answer gives is the nearest to the truth.
-            if reading.remaining < self._remaining:
-                self._remaining = reading.remaining
-            if seconds <= 0.0 or ends < self.ends:
-                self.ends = ends
-            self.replicas.read(now, self._remaining, self._own, self._in_flight)
-        else:
-            if self._confirmed and self.reset is not None:
-                self._begin(now)
-            self.reset, self.ends = reading.reset, ends
-            self._remaining = reading.remaining
-            self.replicas.begin(now, reading.remaining, self._own - self._in_flight)
+            self._read_more(now, reading, seconds)
+            return True
+        if self._confirmed and self.reset is not None:
+            self._begin(now)
+        self.reset, self.ends = reading.reset, self._end(now, seconds)
+        self._remaining = reading.remaining
+        self._lowest.read(reading.remaining)
+        self.replicas.begin(now, reading.remaining, self._own - self._in_flight)
         self.limit, self._confirmed, self._silent = reading.limit, True, False
-        if self._low is None or self._remaining < self._low:
-            self._low = self._remaining
         return True
+
+    def _read_more(self, now: float, reading: Budget, seconds: float) -> None:
+        """Believe a further reading of the running window.
+
+        Of two answers of one window the one with less left is the later. A date is cut to whole seconds, so the
+        earliest end that any answer gives is the nearest to the truth.
+        """
+        if reading.remaining < self._remaining:
+            self._remaining = reading.remaining
+            self._lowest.read(reading.remaining)
+        ends = self._end(now, seconds)
+        if ends < self.ends or seconds <= 0.0:
+            self.ends = ends
+        self.limit = reading.limit
+        self.replicas.read(now, self._remaining, self._own, self._in_flight)
+
+    def _end(self, now: float, seconds: float) -> float:
+        """When a window ends whose reset is so many seconds after the answer's date."""
+        return now + min(self._length, max(0.0, seconds) + self._late) + self._spread

@@ -4,7 +4,7 @@ import math
 from typing import TYPE_CHECKING
 
 from gateway.budgets.claims import Claim
-from gateway.budgets.fields import rate_limit_fields
+from gateway.budgets.fields import as_pairs, rate_limit_fields
 from gateway.core.policy import Policy
 from gateway.core.refusal import Code, Reason, Refused
 from gateway.core.retry_after import retry_after
@@ -35,7 +35,7 @@ def no_budget(claim: Claim, key: str, policy: Policy, now: float) -> Refused:
             "used": flow.used,
             "retry_after": seconds,
         },
-        headers=(retry_after(seconds), *rate_limit_fields(claim, now)),
+        headers=(retry_after(seconds), *as_pairs(rate_limit_fields(claim, now))),
     )
 
 

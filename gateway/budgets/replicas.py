@@ -53,6 +53,8 @@ class Replicas:
     def read(self, now: float, remaining: int, sent: int, in_flight: int = 0) -> None:
         """A further answer of the window. Of those ``sent``, the upstream may not have counted those in flight."""
         others = self._base - remaining - sent
+        if others <= 1 and not self.count:
+            return
         if sent > _FEW and (others > 1 or others + in_flight <= 1):
             # Until that is certain, there are as many as before. A replica that gets more than the others would think
             # that they are fewer, keep less for them, and get still more: so they become fewer by one a window at most.

@@ -14,7 +14,7 @@ def budget_status(pool: Pool, lane: Lane, now: float, waiting: int = 0) -> Budge
         remaining,
         moment(window.reset),
         lowest=window.lowest(now),
-        expected=window.shares.wanted(now, seconds),
+        expected=window.shares.reckon(now, seconds),
         waiting=waiting + pool.queue.waiting(lane),
         callers=tuple(
             ShareStatus(

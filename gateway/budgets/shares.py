@@ -68,15 +68,19 @@ class Flow:
 
 
 class Shares:
-    """The callers of one count of a key. ``used`` counts of the callers are those of the running window."""
+    """The callers of one count of a key. ``used`` counts of the callers are those of the running window.
 
-    __slots__ = ("_anew_at", "_flows", "_wanted", "_weights")
+    ``wanted`` is how many requests are waiting or to be expected until its end, of all callers: true until ``anew_at``,
+    and from then on to be had from `reckon`.
+    """
+
+    __slots__ = ("_flows", "_weights", "anew_at", "wanted")
 
     def __init__(self) -> None:
         self._flows: Final[dict[str, Flow]] = {}
-        self._anew_at = -math.inf
-        self._wanted = 0
         self._weights = 0
+        self.anew_at = -math.inf
+        self.wanted = 0
 
     def __iter__(self) -> Iterator[Flow]:
         return iter(self._flows.values())
@@ -86,13 +90,13 @@ class Shares:
         flow = self._flows.get(caller)
         if flow is None:
             flow = self._flows[caller] = Flow(caller, weight, now)
-            self._anew_at = -math.inf
+            self.anew_at = -math.inf
         flow.weight = weight
         return flow
 
     def renew(self, now: float) -> None:
         """A window begins: nobody has used anything of it."""
-        self._anew_at = -math.inf
+        self.anew_at = -math.inf
         for flow in list(self._flows.values()):
             flow.used = 0
             if flow.gone(now):
@@ -108,21 +112,17 @@ class Shares:
                 kept += min(below, other.waiting + other.expected(now, seconds))
         return kept
 
-    def wanted(self, now: float, seconds: float) -> int:
-        """How many requests are waiting or to be expected in so many seconds, of all callers; a moment old at most."""
-        if now >= self._anew_at:
-            self._reckon(now, seconds)
-        return self._wanted
-
     def share(self, flow: Flow, limit: int, now: float, seconds: float) -> int:
         """The flow's part of a limit, by its weight among the callers that still count; at least 1."""
-        if now >= self._anew_at:
-            self._reckon(now, seconds)
-        share = limit * flow.weight // max(self._weights, flow.weight)
-        return share if share > 0 else 1
+        if now >= self.anew_at:
+            self.reckon(now, seconds)
+        return limit * flow.weight // max(flow.weight, self._weights) or 1
 
-    def _reckon(self, now: float, seconds: float) -> None:
-        self._anew_at = now + _ANEW
-        there = [flow for flow in self._flows.values() if not flow.gone(now)]
-        self._weights = sum(flow.weight for flow in there)
-        self._wanted = sum(flow.waiting + flow.expected(now, seconds) for flow in there)
+    def reckon(self, now: float, seconds: float) -> int:
+        """Reckon anew what all callers want in so many seconds; a moment old at most."""
+        if now >= self.anew_at:
+            self.anew_at = now + _ANEW
+            there = [flow for flow in self._flows.values() if not flow.gone(now)]
+            self._weights = sum(flow.weight for flow in there)
+            self.wanted = sum(flow.waiting + flow.expected(now, seconds) for flow in there)
+        return self.wanted

@@ -1,10 +1,10 @@
 """What a key may still spend in a lane, as Productlane's ``X-RateLimit-*`` fields tell it on every answer."""
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple, Self
 
-_NUMBER: Final = re.compile(r"[0-9]{1,15}").fullmatch
+_MOST_DIGITS: Final = 15
 
 
 class Budget(NamedTuple):
@@ -15,16 +15,24 @@ class Budget(NamedTuple):
     reset: int
 
     @classmethod
-    def read(cls, headers: Mapping[str, str]) -> Self | None:
+    def read(cls, fields: Mapping[bytes, Sequence[bytes]]) -> Self | None:
         """Read an answer's fields (Productlane's page on rate limits); None where one is absent or not a number, or
         the limit is 0: no new minute would bring anything, and a key that may not be used at all gets 401 or 429.
 
-        ``headers`` must be a mapping that does not mind the case of names.
+        ``fields`` are values by names in lower case. Of several values of one field, the first counts.
         """
-        limit = headers.get("X-RateLimit-Limit", "")
-        if not limit:
+        try:
+            limit = _number(fields[b"x-ratelimit-limit"][0])
+            remaining = fields[b"x-ratelimit-remaining"][0]
+            reset = _number(fields[b"x-ratelimit-reset"][0])
+        except LookupError:
             return None
-        remaining, reset = headers.get("X-RateLimit-Remaining", ""), headers.get("X-RateLimit-Reset", "")
-        if _NUMBER(limit) and int(limit) and _NUMBER(remaining) and _NUMBER(reset):
-            return cls(int(limit), int(remaining), int(reset))
-        return None
+        if not limit or reset is None or not remaining.isdigit() or len(remaining) > _MOST_DIGITS:
+            return None
+        return cls(limit, int(remaining), reset)
+
+
+# The limit and the reset are the same on all answers of a minute.
+@lru_cache(maxsize=256)
+def _number(text: bytes) -> int | None:
+    return int(text) if text.isdigit() and len(text) <= _MOST_DIGITS else None

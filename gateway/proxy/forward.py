@@ -1,7 +1,7 @@
 """An allowed request goes upstream with its key, and the answer comes back, streamed."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, TypeAlias
 
 from gateway.budgets.pacing import Lease, Pacer
@@ -29,11 +29,6 @@ from gateway.telemetry.reporter import Reporter
 _NOT_ASKED: Final = frozenset({Code.OVERLOADED, Code.CIRCUIT_OPEN})
 # A method that changes nothing (RFC 9110 section 9.2.1) may be sent once more.
 _SAFE: Final = frozenset({"GET", "HEAD"})
-# What budgets read of an answer, by the names that they ask for.
-_OF_BUDGETS: Final[Mapping[bytes, str]] = {
-    name.lower().encode(): name
-    for name in ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Retry-After", "Date")
-}
 
 
 # Judges an exchange once more if the configuration or the day has changed since; raises `Refused`.
@@ -171,12 +166,7 @@ class Forwarder:
     def _settle(self, exchange: Exchange, lease: Lease, incoming: Incoming) -> None:
         """Note what the head of an answer says of rate limits, and its id."""
         head = incoming.head
-        fields = {
-            name: values[0].decode("utf-8", "surrogateescape")
-            for low, values in head.read.items()
-            if (name := _OF_BUDGETS.get(low)) is not None
-        }
-        lease.answered(incoming.status, fields)
+        lease.answered(incoming.status, head.read)
         exchange.lease = lease
         exchange.record.upstream_request_id = read_request_id(head.first(b"x-request-id"))
 
@@ -216,7 +206,9 @@ class Forwarder:
             lines = lines + field_lines(key_fault_fields(exchange, incoming))
         lines, reason = secrets.redact_lines(lines), secrets.hide(head.reason)
         ours = [(ID_FIELD, record.request_id)]
-        lines = lines + field_lines(ours if exchange.lease is None else [*ours, *exchange.lease.fields()])
+        lines = lines + field_lines(ours)
+        if exchange.lease is not None:
+            lines.append(exchange.lease.fields())
         record.source, record.status = "upstream", incoming.status
         reply.closes = self._current.draining
         if incoming.whole and not incoming.bodiless:

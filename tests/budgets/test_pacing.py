@@ -1,6 +1,7 @@
 """`gateway.budgets.pacing`: requests wait for rate budget, fairly and not for long, or learn when to come back."""
 
 import asyncio
+import base64
 import re
 import time
 from collections import Counter
@@ -17,6 +18,7 @@ from gateway.core.refusal import Code, Refused
 from gateway.core.secret import Secret
 from gateway.keys.keyring import Chosen
 from gateway.telemetry.status import ShareStatus, moment
+from tests.support.answer_fields import answer_fields
 from tests.support.deadline import eventually
 from tests.support.in_process import Running, policy
 from tests.support.raw_caller import head
@@ -55,7 +57,7 @@ def spend(
     """Let an answer say that so much is left for so many seconds."""
     lease = pacer.take(of, lane, APP)
     assert lease is not None
-    lease.answered(200, told(limit, left, seconds))
+    lease.answered(200, answer_fields(told(limit, left, seconds)))
 
 
 def taken(pacer: Pacer, lane: Lane = Lane.WRITE, policy: Policy = APP) -> list[Lease]:
@@ -102,8 +104,8 @@ async def test_a_wait_that_would_be_in_vain_is_refused_at_once() -> None:
     assert Code.RATE_LIMITED is refused.code
     assert {
         "Retry-After": "40",
-        "RateLimit-Policy": '"write";q=60;w=60',
-        "RateLimit": '"write";r=0;t=40',
+        "RateLimit-Policy": '"write";q=60;w=60;pk=:YXBw:',
+        "RateLimit": '"write";r=0;t=40;pk=:YXBw:',
     } == dict(refused.headers)
     assert {
         "limit": 60,
@@ -204,7 +206,7 @@ async def test_an_answer_lets_the_next_one_go() -> None:
     lease = taken(pacer)[0]
     waiting = asyncio.create_task(pacer.wait(CHOSEN, Lane.WRITE, APP, Pacing()))
     await waits(pacer, 1)
-    lease.answered(200, told(300, 299, 120))
+    lease.answered(200, answer_fields(told(300, 299, 120)))
 
     assert isinstance(await waiting, Lease)
 
@@ -216,7 +218,7 @@ async def test_the_first_request_goes_alone_and_the_others_follow_its_answer() -
     assert first is not None
     others = [asyncio.create_task(pacer.wait(CHOSEN, Lane.WRITE, APP, Pacing())) for _ in range(3)]
     await waits(pacer, 3)
-    first.answered(429, told(60, 0, 50) | {"Retry-After": "50"})
+    first.answered(429, answer_fields(told(60, 0, 50) | {"Retry-After": "50"}))
     outcomes = await asyncio.gather(*others, return_exceptions=True)
 
     assert [Code.RATE_LIMITED] * 3 == [outcome.code for outcome in outcomes if isinstance(outcome, Refused)]
@@ -243,9 +245,9 @@ async def test_waiting_in_vain_ends_when_it_is_certain() -> None:
     await waits(pacer, 2)
     clock.now += 3
     first = await next(asyncio.as_completed(waiting[:2]))
-    first.answered(200, told(2, 1, 63))
+    first.answered(200, answer_fields(told(2, 1, 63)))
     second = await waiting[1]
-    second.answered(200, told(2, 0, 63))
+    second.answered(200, answer_fields(told(2, 0, 63)))
     clock.now += 1
 
     assert Code.RATE_LIMITED is (await refusal(pacer, max_wait=5.0)).code
@@ -258,7 +260,7 @@ async def test_at_the_reset_those_who_wait_go() -> None:
     pacer = Pacer()
     lease = pacer.take(CHOSEN, Lane.WRITE, APP)
     assert lease is not None
-    lease.answered(429, {"Retry-After": "0"})
+    lease.answered(429, answer_fields({"Retry-After": "0"}))
 
     assert isinstance(await pacer.wait(CHOSEN, Lane.WRITE, APP, Pacing()), Lease)
 
@@ -386,7 +388,7 @@ async def test_a_refusal_of_the_upstream_is_heeded(text: str, seconds: int) -> N
     pacer = pacer_at(clock)
     lease = pacer.take(CHOSEN, Lane.WRITE, APP)
     assert lease is not None
-    lease.answered(429, told(60, 40, 50) | ({"Retry-After": text} if text else {}))
+    lease.answered(429, answer_fields(told(60, 40, 50) | ({"Retry-After": text} if text else {})))
 
     clock.now += seconds - 0.01
     assert pacer.take(CHOSEN, Lane.WRITE, APP) is None
@@ -404,7 +406,7 @@ async def test_one_endpoints_refusal_stops_a_lane_for_a_minute_at_most(lane: Lan
     pacer = pacer_at(clock)
     lease = pacer.take(CHOSEN, lane, APP)
     assert lease is not None
-    lease.answered(429, told(77, left, 10) | {"Retry-After": "4000"})
+    lease.answered(429, answer_fields(told(77, left, 10) | {"Retry-After": "4000"}))
 
     clock.now += seconds - 0.01
     assert pacer.take(CHOSEN, lane, APP) is None
@@ -419,7 +421,7 @@ async def test_the_distance_to_the_reset_is_that_of_the_upstreams_own_clock() ->
     lease = pacer.take(CHOSEN, Lane.WRITE, APP)
     assert lease is not None
     numbers = {"X-RateLimit-Limit": "60", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "784111787"}
-    lease.answered(200, numbers | {"Date": "Sun, 06 Nov 1994 08:49:37 GMT"})
+    lease.answered(200, answer_fields(numbers | {"Date": "Sun, 06 Nov 1994 08:49:37 GMT"}))
     clock.now += 9.9
     early = pacer.take(CHOSEN, Lane.WRITE, APP)
     clock.now += 0.1
@@ -639,11 +641,11 @@ async def test_every_answer_tells_the_callers_own_share(start: Start) -> None:
     await write(run)
     refused = await write(run)
 
-    assert ['"write";q=60;w=60', '"write";q=15;w=60', '"write";q=45;w=60'] == [
-        answer.get("ratelimit-policy") for answer in (first, second, refused)
-    ]
+    heavy, light = (f";pk=:{base64.b64encode(name).decode()}:" for name in (b"heavy", b"light"))
+    policies = [answer.get("ratelimit-policy") for answer in (first, second, refused)]
+    assert [f'"write";q=60;w=60{heavy}', f'"write";q=15;w=60{light}', f'"write";q=45;w=60{heavy}'] == policies
     for answered, left in ((first, 58), (second, 58), (refused, 0)):
-        told = re.fullmatch(r'"write";r=([0-9]+);t=([0-9]+)', answered.get("ratelimit"))
+        told = re.fullmatch(r'"write";r=([0-9]+);t=([0-9]+);pk=:[A-Za-z]+=*:', answered.get("ratelimit"))
         assert told is not None
         assert int(told[1]) <= left
         assert 29 <= int(told[2]) <= 32

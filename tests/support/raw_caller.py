@@ -8,6 +8,8 @@ from typing import Any
 from tests.support.deadline import DEADLINE
 from tests.support.sentinels import TOKEN
 
+_OURS = (b"X-Gateway-Request-Id: ", b"RateLimit-Policy: ", b"RateLimit: ")
+
 
 @dataclass
 class Response:
@@ -25,8 +27,8 @@ class Response:
 
     @property
     def relayed(self) -> bytes:
-        """The head without the gateway's own id of the request, which every answer has."""
-        return b"\r\n".join(line for line in self.head.split(b"\r\n") if not line.startswith(b"X-Gateway-Request-Id: "))
+        """The head without what the gateway adds to every answer: its id of the request, and the caller's budget."""
+        return b"\r\n".join(line for line in self.head.split(b"\r\n") if not line.startswith(_OURS))
 
     def get(self, name: str) -> str | None:
         return next((value for found, value in self.fields if found == name.lower()), None)
