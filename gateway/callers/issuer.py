@@ -16,6 +16,7 @@ from gateway.callers.issuer_settings import MAX_JWKS, IssuerSettings
 from gateway.callers.signatures import NoKeys
 from gateway.net.client_tls import issuer_context
 from gateway.net.faults import PEER_ERRORS, why
+from gateway.net.one_question import FIELDS, session_options
 
 # For both documents together, in seconds. Callers whose key is unknown wait for it.
 TIMEOUT: Final = 5.0
@@ -57,16 +58,7 @@ class _Discovery:
         try:
             async with (
                 asyncio.timeout(TIMEOUT),
-                aiohttp.ClientSession(
-                    connector=aiohttp.TCPConnector(
-                        ssl=context, force_close=True, resolver=self._resolver, use_dns_cache=False
-                    ),
-                    cookie_jar=aiohttp.DummyCookieJar(),
-                    headers=headers,
-                    timeout=aiohttp.ClientTimeout(total=TIMEOUT),
-                    auto_decompress=False,
-                    trust_env=False,
-                ) as session,
+                aiohttp.ClientSession(headers=headers, **session_options(context, self._resolver, TIMEOUT)) as session,
             ):
                 keys_at = self._keys_at(place, await self._get(session, place))
                 place = keys_at
@@ -128,11 +120,7 @@ class _Discovery:
 
 def _credentials(issuer: IssuerSettings) -> tuple[ssl.SSLContext, dict[str, str]]:
     """An API server shows its keys to service accounts only, unless anonymous requests are allowed."""
-    headers = {
-        "Accept": "application/json, application/jwk-set+json",
-        "Accept-Encoding": "identity",
-        "User-Agent": "productlane-gateway",
-    }
+    headers = {"Accept": "application/json, application/jwk-set+json", **dict(FIELDS)}
     if issuer.token is not None and issuer.token.exists():
         token = issuer.token.read_text("latin-1").strip()
         if _TOKEN.fullmatch(token):

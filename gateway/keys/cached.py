@@ -1,7 +1,7 @@
 """Questions to ``GET /me`` through aiohttp-client-cache (0.15), where a store outlives or is shared by processes.
 
 The library does the work of a cache: one request through its session reads the store, asks Productlane on a miss, and
-writes the answer. Its documented places to plug in are used: a storage (`CacheBackend.responses`) and a filter.
+writes the answer. What is plugged in, as its documentation says, is a storage (`CacheBackend.responses`).
 
 What it cannot do through its public API, and what stands here instead:
 
@@ -24,13 +24,14 @@ from typing import Any, Final, Literal
 
 import msgspec
 from aiohttp_client_cache.backends.base import CacheBackend, DictCache, ResponseOrKey
-from aiohttp_client_cache.response import AnyResponse, CachedResponse
+from aiohttp_client_cache.response import CachedResponse
 from aiohttp_client_cache.session import CachedSession
 from yarl import URL
 
 from gateway.core.identity import Identity, NotAnIdentity
-from gateway.core.secret import HeldSecrets, Secret
-from gateway.keys.store import BestEffortStore, Clock
+from gateway.core.secret import Secret
+from gateway.keys.me_values import Good, MeSettings
+from gateway.keys.store import BestEffortStore
 
 # Clocks of hosts that keep time agree better than this, in seconds. An answer from further ahead has no known age.
 SKEW: Final = 1.0
@@ -61,51 +62,38 @@ class MeAnswers(DictCache):
     """The library's storage for one question about one secret. Its dictionary stays empty: the store has the entry.
 
     An entry counts if it is younger than ``ttl`` and was asked for after ``newer_than`` (Unix seconds; infinity to ask
-    whatever is stored). It is kept for ``keep`` seconds, for `stale`. ``stamp`` is Unix time, on which all who share
-    the store agree. ``found`` is the identity that came from the store, with its age and when it was asked for.
+    whatever is stored). It is kept for longer, for `stale`. Its age is by Unix time, on which all who share the store
+    agree. ``found`` is what came from the store.
     """
 
-    def __init__(
-        self,
-        store: BestEffortStore,
-        secret: Secret,
-        url: URL,
-        *,
-        ttl: float,
-        keep: float,
-        newer_than: float,
-        stamp: Clock,
-        secrets: HeldSecrets,
-    ) -> None:
+    def __init__(self, settings: MeSettings, store: BestEffortStore, secret: Secret, newer_than: float) -> None:
         super().__init__()
-        self.found: tuple[Identity, float, float] | None = None
-        self.asked_at: Final = stamp()
+        self.found: Good | None = None
+        self._settings: Final = settings
         self._store: Final = store
         self._secret: Final = secret
-        self._name: Final = name_of(secret, url)
-        self._ttl: Final = ttl
-        self._keep: Final = keep
         self._newer_than: Final = newer_than
-        self._stamp: Final = stamp
-        self._secrets: Final = secrets
+        self._secrets: Final = settings.secrets.including(secret)
+        self._name: Final = name_of(secret, settings.url)
+        self._asked_at: Final = settings.wall()
         self._claimed = False
 
-    def session(self, **settings: Any) -> CachedSession:
+    def session(self, **options: Any) -> CachedSession:
         """A session for this question alone, so that neither its lock nor its cookies are another question's."""
-        cache = CacheBackend(allowed_codes=(200,), allowed_methods=("GET",), filter_fn=self._is_identity)
+        cache = CacheBackend(allowed_codes=(200,), allowed_methods=("GET",))
         cache.responses = self
-        session: CachedSession = CachedSession(cache=cache, **settings)
+        session: CachedSession = CachedSession(cache=cache, **options)
         return session
 
     async def read(self, key: str) -> CachedResponse | None:  # noqa: ARG002 - there is one entry
         """What is stored, else what another replica brings that is asking just now."""
         if self._newer_than == float("inf"):
             return None
-        kept = await self._younger_than(self._ttl)
+        kept = await self._fresh()
         if kept is None:
             self._claimed = await self._store.claim(f"{self._name}:asked", LEASE)
             # An answer may have come between the look and the claim.
-            kept = await (self._younger_than(self._ttl) if self._claimed else self._of_another_replica())
+            kept = await (self._fresh() if self._claimed else self._of_another_replica())
         if kept is None:
             return None
         content_type = (b"Content-Type", kept.content_type.encode())
@@ -113,18 +101,20 @@ class MeAnswers(DictCache):
             "GET", "OK", 200, URL("/me"), "HTTP/1.1", body=kept.body.encode(), raw_headers=(content_type,)
         )
 
-    async def stale(self) -> tuple[Identity, float, float] | None:
-        """The last answer, with its age and when it was asked for, as long as it may be served at all."""
+    async def stale(self) -> Good | None:
+        """The last answer, as long as it may be used at all."""
         self.found = None
-        await self._younger_than(self._keep)
+        await self._younger_than(self._settings.keep)
         return self.found
 
     async def write(self, key: str, item: ResponseOrKey) -> None:  # noqa: ARG002 - there is one entry
+        """Keep an answer. Raises `NotAnIdentity`, and keeps nothing, where a 200 is none."""
         if isinstance(item, CachedResponse):
+            body = await item.read()
+            Identity.read(body, self._secrets)
             content_type = item.headers.get("Content-Type", "").encode("utf-8", "replace").decode()
-            kept = Kept(200, content_type, (await item.read()).decode(), self.asked_at)
-            text = msgspec.json.encode(kept)
-            await self._store.set(self._name, self._seal(text) + b" " + text, self._keep)
+            text = msgspec.json.encode(Kept(200, content_type, body.decode(), self._asked_at))
+            await self._store.set(self._name, self._seal(text) + b" " + text, self._settings.keep)
 
     async def release(self) -> None:
         """Let the other replicas ask, where this one had claimed the question."""
@@ -133,6 +123,9 @@ class MeAnswers(DictCache):
 
     async def delete(self, key: str = "") -> None:  # noqa: ARG002 - there is one entry
         await self._store.delete(self._name)
+
+    async def _fresh(self) -> Kept | None:
+        return await self._younger_than(self._settings.identity.ttl)
 
     async def _younger_than(self, limit: float) -> Kept | None:
         """The entry, if it is ours, true and young enough; then `found` has its identity."""
@@ -145,13 +138,13 @@ class MeAnswers(DictCache):
             identity = Identity.read(kept.body, self._secrets)
         except (msgspec.MsgspecError, NotAnIdentity, ValueError, RecursionError):
             return None
-        age = self._stamp() - kept.fetched_at
+        age = self._settings.wall() - kept.fetched_at
         if age <= -SKEW:
             self._store.failed("read", "an answer from the future")
             return None
         if age >= limit or kept.fetched_at <= self._newer_than:
             return None
-        self.found = identity, max(age, 0.0), kept.fetched_at
+        self.found = Good(identity, max(age, 0.0), kept.fetched_at, kept=True)
         return kept
 
     async def _of_another_replica(self) -> Kept | None:
@@ -161,24 +154,12 @@ class MeAnswers(DictCache):
         while loop.time() < latest:
             await asyncio.sleep(_POLL)
             waiting = await self._store.get(f"{self._name}:asked") is not None
-            kept = await self._younger_than(self._ttl)
+            kept = await self._fresh()
             if kept is not None or not waiting:
                 return kept
         # A claim ends by itself after `LEASE`. One that stays was made by somebody else.
         self._store.failed("write", "a claim that does not end")
         return None
-
-    async def _is_identity(self, response: AnyResponse) -> bool:
-        """The library's filter: only a 200 that is an identity is kept. What was stored is judged already."""
-        if self.found is not None:
-            return True
-        if response.status != 200:
-            return False
-        try:
-            Identity.read(await response.read(), self._secrets)
-        except NotAnIdentity:
-            return False
-        return True
 
     def _seal(self, text: bytes) -> bytes:
         """A seal that only a holder of the secret can make, for this entry alone."""

@@ -1,22 +1,17 @@
 """What Productlane says of each secret, remembered in this process, and beyond it in a store if there is one."""
 
 import asyncio
-import time
 from dataclasses import dataclass, replace
-from ssl import SSLContext
 from typing import Final, Literal
-
-from aiohttp.abc import AbstractResolver
 
 from gateway.aio.single_flight import SingleFlight
 from gateway.aio.waiting import finished
-from gateway.config.schema.gateway import Identity as IdentitySettings
 from gateway.core.identity import Identity
 from gateway.core.key_faults import KeyFault
+from gateway.core.recent import ENTRIES, Recent
 from gateway.core.secret import HeldSecrets, Secret
-from gateway.keys.me import Fault, Good, Me, Refusal
-from gateway.keys.recent import ENTRIES, Recent
-from gateway.keys.store import BestEffortStore, Clock
+from gateway.keys.me import Me
+from gateway.keys.me_values import Fault, Good, MeSettings, Refusal
 from gateway.telemetry.event import Emit, ignore
 from gateway.telemetry.events.keys import IdentityLookup
 
@@ -64,58 +59,31 @@ _HOPE: Final = 0.3
 class Identities:
     """The identity of each secret, asked for once however many want it, and served stale while it cannot be asked for.
 
-    ``url`` is the upstream's base without a trailing slash, ``timeout`` the seconds that one question may take,
-    ``clock`` a monotonic one, ``wall`` Unix time. ``store`` outlives this object; without one, this process's memory is
-    all there is. ``resolver`` is as for `Me`. ``after`` is what asked before: if it asked the same server, what it
-    remembers goes on. ``secrets`` are those that no identity may repeat; `KeyVerifier` keeps them up to date.
-    ``emit`` gets each look-up. Nothing is opened before the first question.
-    ``changes`` counts how often what is remembered here has changed.
+    ``after`` is what asked before: its secrets stay held, and if it asked the same server, what it remembers goes on.
+    ``emit`` gets each look-up. Nothing is opened before the first question. ``ttl`` is how long an answer is trusted,
+    in seconds. ``changes`` counts how often what is remembered here has changed.
     """
 
     def __init__(
-        self,
-        *,
-        url: str,
-        settings: IdentitySettings,
-        timeout: float,
-        ssl: SSLContext | None,
-        clock: Clock = time.monotonic,
-        wall: Clock = time.time,
-        emit: Emit = ignore,
-        store: BestEffortStore | None = None,
-        resolver: AbstractResolver | None = None,
-        entries: int = ENTRIES,
-        after: "Identities | None" = None,
+        self, settings: MeSettings, *, emit: Emit = ignore, entries: int = ENTRIES, after: "Identities | None" = None
     ) -> None:
-        self.url: Final = url
-        self.secrets: Final[HeldSecrets] = HeldSecrets() if after is None else after.secrets
+        if after is not None:
+            settings = replace(settings, secrets=after.secrets)
+        self.upstream: Final = settings.upstream
+        self.secrets: Final[HeldSecrets] = settings.secrets
         self.emit: Final = emit
         self.changes = 0
-        self._settings: Final = settings
-        self.clock: Final = clock
-        self._wall: Final = wall
-        going_on = after is not None and after.url == url
+        self.clock: Final = settings.clock
+        self._wall: Final = settings.wall
+        self.ttl: Final = settings.identity.ttl
+        self._refused_ttl: Final = settings.identity.refused_ttl
+        self._keep: Final = settings.keep
+        going_on = after is not None and after.upstream == settings.upstream
         self.entries: Final[Recent[_Entry]] = after.entries if after and going_on else Recent(entries)
         self._flights: Final[SingleFlight[str, Known]] = SingleFlight()
         # For each flight: whether it asks whatever the store has, and when it began, on the loop's clock.
         self._begun: Final[Recent[tuple[bool, float]]] = Recent(entries)
-        self._me: Final = Me(
-            url,
-            ttl=settings.ttl,
-            stale_if_error=settings.stale_if_error,
-            timeout=timeout,
-            ssl=ssl,
-            clock=clock,
-            wall=wall,
-            store=store,
-            secrets=self.secrets,
-            resolver=resolver,
-        )
-
-    @property
-    def ttl(self) -> float:
-        """How long an answer is trusted, in seconds."""
-        return self._settings.ttl
+        self._me: Final = Me(settings)
 
     def peek(self, secret: Secret) -> Known | None:
         """A fresh identity or refusal that is remembered in this process; None where `lookup` would have to do more.
@@ -127,17 +95,15 @@ class Identities:
             return None
         age = self.clock() - entry.asked_at
         if entry.refused is not None:
-            return Known(None, entry.refused, age, "refused") if age < self._settings.refused_ttl else None
-        return Known(entry.identity, None, age, "hit") if age < self._settings.ttl else None
+            return Known(None, entry.refused, age, "refused") if age < self._refused_ttl else None
+        return Known(entry.identity, None, age, "hit") if age < self.ttl else None
 
     def recall(self, secret: Secret) -> Known | None:
         """The last that was learnt of a secret in this process, however long ago, without asking. For display only."""
         entry = self.entries.get(secret.fingerprint)
-        if entry is None:
-            return None
-        if entry.refused is not None:
+        if entry is not None and entry.refused is not None:
             return Known(None, entry.refused, self.clock() - entry.asked_at, "refused", entry.fault)
-        return self._known(entry, "hit")
+        return None if entry is None else self._known(entry, "hit")
 
     async def lookup(self, key: str, secret: Secret, *, fresh: bool = False) -> Known:
         """What is known of a secret of the key with this name; where ``fresh``, Productlane is asked whatever is known.
@@ -148,7 +114,11 @@ class Identities:
         """
         known = None if fresh else self.peek(secret)
         if known is None:
-            known = self._while_quiet(secret) or await self._share(secret, fresh)
+            entry = self.entries.get(secret.fingerprint)
+            if entry is not None and self.clock() < entry.quiet_until:
+                known = self._known(entry, "stale")
+            else:
+                known = await self._share(secret, entry, fresh)
         self.emit(IdentityLookup(key, known.result))
         return known
 
@@ -161,8 +131,7 @@ class Identities:
         self.changes += 1
         last = self.entries.get(secret.fingerprint) or _NOTHING
         # That Productlane does not answer is true all the same.
-        quiet_until = last.quiet_until if last.fault else _NEVER
-        forgotten = replace(_NOTHING, stamp=self._wall(), quiet_until=quiet_until, fault=last.fault)
+        forgotten = replace(_NOTHING, stamp=self._wall(), quiet_until=last.quiet_until, fault=last.fault)
         self.entries.put(secret.fingerprint, forgotten)
         self._me.drop(secret)
 
@@ -171,23 +140,16 @@ class Identities:
         await self._flights.close()
         await self._me.close()
 
-    def _while_quiet(self, secret: Secret) -> Known | None:
-        entry = self.entries.get(secret.fingerprint)
-        if entry is None or self.clock() >= entry.quiet_until:
-            return None
-        return self._known(entry, "stale")
-
     def _known(self, entry: _Entry, result: Result) -> Known:
         """The entry's identity as this result, as long as it may be served at all (RFC 5861 section 4)."""
         age = self.clock() - entry.asked_at
-        if entry.identity is None or age >= self._settings.ttl + self._settings.stale_if_error:
+        if entry.identity is None or age >= self._keep:
             return Known(None, None, 0.0, "error", entry.fault)
         return Known(entry.identity, None, age, result, entry.fault)
 
-    async def _share(self, secret: Secret, fresh: bool) -> Known:
+    async def _share(self, secret: Secret, entry: _Entry | None, fresh: bool) -> Known:
         """Wait for the question about this secret, which is asked now unless one on its way will do."""
         now, at = asyncio.get_running_loop().time(), secret.fingerprint
-        entry = self.entries.get(at)
         flight = self._flights.running(at)
         asked_fresh, began = self._begun.get(at) or (False, now)
         if flight is None or (fresh and not asked_fresh):
@@ -204,29 +166,29 @@ class Identities:
         at, began = secret.fingerprint, self.clock()
         last = self.entries.get(at) or _NOTHING
         outcome = await self._me.ask(secret, newer_than=float("inf") if fresh else last.stamp)
-        entry = await self._entry(secret, outcome, began)
+        match outcome:
+            case Good():
+                entry = self._learnt(outcome)
+                known = Known(outcome.identity, None, outcome.age, "hit" if outcome.kept else "miss")
+            case Refusal():
+                entry = _Entry(None, outcome.fault, began, self._wall())
+                known = Known(None, outcome.fault, self.clock() - began, "refused")
+            case Fault():
+                entry = await self._after(outcome, secret)
+                known = self._known(entry, "stale")
         # Forgotten or overtaken meanwhile: this answer is older than what is known of the secret now.
         if self._flights.running(at) is asyncio.current_task():
             self.changes += 1
             self.entries.put(at, entry)
-        match outcome:
-            case Good():
-                return Known(outcome.identity, None, outcome.age, "hit" if outcome.kept else "miss")
-            case Refusal():
-                return Known(None, outcome.fault, self.clock() - began, "refused")
-            case Fault():
-                return self._known(entry, "stale")
+        return known
 
-    async def _entry(self, secret: Secret, outcome: Good | Refusal | Fault, began: float) -> _Entry:
+    def _learnt(self, good: Good) -> _Entry:
+        return _Entry(good.identity, None, self.clock() - good.age, good.asked_at)
+
+    async def _after(self, fault: Fault, secret: Secret) -> _Entry:
+        """What is known after a question that taught nothing: the same as before, or what the store still has."""
         last = self.entries.get(secret.fingerprint) or _NOTHING
-        match outcome:
-            case Good():
-                return _Entry(outcome.identity, None, self.clock() - outcome.age, outcome.asked_at)
-            case Refusal():
-                return _Entry(None, outcome.fault, began, self._wall())
-            case Fault():
-                if last.identity is None and last.refused is None:
-                    kept = await self._me.stale(secret, newer_than=last.stamp)
-                    if kept is not None:
-                        last = _Entry(kept.identity, None, self.clock() - kept.age, kept.asked_at)
-                return replace(last, quiet_until=self.clock() + outcome.pause, fault=outcome.why)
+        if last.identity is None and last.refused is None:
+            kept = await self._me.stale(secret, newer_than=last.stamp)
+            last = last if kept is None else self._learnt(kept)
+        return replace(last, quiet_until=self.clock() + fault.pause, fault=fault.why)

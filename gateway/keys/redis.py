@@ -4,6 +4,7 @@ The library's own backend pickles into one hash whose fields never expire, and w
 """
 
 import asyncio
+import contextlib
 from typing import Any, Final
 
 from redis.asyncio import Connection, SSLConnection
@@ -33,7 +34,7 @@ class RedisStore:
 
     async def get(self, key: str) -> bytes | None:
         try:
-            value = await self._command("GET", self._name(key))
+            value = await self._command("GET", key)
         except ResponseError as error:
             if str(error).startswith("WRONGTYPE"):
                 return None  # somebody else's value; `set` will take its place
@@ -41,14 +42,13 @@ class RedisStore:
         return value if isinstance(value, bytes) else None
 
     async def set(self, key: str, value: bytes, seconds: float) -> None:
-        await self._command("SET", self._name(key), value, "PX", _milliseconds(seconds))
+        await self._set(key, value, seconds)
 
     async def delete(self, key: str) -> None:
-        await self._command("DEL", self._name(key))
+        await self._command("DEL", key)
 
     async def claim(self, key: str, seconds: float) -> bool:
-        answer = await self._command("SET", self._name(key), b"1", "NX", "PX", _milliseconds(seconds))
-        return answer is not None
+        return await self._set(key, b"1", seconds, "NX") is not None
 
     async def open(self) -> None:
         """Wait until the connection stands. Raises as `redis` does, and OSError."""
@@ -63,18 +63,16 @@ class RedisStore:
         await self._connecting.close()
         await self._connection.disconnect(nowait=True)
 
-    def _name(self, key: str) -> str:
-        return f"{self._prefix}:{key}"
+    async def _set(self, key: str, value: bytes, seconds: float, *condition: str) -> Any:
+        return await self._command("SET", key, value, *condition, "PX", max(1, int(seconds * 1000)))
 
-    async def _command(self, *words: Any) -> Any:
+    async def _command(self, command: str, key: str, *more: Any) -> Any:
+        words = (command, f"{self._prefix}:{key}", *more)
         async with self._turn:
-            kept = self._connection.is_connected
-            try:
-                return await self._exchange(*words)
-            except Lost:
-                if not kept:
-                    raise
-            # Closed while nobody used it, by a restart or for being idle. What is said here may be said twice.
+            if self._connection.is_connected:
+                # It may have ended while nobody used it, by a restart or for being idle. Each command may come twice.
+                with contextlib.suppress(Lost):
+                    return await self._exchange(*words)
             return await self._exchange(*words)
 
     async def _exchange(self, *words: Any) -> Any:
@@ -82,7 +80,3 @@ class RedisStore:
         # Both end the connection where they are cancelled or fail half-way: a reply that still comes is nobody else's.
         await self._connection.send_command(*words)
         return await self._connection.read_response()
-
-
-def _milliseconds(seconds: float) -> int:
-    return max(1, int(seconds * 1000))

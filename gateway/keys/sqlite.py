@@ -1,17 +1,23 @@
-"""Answers in an SQLite file, which the next process finds again. The library's own file is public, and pickled."""
+"""Answers in an SQLite file, which the next process finds again.
+
+The SQLite backend of aiohttp-client-cache cannot stand in for this: its file has no mode of its own and its entries no
+end, it has no claims and repairs nothing, and the thread of ``aiosqlite`` keeps a process alive whose disk hangs.
+"""
 
 import asyncio
+import contextlib
 import os
-import queue
 import sqlite3
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from gateway.keys.recent import ENTRIES
+from gateway.aio.threads import in_daemon_thread
+from gateway.aio.waiting import finished
+from gateway.core.recent import ENTRIES
+from gateway.telemetry.event import Emit, ignore
+from gateway.telemetry.events.keys import StoreDamaged
 
 # Less than anybody waits for a store, so that a file that another process has locked is a fault and not a silence.
 _BUSY: Final = 0.03
@@ -25,39 +31,30 @@ _CLAIM: Final = (
 )
 _SWEEP: Final = "DELETE FROM entries WHERE until <= ?"
 _BOUND: Final = "DELETE FROM entries WHERE key IN (SELECT key FROM entries ORDER BY until DESC LIMIT -1 OFFSET ?)"
-_DELETE: Final = "DELETE FROM entries WHERE key = ?"
 
-_Statement = tuple[str, tuple[Any, ...]]
-# The row that the last statement found, and how many rows it changed.
-_Outcome = tuple[Any, int]
+_Statement: TypeAlias = tuple[str, tuple[Any, ...]]
 
 
 class SqliteStore:
     """A table of key, value and the Unix time of its end, in a file that only its owner may read.
 
-    The file is opened at first use, in a thread of its own: a hanging disk may hold that thread for ever, and the
-    process does not wait for it. A file that is no SQLite file, or a damaged one, is moved to ``<name>.corrupt`` and
-    begun anew; ``on_aside`` gets that path. ``wall`` is Unix time in seconds.
+    The file is opened at first use, and all work on it is in daemon threads: a hanging disk may hold one for ever, and
+    the process does not wait for it. A file that is no SQLite file, or a damaged one, is moved to ``<name>.corrupt``
+    and begun anew; ``emit`` gets that. ``wall`` is Unix time in seconds.
     """
 
     def __init__(
-        self,
-        path: Path,
-        *,
-        wall: Callable[[], float] = time.time,
-        entries: int = ENTRIES,
-        on_aside: Callable[[Path], None] = lambda _path: None,
+        self, path: Path, *, wall: Callable[[], float] = time.time, entries: int = ENTRIES, emit: Emit = ignore
     ) -> None:
         self._path: Final = path
         self._wall: Final = wall
         self._entries: Final = entries
-        self._on_aside: Final = on_aside
+        self._emit: Final = emit
+        self._turn: Final = asyncio.Lock()
         self._connection: sqlite3.Connection | None = None
-        self._work: Final[queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]] = queue.SimpleQueue()
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def get(self, key: str) -> bytes | None:
-        row, _ = await self._do((_GET, (key, self._wall())))
+        row = await self._do((_GET, (key, self._wall())))
         return row[0] if row is not None and isinstance(row[0], bytes) else None
 
     async def set(self, key: str, value: bytes, seconds: float) -> None:
@@ -65,59 +62,56 @@ class SqliteStore:
         await self._do((_SWEEP, (now,)), (_PUT, (key, value, now + seconds)), (_BOUND, (self._entries,)))
 
     async def delete(self, key: str) -> None:
-        await self._do((_DELETE, (key,)))
+        await self._do(("DELETE FROM entries WHERE key = ?", (key,)))
 
     async def claim(self, key: str, seconds: float) -> bool:
         now = self._wall()
-        _, changed = await self._do((_CLAIM, (key, now + seconds, now)))
-        return changed == 1
+        row = await self._do((_CLAIM, (key, now + seconds, now)), ("SELECT changes()", ()))
+        return bool(row[0])
 
     async def open(self) -> None:
         await self._do()
 
     async def close(self) -> None:
         """Close the file, which is waited for a moment; a hanging disk keeps the thread and not the process."""
-        if self._loop is not None:
-            shut: Future[None] = Future()
-            self._work.put((shut, self._shut))
-            self._work.put(None)
-            self._loop = None
-            await asyncio.wait({asyncio.wrap_future(shut)}, timeout=_GOODBYE)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_GOODBYE):
+                await self._in_turn(self._shut)
 
-    async def _do(self, *statements: _Statement) -> _Outcome:
-        """Run statements in the thread, as one transaction. What was given up before its turn came is not run."""
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
-            threading.Thread(target=self._run, name="store", daemon=True).start()
-        future: Future[_Outcome] = Future()
-        self._work.put((future, lambda: self._mending(statements)))
-        return await asyncio.wrap_future(future)
+    async def _do(self, *statements: _Statement) -> Any:
+        """Run statements as one transaction; the row that the last one found."""
+        return await self._in_turn(lambda: self._mending(statements))
 
-    def _run(self) -> None:
-        while (item := self._work.get()) is not None:
-            future, work = item
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                future.set_result(work())
-            except Exception as error:  # noqa: BLE001 - it is raised where the result is awaited
-                future.set_exception(error)
+    async def _in_turn(self, work: Callable[[], Any]) -> Any:
+        """Do something in a thread, once all before it is done. What was given up before its turn came is not done."""
+        await self._turn.acquire()
+        thread = in_daemon_thread(work, "store")
+        thread.add_done_callback(lambda _: self._turn.release())
+        await finished(thread)
+        return thread.result()
 
-    def _mending(self, statements: tuple[_Statement, ...]) -> _Outcome:
+    def _mending(self, statements: tuple[_Statement, ...]) -> Any:
         try:
-            return _executed(self._connection or self._open(), statements)
+            return self._executed(statements)
         except sqlite3.DatabaseError as error:
             # OperationalError among them is about the disk or a lock, and has left the file as it was.
             if type(error) is not sqlite3.DatabaseError:
                 raise
         self._put_aside()
-        return _executed(self._open(), statements)
+        return self._executed(statements)
+
+    def _executed(self, statements: tuple[_Statement, ...]) -> Any:
+        row = None
+        with self._connection or self._open() as db:
+            for statement, values in statements:
+                row = db.execute(statement, values).fetchone()
+        return row
 
     def _open(self) -> sqlite3.Connection:
         # SQLite gives the files beside it the mode of this one.
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE))
         self._path.chmod(_MODE)
-        db = sqlite3.connect(self._path, timeout=_BUSY, check_same_thread=True)
+        db = sqlite3.connect(self._path, timeout=_BUSY, check_same_thread=False)
         try:
             for statement in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = NORMAL", _TABLE):
                 db.execute(statement)
@@ -133,19 +127,9 @@ class SqliteStore:
         self._path.replace(aside)
         for end in ("-wal", "-shm"):
             self._path.with_name(f"{self._path.name}{end}").unlink(missing_ok=True)
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._on_aside, aside)
+        self._emit(StoreDamaged("sqlite", str(aside)))
 
     def _shut(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-
-def _executed(db: sqlite3.Connection, statements: tuple[_Statement, ...]) -> _Outcome:
-    row, changed = None, 0
-    with db:
-        for statement, values in statements:
-            cursor = db.execute(statement, values)
-            row, changed = cursor.fetchone(), cursor.rowcount
-    return row, changed

@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
-from typing import Final, Literal, Protocol, TypeVar
+from typing import Final, Literal, Protocol, TypeVar, get_args
 
 from gateway.aio.best_effort import BestEffort, CallFailed, Resting
 from gateway.config.store import Redis
@@ -36,22 +35,6 @@ class Store(Protocol):
     async def close(self) -> None: ...
 
 
-def make_store(setting: StoreSetting, *, wall: Clock, on_aside: Callable[[Path], None]) -> Store | None:
-    """The store that a configuration asks for; None for memory. It opens nothing yet, and only its client is imported.
-
-    ``wall`` and ``on_aside`` are as for `SqliteStore`.
-    """
-    if isinstance(setting, Redis):
-        from gateway.keys.redis import RedisStore
-
-        return RedisStore(setting)
-    if setting is not None:
-        from gateway.keys.sqlite import SqliteStore
-
-        return SqliteStore(setting, wall=wall, on_aside=on_aside)
-    return None
-
-
 def kind_of(setting: StoreSetting) -> str:
     """``memory``, ``sqlite`` or ``redis``."""
     return "redis" if isinstance(setting, Redis) else "memory" if setting is None else "sqlite"
@@ -60,7 +43,7 @@ def kind_of(setting: StoreSetting) -> str:
 class BestEffortStore:
     """A store that never fails and never keeps a request waiting: a fault, or ``timeout`` of silence, is a miss.
 
-    After either, only deletions reach the store for ``rest`` seconds. A store that takes no writes, because it is full
+    After either, only deletions reach the store for `REST` seconds. A store that takes no writes, because it is full
     or a replica, is still read. ``emit`` gets each fault of this ``kind`` of store, and that it works again.
     ``faults`` has the present faults, by use.
     """
@@ -70,16 +53,12 @@ class BestEffortStore:
         store: Store,
         *,
         timeout: float = TIMEOUT,
-        rest: float = REST,
         clock: Clock = time.monotonic,
         kind: str = "",
         emit: Emit = ignore,
     ) -> None:
         self._store: Final = store
-        self._calls: Final[dict[Use, BestEffort]] = {
-            "read": BestEffort(timeout=timeout, rest=rest, clock=clock),
-            "write": BestEffort(timeout=timeout, rest=rest, clock=clock),
-        }
+        self._calls: Final = {use: BestEffort(timeout=timeout, rest=REST, clock=clock) for use in get_args(Use)}
         self._kind: Final = kind
         self._emit: Final = emit
         self.faults: Final[dict[str, str]] = {}
@@ -133,3 +112,22 @@ class BestEffortStore:
         if not always and self.faults.pop(use, None) is not None:
             self._emit(StoreBack(self._kind, use))
         return value
+
+
+def make_store(setting: StoreSetting, *, wall: Clock, emit: Emit) -> BestEffortStore | None:
+    """The store that a configuration asks for; None for memory. It opens nothing yet, and only its client is imported.
+
+    ``wall`` is Unix time in seconds.
+    """
+    store: Store
+    if setting is None:
+        return None
+    if isinstance(setting, Redis):
+        from gateway.keys.redis import RedisStore
+
+        store = RedisStore(setting)
+    else:
+        from gateway.keys.sqlite import SqliteStore
+
+        store = SqliteStore(setting, wall=wall, emit=emit)
+    return BestEffortStore(store, kind=kind_of(setting), emit=emit)

@@ -17,16 +17,14 @@ from gateway.config.schema.values import is_loopback
 from gateway.config.store import Store
 from gateway.keys.identity import Identities
 from gateway.keys.keyring import Keyring
-from gateway.keys.store import BestEffortStore, kind_of, make_store
+from gateway.keys.me_values import MeSettings
+from gateway.keys.store import kind_of, make_store
 from gateway.keys.verifier import KeyVerifier, Needs
 from gateway.net.client_tls import upstream_context
 from gateway.net.resolver import Lookup, Names, Resolver
 from gateway.proxy.serving import Serving
 from gateway.proxy.upstream import Upstream
 from gateway.telemetry.event import Emit
-from gateway.telemetry.events.keys import (
-    StoreDamaged,
-)
 from gateway.telemetry.status import StoreStatus
 
 if TYPE_CHECKING:
@@ -57,11 +55,7 @@ class ServingFactory:
         self._emit: Final = emit
         self._clock: Final = clock
         self._store: Final = store
-        kind = kind_of(store)
-        made = make_store(store, wall=clock, on_aside=lambda path: emit(StoreDamaged(kind, str(path))))
-        self._kept: BestEffortStore | None = None
-        if made is not None:
-            self._kept = BestEffortStore(made, kind=kind, emit=emit)
+        self._kept: Final = make_store(store, wall=clock, emit=emit)
         self._upstream_names: Final = Names("upstream", emit, lookup=lookup)
         self._issuer_names: Final = Names("issuer", emit, lookup=lookup)
         self._serving: Serving | None = None
@@ -141,17 +135,17 @@ class ServingFactory:
     def _identities(
         self, snapshot: Snapshot, tls: ssl.SSLContext | None, after: Identities | None = None
     ) -> Identities:
-        return Identities(
-            url=snapshot.settings.upstream.url,
-            settings=snapshot.settings.identity,
-            timeout=snapshot.settings.upstream.connect_timeout,
+        upstream = snapshot.settings.upstream
+        settings = MeSettings(
+            upstream=upstream.url,
+            identity=snapshot.settings.identity,
+            timeout=upstream.connect_timeout,
             ssl=tls,
-            emit=self._emit,
+            resolver=Resolver(self._upstream_names, upstream.connect_timeout / 2),
             store=self._kept,
             wall=self._clock,
-            after=after,
-            resolver=Resolver(self._upstream_names, snapshot.settings.upstream.connect_timeout / 2),
         )
+        return Identities(settings, emit=self._emit, after=after)
 
     def _upstream(self, snapshot: Snapshot, tls: ssl.SSLContext | None) -> Upstream:
         return Upstream(

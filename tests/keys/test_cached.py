@@ -11,14 +11,15 @@ import pytest
 from aiohttp_client_cache.response import CachedResponse
 from yarl import URL
 
-from gateway.core.secret import HeldSecrets, Secret
+from gateway.core.secret import Secret
 from gateway.keys.cached import MeAnswers, name_of
 from gateway.keys.store import BestEffortStore
 from gateway.telemetry.events.keys import StoreFault
-from tests.support.me_upstream import A, B, Clock, Productlane, asking, productlane_serving
+from tests.support.me_upstream import A, B, Clock, Productlane, asking, me_settings, productlane_serving
 from tests.support.stores import MemoryStore
 
-ME = URL("https://productlane.test/api/v2/me")
+UPSTREAM = "https://productlane.test/api/v2"
+ME = URL(f"{UPSTREAM}/me")
 
 
 @pytest.fixture
@@ -27,9 +28,8 @@ async def productlane() -> AsyncIterator[Productlane]:
         yield productlane
 
 
-def answers(storage: MemoryStore, secret: Secret = A, **more: Any) -> MeAnswers:
-    arguments: dict[str, Any] = {"ttl": 60.0, "keep": 60.0, "newer_than": float("-inf"), "stamp": Clock()}
-    return MeAnswers(BestEffortStore(storage), secret, ME, **(arguments | {"secrets": HeldSecrets()} | more))
+def answers(storage: MemoryStore, upstream: str = UPSTREAM) -> MeAnswers:
+    return MeAnswers(me_settings(upstream), BestEffortStore(storage), A, float("-inf"))
 
 
 def sealed(name: str, text: bytes, secret: Secret = A) -> bytes:
@@ -54,17 +54,10 @@ async def test_a_hit_is_the_librarys_own(productlane: Productlane) -> None:
     storage, url = MemoryStore(), URL(f"{productlane.url}/me")
     found = []
     for _ in range(2):
-        question = MeAnswers(
-            BestEffortStore(storage),
-            A,
-            url,
-            ttl=60,
-            keep=60,
-            newer_than=float("-inf"),
-            stamp=Clock(),
-            secrets=HeldSecrets(),
-        )
-        async with question.session() as session, session.get(url, headers=bearer(A)) as response:
+        async with (
+            answers(storage, productlane.url).session() as session,
+            session.get(url, headers=bearer(A)) as response,
+        ):
             found.append((isinstance(response, CachedResponse), await response.json()))
 
     assert [(False, productlane.identity(A.reveal())), (True, productlane.identity(A.reveal()))] == found

@@ -17,7 +17,17 @@ from gateway.keys.cached import name_of
 from gateway.keys.identity import Identities, Known
 from gateway.telemetry.event import Event
 from gateway.telemetry.events.keys import IdentityLookup, StoreFault
-from tests.support.me_upstream import SETTINGS, A, B, C, Clock, Productlane, asking, productlane_serving, ready_have_run
+from tests.support.me_upstream import (
+    A,
+    B,
+    C,
+    Clock,
+    Productlane,
+    asking,
+    me_settings,
+    productlane_serving,
+    ready_have_run,
+)
 from tests.support.stores import MemoryStore
 
 
@@ -466,9 +476,9 @@ async def test_closing_leaves_nobody_waiting(productlane: Productlane, clock: Cl
     assert [Known(None, None, 0.0, "error", "closed")] * 3 == [*answers, late]
 
 
-def test_nothing_is_opened_before_the_first_question(clock: Clock) -> None:
+def test_nothing_is_opened_before_the_first_question() -> None:
     """Making it needs no connection and no event loop; so an offline command can build the same objects."""
-    Identities(url="https://productlane.test/api/v2", settings=SETTINGS, timeout=1.0, ssl=None, clock=clock)
+    Identities(me_settings("https://productlane.test/api/v2"))
 
 
 async def test_a_text_of_a_fault_holds_no_secret(productlane: Productlane, clock: Clock) -> None:

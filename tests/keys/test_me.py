@@ -14,9 +14,10 @@ from aiohttp import web
 from aiohttp.test_utils import RawTestServer, unused_port
 
 from gateway.core.key_faults import KeyFault
-from gateway.keys.me import MAX_BODY, Fault, Good, Me, Refusal
+from gateway.keys.me import MAX_BODY, Me
+from gateway.keys.me_values import Fault, Good, Refusal
 from gateway.keys.store import BestEffortStore
-from tests.support.me_upstream import A, Clock, Productlane, productlane_serving
+from tests.support.me_upstream import A, Productlane, me_settings, productlane_serving
 from tests.support.stores import MemoryStore
 
 
@@ -42,8 +43,7 @@ KIND: list[str] = []
 @asynccontextmanager
 async def me(url: str, storage: MemoryStore | None = None, **more: Any) -> AsyncIterator[Me]:
     store = None if KIND[-1] == "memory" and storage is None else BestEffortStore(storage or MemoryStore())
-    arguments: dict[str, Any] = {"ttl": 60.0, "stale_if_error": 60.0, "timeout": 5.0, "ssl": None, "store": store}
-    asker = Me(url, **(arguments | {"clock": Clock(), "wall": Clock()} | more))
+    asker = Me(me_settings(url, store=store, **more))
     try:
         yield asker
     finally:

@@ -18,6 +18,8 @@ import pytest
 
 from gateway.keys.sqlite import SqliteStore
 from gateway.keys.store import BestEffortStore
+from gateway.telemetry.event import Event
+from gateway.telemetry.events.keys import StoreDamaged
 from tests.support.deadline import DEADLINE
 from tests.support.me_upstream import Clock
 
@@ -135,15 +137,16 @@ def damage(file: Path, content: bytes) -> None:
 async def test_a_damaged_file_is_moved_aside_and_begun_anew(file: Path, content: bytes) -> None:
     """Nobody has to delete a broken file by hand. The file is kept, and the report says where."""
     damage(file, content)
-    before, told = file.read_bytes(), list[Path]()
-    async with storing(file, on_aside=told.append) as storage:
+    before, told = file.read_bytes(), list[Event]()
+    async with storing(file, emit=told.append) as storage:
         await storage.get("a")
         await storage.set("a", b"1", 60)
         found = await storage.get("a")
 
     assert b"1" == found
-    assert [file.with_name("identity.db.corrupt")] == told
-    assert len(before) == told[0].stat().st_size
+    aside = file.with_name("identity.db.corrupt")
+    assert [StoreDamaged("sqlite", str(aside))] == told
+    assert len(before) == aside.stat().st_size
 
 
 async def test_another_programs_database_is_left_alone(file: Path) -> None:

@@ -241,7 +241,7 @@ async def test_a_question_on_its_way_is_not_asked_twice(keyring: Keyring, produc
 async def test_a_recheck_asks_productlane_and_no_memory(productlane: Productlane, clock: Clock) -> None:
     """However long identities are remembered, a revoked secret that stands by is found out within minutes."""
     settings = IdentitySettings(ttl=86_400.0, refused_ttl=10.0, stale_if_error=0.0, prefetch=False)
-    async with asking(productlane.url, clock, settings=settings) as identities:
+    async with asking(productlane.url, clock, identity=settings) as identities:
         keyring = keyring_of({"support": key("support", A, B)}, identities, clock=clock)
         await keyring.prefetch()
         productlane.statuses[B.reveal()] = 401

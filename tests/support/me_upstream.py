@@ -12,6 +12,7 @@ from aiohttp.test_utils import RawTestServer
 from gateway.config.schema.gateway import Identity as IdentitySettings
 from gateway.core.secret import Secret
 from gateway.keys.identity import Identities
+from gateway.keys.me_values import MeSettings
 from gateway.keys.store import BestEffortStore, Store
 from gateway.telemetry.event import Emit, ignore
 
@@ -29,6 +30,12 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+def me_settings(url: str, **more: Any) -> MeSettings:
+    """How `/me` below this URL is asked, by a clock that stands still if none is given."""
+    given: dict[str, Any] = {"identity": SETTINGS, "timeout": 5.0, "clock": Clock(), "wall": Clock()}
+    return MeSettings(upstream=url, **(given | more))
 
 
 class Productlane:
@@ -99,8 +106,8 @@ async def asking(
 ) -> AsyncIterator[Identities]:
     """`Identities` that ask at this URL, closed at the end. The wall clock is the other one, if none is given."""
     kept = None if store is None else BestEffortStore(store, clock=clock, emit=store_emit)
-    arguments: dict[str, Any] = {"settings": SETTINGS, "timeout": 5.0, "ssl": None, "wall": clock, **more}
-    identities = Identities(url=url, clock=clock, store=kept, **arguments)
+    own = {name: more.pop(name) for name in ("emit", "entries", "after") if name in more}
+    identities = Identities(me_settings(url, **({"clock": clock, "wall": clock, "store": kept} | more)), **own)
     try:
         yield identities
     finally:

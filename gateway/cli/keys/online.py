@@ -9,6 +9,7 @@ from gateway.core.drift import needs
 from gateway.core.key_faults import KeyFault
 from gateway.keys.identity import Identities
 from gateway.keys.keyring import Keyring
+from gateway.keys.me_values import MeSettings
 from gateway.keys.status import key_statuses
 from gateway.keys.verifier import KeyVerifier
 from gateway.net.client_tls import upstream_context
@@ -22,13 +23,14 @@ _REFUSED: Final = frozenset(KeyFault) - {KeyFault.MISSING}
 async def ask(snapshot: Snapshot) -> tuple[KeyStatus, ...]:
     """Show each secret to ``GET /me`` once. Never raises for what Productlane answers, or for its silence."""
     upstream = snapshot.settings.upstream
-    identities = Identities(
-        url=upstream.url,
-        settings=snapshot.settings.identity,
+    settings = MeSettings(
+        upstream=upstream.url,
+        identity=snapshot.settings.identity,
         timeout=upstream.connect_timeout,
         ssl=upstream_context(upstream.ca) if upstream.url.startswith("https:") else None,
         resolver=Resolver(Names(), upstream.connect_timeout / 2),
     )
+    identities = Identities(settings)
     today = datetime.now(UTC).date()
     try:
         verifier = KeyVerifier(identities)

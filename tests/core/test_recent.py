@@ -1,6 +1,6 @@
-"""`gateway.keys.recent`: a memory with a bound."""
+"""`gateway.core.recent`: a memory with a bound."""
 
-from gateway.keys.recent import Recent
+from gateway.core.recent import Recent
 
 
 def test_memory_is_bounded_by_what_was_used_last() -> None:

@@ -1,0 +1,73 @@
+"""Values around a question to ``GET /me``: what it is asked with, and what comes of it."""
+
+import time
+from dataclasses import dataclass, field
+from ssl import SSLContext
+from typing import Final
+
+from aiohttp.abc import AbstractResolver
+from yarl import URL
+
+from gateway.config.schema.gateway import Identity as IdentitySettings
+from gateway.core.identity import Identity
+from gateway.core.key_faults import KeyFault
+from gateway.core.secret import HeldSecrets
+from gateway.keys.store import BestEffortStore, Clock
+
+# After a fault, how long no further question is asked: an outage costs one request its time-out, not each request.
+PAUSE: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeSettings:
+    """How ``GET /me`` is asked, and for how long its answers are good.
+
+    ``upstream`` is the base URL without a trailing slash, ``timeout`` the seconds that one question may take.
+    ``resolver`` is aiohttp's own where it is None. ``store`` keeps answers beyond this process. ``clock`` is monotonic,
+    ``wall`` Unix time. No identity may repeat one of ``secrets``; `KeyVerifier` keeps them up to date.
+    """
+
+    upstream: str
+    identity: IdentitySettings
+    timeout: float
+    ssl: SSLContext | None = None
+    resolver: AbstractResolver | None = None
+    store: BestEffortStore | None = None
+    clock: Clock = time.monotonic
+    wall: Clock = time.time
+    secrets: HeldSecrets = field(default_factory=HeldSecrets)
+
+    @property
+    def url(self) -> URL:
+        """Where the question goes."""
+        return URL(f"{self.upstream}/me", encoded=True)
+
+    @property
+    def keep(self) -> float:
+        """The seconds for which an answer may be used at all (RFC 5861 section 4)."""
+        return self.identity.ttl + self.identity.stale_if_error
+
+
+@dataclass(frozen=True, slots=True)
+class Good:
+    """An identity that was asked for ``age`` seconds ago, at Unix time ``asked_at``; ``kept``: the store had it."""
+
+    identity: Identity
+    age: float
+    asked_at: float
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Productlane refuses the secret."""
+
+    fault: KeyFault
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Nothing was learnt. ``why`` is free of secrets; ``pause`` is the seconds in which not to ask again."""
+
+    why: str
+    pause: float = PAUSE
