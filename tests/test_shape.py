@@ -67,7 +67,6 @@ LONG_MODULES = {
 }
 LONG_FUNCTIONS = {
     "cli/demo/script.py:steps",
-    "net/resolver.py:_ask",
 }
 CIRCLES: set[frozenset[str]] = set()
 

@@ -9,13 +9,15 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final, Literal, TypeAlias
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from gateway.aio.single_flight import SingleFlight
+from gateway.aio.threads import in_daemon_thread
 from gateway.aio.waiting import finished
+from gateway.core.recent import Recent
 from gateway.net.addresses import PATIENCE, SILENT, Address, Entry
 from gateway.telemetry.event import Emit, ignore
 from gateway.telemetry.events.peers import NameLookup, NameResolves, NameUnresolved
@@ -31,6 +33,7 @@ _NAMES: Final = 16
 _LOCALHOST: Final = (Address("127.0.0.1"), Address("::1"))
 
 _FAILS: Final = "the look-up fails"
+_NO_THREAD: Final = "no thread could be started for the look-up"
 _NO_ADDRESS: Final = "the resolver knows no address of it"
 _FAULTS: Final = {
     socket.EAI_NONAME: "the resolver knows no such name",
@@ -59,8 +62,8 @@ class Names:
         self._use: Final = use
         self._emit: Final = emit
         self._lookup: Final = lookup
-        self._entries: Final[dict[str, Entry]] = {}
-        self._flights: Final[dict[str, asyncio.Future[None]]] = {}
+        self._entries: Final[Recent[Entry]] = Recent(_NAMES)
+        self._flights: Final[SingleFlight[str, None]] = SingleFlight()
         self._threads = 0
 
     async def find(self, host: str, patience: float = PATIENCE) -> tuple[Address, ...]:
@@ -69,8 +72,8 @@ class Names:
             return fixed
         loop = asyncio.get_running_loop()
         entry = self._entry(host)
-        if self._plan(host, entry):
-            await finished(self._flights[host], min(patience, PATIENCE))
+        if (flight := self._plan(host, entry)) is not None:
+            await finished(flight, min(patience, PATIENCE))
         if usable := entry.usable(loop.time()):
             return usable
         fault = entry.fault or SILENT
@@ -88,72 +91,51 @@ class Names:
                 entry.avoid(address, asyncio.get_running_loop().time())
 
     def _entry(self, host: str) -> Entry:
-        """What is known of a name, which is thereby the last to be forgotten."""
-        entry = self._entries.pop(host, None) or Entry()
-        self._entries[host] = entry
-        if len(self._entries) > _NAMES:
-            del self._entries[next(iter(self._entries))]
+        entry = self._entries.get(host)
+        if entry is None:
+            self._entries.put(host, entry := Entry())
         return entry
 
-    def _plan(self, host: str, entry: Entry) -> bool:
-        """Begin the look-up that is due; whether a connection has to wait for what it brings."""
-        plan = entry.plan(asyncio.get_running_loop().time(), free=self._threads < _THREADS)
+    def _plan(self, host: str, entry: Entry) -> "asyncio.Task[None] | None":
+        """Begin the look-up that is due; the one that a connection has to wait for, None for none."""
+        now = asyncio.get_running_loop().time()
+        plan = entry.plan(now, free=self._threads < _THREADS)
         if plan.ask:
-            self._ask(host, entry)
-        return plan.wait and host in self._flights
+            entry.begun(now)
+            self._threads += 1
+            self._flights.begin(host, lambda: self._look_up(host, entry, now))
+        return self._flights.running(host) if plan.wait else None
 
-    def _ask(self, host: str, entry: Entry) -> None:
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        flight: asyncio.Future[None] = loop.create_future()
-        self._flights[host] = flight
+    async def _look_up(self, host: str, entry: Entry, began: float) -> None:
+        """Look a name up, and give up after `PATIENCE` seconds. What comes later is taken all the same."""
+        answer = in_daemon_thread(lambda: self._outcome(host), "lookup")
+        if await finished(answer, PATIENCE):
+            outcome = _NO_THREAD if answer.exception() else answer.result()
+            self._emit(NameLookup(self._use, "error" if isinstance(outcome, str) else "ok"))
+            self._ended(entry, began, outcome)
+            return
+        self._emit(NameLookup(self._use, "timeout"))
+        with self._reporting(entry) as now:
+            entry.given_up(began, now)
+        answer.add_done_callback(lambda late: self._ended(entry, began, late.result()))
 
-        def land() -> None:
-            timer.cancel()
-            if not flight.done():
-                flight.set_result(None)
-            if self._flights.get(host) is flight:
-                del self._flights[host]
-
-        def ended(outcome: tuple[Address, ...] | str) -> None:
-            self._threads -= 1
-            fault, now = entry.fault, loop.time()
+    def _ended(self, entry: Entry, began: float, outcome: tuple[Address, ...] | str) -> None:
+        self._threads -= 1
+        with self._reporting(entry) as now:
             if isinstance(outcome, str):
                 entry.failed(began, outcome, now)
             else:
                 entry.found(began, outcome, now)
-            if not flight.done():
-                self._emit(NameLookup(self._use, "error" if isinstance(outcome, str) else "ok"))
-            self._report(entry, fault, now)
-            land()
 
-        def overdue() -> None:
-            fault, now = entry.fault, loop.time()
-            entry.given_up(began, now)
-            self._emit(NameLookup(self._use, "timeout"))
-            self._report(entry, fault, now)
-            land()
-
-        def run() -> None:
-            outcome = self._outcome(host)
-            with contextlib.suppress(RuntimeError):  # the loop is closed, and nobody waits any more
-                loop.call_soon_threadsafe(ended, outcome)
-
-        entry.begun(began)
-        self._threads += 1
-        timer = loop.call_later(PATIENCE, overdue)
-        try:
-            threading.Thread(target=run, name="lookup", daemon=True).start()
-        except RuntimeError:
-            ended("no thread could be started for the look-up")
-
-    def _report(self, entry: Entry, before: str, now: float) -> None:
-        if bool(before) is bool(entry.fault):
-            return
-        if entry.fault:
+    @contextlib.contextmanager
+    def _reporting(self, entry: Entry) -> Iterator[float]:
+        """Report that look-ups of a name begin to fail, or succeed again. Gives the time."""
+        before, now = entry.fault, asyncio.get_running_loop().time()
+        yield now
+        if entry.fault and not before:
             age = round(entry.age(now), 1) if entry.usable(now) else None
             self._emit(NameUnresolved(self._use, entry.fault, age))
-        else:
+        elif before and not entry.fault:
             self._emit(NameResolves(self._use))
 
     def _outcome(self, host: str) -> tuple[Address, ...] | str:

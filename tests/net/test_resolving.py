@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from gateway.core.breaker import FAILURES
-from gateway.net.addresses import FRESH
+from gateway.net.addresses import FRESH, Entry
 from tests.support.deadline import eventually
 from tests.support.in_process import Running, policy, running
 from tests.support.raw_caller import Response
@@ -77,6 +77,11 @@ def port_of(upstream: Upstream) -> int:
     return int(upstream.url.split(":")[2].split("/")[0])
 
 
+def known(run: Running) -> Entry:
+    """What the gateway knows of the name."""
+    return run.gateway._factory._upstream_names._entry(NAME)
+
+
 async def post(run: Running) -> Response:
     return await run.ask("POST", "/api/v2/threads", body=b"{}")
 
@@ -100,7 +105,7 @@ async def test_a_steady_caller_keeps_the_name_fresh(run: Running, records: Recor
     run.upstream.reply = answer()
     await run.ask()
     connections = run.upstream.connections
-    run.gateway._factory._upstream_names._entries[NAME]._found -= FRESH
+    known(run)._found -= FRESH
     await run.ask()
 
     async def asked() -> bool:
@@ -114,7 +119,7 @@ async def test_a_steady_caller_keeps_the_name_fresh(run: Running, records: Recor
 async def test_a_name_that_stops_resolving_goes_on_serving(run: Running, records: Records, fault: int) -> None:
     """New connections use the last known address; the log has one event for the failure and one for the recovery."""
     await run.ask()
-    entry = run.gateway._factory._upstream_names._entries[NAME]
+    entry = known(run)
     records.fault = fault
     entry._found -= 10 * FRESH
     statuses = [(await post(run)).status for _ in range(5)]
@@ -164,7 +169,7 @@ async def test_a_changed_record_is_followed(run: Running, records: Records, auth
     moved = Upstream()
     server = await asyncio.start_server(moved._serve, OTHER, port_of(run.upstream), ssl=proving(authority))
     records.places = [OTHER]
-    run.gateway._factory._upstream_names._entries[NAME]._found -= FRESH
+    known(run)._found -= FRESH
 
     async def there() -> bool:
         await post(run)
