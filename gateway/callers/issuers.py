@@ -12,14 +12,13 @@ from aiohttp.abc import AbstractResolver
 
 from gateway.callers.issuer import source_of
 from gateway.callers.issuer_settings import IssuerSettings
-from gateway.callers.keyset import KeySet
+from gateway.callers.keyset import FLOOR, KeySet
 from gateway.telemetry.event import Emit, ignore
-from gateway.telemetry.events.peers import IssuerBack, IssuerFault
 from gateway.telemetry.status import IssuerStatus
 
 # The keys' ages at which they are fetched again: an issuer is another machine, a file is at hand.
 _AGE_DISCOVERED: Final = 300.0
-_AGE_FILE: Final = 10.0
+_AGE_FILE: Final = FLOOR
 # How often it is looked whether it is time for a fetch.
 _LOOK: Final = 1.0
 
@@ -40,19 +39,24 @@ class Issuers:
         resolver: AbstractResolver | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._emit: Final = emit
-        self._resolver: Final = resolver
-        self._clock: Final = clock
         self._retired = False
         known: Mapping[IssuerSettings, KeySet] = {} if after is None else after.sets
         self.sets: Final[Mapping[IssuerSettings, KeySet]] = {
-            issuer: known.get(issuer) or self._key_set(issuer) for issuer in settings
+            issuer: known.get(issuer)
+            or KeySet(
+                issuer.name,
+                source_of(issuer, resolver),
+                max_age=_AGE_FILE if issuer.jwks is not None else _AGE_DISCOVERED,
+                clock=clock,
+                emit=emit,
+            )
+            for issuer in settings
         }
         self.keys: Final[Mapping[str, KeySet]] = {issuer.issuer: keys for issuer, keys in self.sets.items()}
 
     def statuses(self) -> list[IssuerStatus]:
         """How each issuer is doing."""
-        return [keys.status(issuer.name, issuer.issuer) for issuer, keys in self.sets.items()]
+        return [keys.status(issuer.issuer) for issuer, keys in self.sets.items()]
 
     async def first_keys(self) -> None:
         """Wait until the keys of every issuer have been fetched once."""
@@ -74,27 +78,3 @@ class Issuers:
         for issuer, keys in self.sets.items():
             if keep is None or keep.sets.get(issuer) is not keys:
                 await keys.close()
-
-    def _key_set(self, issuer: IssuerSettings) -> KeySet:
-        return KeySet(
-            source_of(issuer, self._resolver),
-            max_age=_AGE_FILE if issuer.jwks is not None else _AGE_DISCOVERED,
-            clock=self._clock,
-            on_fetch=_Reports(issuer.name, self._emit).fetched,
-        )
-
-
-class _Reports:
-    """Tells an outage once, and its end."""
-
-    def __init__(self, name: str, emit: Emit) -> None:
-        self._name: Final = name
-        self._emit: Final = emit
-        self._reported = ""
-
-    def fetched(self, fault: str) -> None:
-        if fault:
-            self._emit(IssuerFault(self._name, fault, first=fault != self._reported))
-        elif self._reported:
-            self._emit(IssuerBack(self._name))
-        self._reported = fault

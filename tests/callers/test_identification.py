@@ -60,7 +60,7 @@ def identification(callers: Callers) -> Identification:
     async def fetch() -> bytes:
         return key_set(SIGNER)
 
-    return Identification(callers, {ISSUER.issuer: KeySet(fetch, max_age=300, clock=Clock(0.0))})
+    return Identification(callers, {ISSUER.issuer: KeySet("issuer", fetch, max_age=300, clock=Clock(0.0))})
 
 
 @pytest.mark.parametrize(

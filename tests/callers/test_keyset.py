@@ -9,6 +9,8 @@ import pytest
 
 from gateway.callers.keyset import FLOOR, KeySet
 from gateway.callers.signatures import NoKeys
+from gateway.telemetry.event import Event
+from gateway.telemetry.events.peers import IssuerFault
 from gateway.telemetry.status import IssuerStatus
 from tests.support.issuer import Clock, Signer, key_set
 
@@ -23,7 +25,7 @@ class Bench:
     signers: list[Signer] = field(default_factory=lambda: [ONE])
     down: bool = False
     asked: int = 0
-    faults: list[str] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     clock: Clock = field(default_factory=lambda: Clock(1000.0))
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     keys: Any = None
@@ -45,10 +47,6 @@ class Bench:
         self.keys.refresh_in_time()
         return self.keys.get(kid) is not None
 
-    def fetched(self, fault: str) -> None:
-        if fault:
-            self.faults.append(fault)
-
     async def until(self, holds: Callable[[], bool]) -> None:
         """Let what goes on in the background go on until something holds."""
         async with asyncio.timeout(10):
@@ -60,7 +58,7 @@ class Bench:
 async def bench() -> AsyncIterator[Bench]:
     """A key set that has asked nothing yet."""
     made = Bench()
-    made.keys = KeySet(made.fetch, max_age=AGE, clock=made.clock, on_fetch=made.fetched)
+    made.keys = KeySet("cluster", made.fetch, max_age=AGE, clock=made.clock, emit=made.events.append)
     made.gate.set()
     yield made
     await made.keys.close()
@@ -115,10 +113,10 @@ async def test_an_outage_does_not_fail_known_keys(bench: Bench) -> None:
 
     assert await bench.knows("one")
     bench.gate.set()
-    await bench.until(lambda: bool(bench.faults))
+    await bench.until(lambda: bool(bench.events))
     assert await bench.knows("one")
     assert not await bench.knows("two")
-    assert {"no connection"} == set(bench.faults)
+    assert [IssuerFault("cluster", "no connection", first=True)] == bench.events
 
 
 async def test_an_outage_at_the_start_ends(bench: Bench) -> None:
@@ -170,7 +168,7 @@ async def test_an_answer_without_keys_changes_nothing(bench: Bench) -> None:
     bench.signers = []
     bench.clock.now += AGE
     bench.keys.refresh_in_time()
-    await bench.until(lambda: bool(bench.faults))
+    await bench.until(lambda: bool(bench.events))
 
     assert await bench.knows("one")
     assert 0 == bench.changes
@@ -185,7 +183,7 @@ async def test_an_outage_is_seen_and_ends_soon(bench: Bench) -> None:
     await bench.keys.ask()
     bench.clock.now += FLOOR - 0.5
     bench.keys.refresh_in_time()
-    down = bench.keys.status("cluster", "https://issuer.test")
+    down = bench.keys.status("https://issuer.test")
     assert IssuerStatus("cluster", "https://issuer.test", False, 1, AGE + FLOOR - 0.5, "no connection") == down
     assert 2 == bench.asked
 
@@ -193,6 +191,4 @@ async def test_an_outage_is_seen_and_ends_soon(bench: Bench) -> None:
     bench.clock.now += 0.5
     bench.keys.refresh_in_time()
     await bench.keys.ask()
-    assert IssuerStatus("cluster", "https://issuer.test", True, 1, 0.0) == bench.keys.status(
-        "cluster", "https://issuer.test"
-    )
+    assert IssuerStatus("cluster", "https://issuer.test", True, 1, 0.0) == bench.keys.status("https://issuer.test")

@@ -93,7 +93,7 @@ async def found(entries: dict[Subject, str], **claims: Any) -> str | Rejected | 
     async def fetch() -> bytes:
         return key_set(signer)
 
-    keys = KeySet(fetch, max_age=300, clock=Clock(0.0))
+    keys = KeySet("issuer", fetch, max_age=300, clock=Clock(0.0))
     await keys.ask()
     verify = KIND.verifier(entries, (IssuerSettings("github", GITHUB, AUDIENCE),), {GITHUB: keys})
     token = signer.sign({**CLAIMS, **claims})

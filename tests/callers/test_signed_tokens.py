@@ -26,7 +26,7 @@ class Bench:
         self.signers = [SIGNER]
         self.asked, self.verified = 0, 0
         self.clock, self.monotonic = Clock(), Clock(0.0)
-        self.keys = KeySet(self.fetch, max_age=300, clock=self.monotonic)
+        self.keys = KeySet("issuer", self.fetch, max_age=300, clock=self.monotonic)
         self.tokens = SignedTokens("the token", [ISSUER], {URL: self.keys}, self.caller_of)
 
     async def fetch(self) -> bytes:
@@ -137,7 +137,7 @@ async def test_each_token_is_verified_with_the_keys_of_its_own_issuer() -> None:
         async def fetch() -> bytes:
             return key_set(signer)
 
-        return KeySet(fetch, max_age=300, clock=Clock(0.0))
+        return KeySet("issuer", fetch, max_age=300, clock=Clock(0.0))
 
     keys = {"https://one.test": keys_of(one), "https://other.test": keys_of(other)}
     for known in keys.values():
