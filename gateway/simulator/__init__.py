@@ -7,7 +7,6 @@ from gateway.simulator.arrivals import Arrival
 from gateway.simulator.faults import Act, Fault
 from gateway.simulator.keys import SimulatedKey
 from gateway.simulator.limits import Limits
-from gateway.simulator.plans import Plan
 from gateway.simulator.simulator import Simulator
 
-__all__ = ["Act", "Arrival", "Fault", "Limits", "Plan", "SimulatedKey", "Simulator"]
+__all__ = ["Act", "Arrival", "Fault", "Limits", "SimulatedKey", "Simulator"]

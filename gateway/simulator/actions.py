@@ -1,20 +1,36 @@
-"""The endpoints that are more than a row of a collection, by name; all others are answered by `answer` alone."""
+"""What the endpoints answer: rows of collections, the few endpoints that do more, and `ok` for all others."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
-from gateway.core.catalog import plain
-from gateway.simulator import content, conversations
-from gateway.simulator.call import Answer, Call
-from gateway.simulator.resources import RESOURCES, TEAM
+from gateway.core.catalog import Endpoint, plain
+from gateway.simulator.errors import ErrorCode, Failed, absent, invalid
+from gateway.simulator.keys import SimulatedKey
+from gateway.simulator.resources import RESOURCES, TEAM, Row
+from gateway.simulator.workspace import Workspace, checked
+
+Answer = tuple[int, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, past all checks of its key. ``ids`` are the path's placeholders in order."""
+
+    endpoint: Endpoint
+    ids: tuple[str, ...]
+    query: Mapping[str, str]
+    body: Any
+    key: SimulatedKey
+    workspace: Workspace
 
 
 def answer(call: Call) -> Answer:
     """Status and JSON body. Raises `Failed`.
 
-    Statuses of successful writes are undocumented: 201 for what creates, else 200. An endpoint that an overlay adds to
-    the catalog is answered with its own name.
+    Statuses of successful writes are undocumented: 201 for what creates, else 200. An endpoint that is neither a
+    collection's nor one of `_ACTIONS` changes nothing and is answered with its own name.
     """
     name = plain(call.endpoint.name)
     if name in _ACTIONS:
@@ -54,35 +70,56 @@ def _me(call: Call) -> Answer:
     }
 
 
+def _create_thread(call: Call) -> Answer:
+    """Makes the contact as well where its address is new, without any contacts scope."""
+    row = call.workspace.create("/threads", call.body)
+    email = row.pop("contact_email")
+    known = call.workspace.matching("/contacts", {"email": email})
+    contact = known[0] if known else call.workspace.create("/contacts", {"email": email, "name": row["contact_name"]})
+    row |= {"contact_id": contact["id"], "status": row["status"] or "open", "tag_ids": row["tag_ids"] or []}
+    return 201, call.workspace.view("/threads", row)
+
+
+def _get_thread(call: Call) -> Answer:
+    """``expand=messages,comments`` holds both lists in the thread."""
+    view = call.workspace.view("/threads", call.workspace.get("/threads", call.ids[0]))
+    # Values that are not known are ignored, a client of the vendor's API says.
+    for name in {"messages", "comments"} & set(call.query.get("expand", "").split(",")):
+        view[name] = call.workspace.matching(f"/threads/{{}}/{name}", {}, call.ids[0])
+    return 200, view
+
+
+def _create_contact(call: Call) -> Answer:
+    """409 where the address is taken."""
+    fields = checked(RESOURCES["/contacts"], call.body, creating=True)
+    if call.workspace.matching("/contacts", {"email": fields["email"]}):
+        raise Failed(ErrorCode.CONFLICT, "A contact with this e-mail address exists.")
+    return 201, call.workspace.create("/contacts", fields)
+
+
+def _contact_by_email(call: Call) -> Answer:
+    """One contact, by ``?email=``."""
+    if not call.query.get("email"):
+        raise invalid(("email", "Required."))
+    found: list[Row] = call.workspace.matching("/contacts", {"email": call.query["email"]})
+    if not found:
+        raise absent("Contact")
+    return 200, found[0]
+
+
+def _webhook(call: Call) -> Answer:
+    """201 with the signing secret, which is shown this once. Nothing is ever delivered."""
+    row = call.workspace.create("/webhooks", call.body)
+    return 201, {**row, "secret": f"whsec_{row['id']}"}
+
+
 _ACTIONS: Final[Mapping[str, Callable[[Call], Answer]]] = MappingProxyType(
     {
         "GET /me": _me,
-        "GET /threads": conversations.threads,
-        "POST /threads": conversations.create_thread,
-        "GET /threads/{}": conversations.get_thread,
-        "PATCH /threads/{}": conversations.update_thread,
-        "POST /threads/{}/messages": conversations.send_message,
-        "POST /threads/{}/customer-needs": conversations.customer_need,
-        "POST /contacts": conversations.create_contact,
-        "GET /contacts/by-email": conversations.contact_by_email,
-        "GET /contacts/{}/companies": conversations.contact_companies,
-        "POST /contacts/{}/companies": conversations.add_contact_company,
-        "DELETE /contacts/{}/companies/{}": conversations.remove_contact_company,
-        "GET /contacts/{}/issues": conversations.linked("/issues", "issue_ids"),
-        "GET /contacts/{}/projects": conversations.linked("/projects", "project_ids"),
-        "POST /companies/{}/merge": content.merge,
-        "GET /companies/linear-options": content.linear_options,
-        "GET /issues/workflow-states": content.workflow_states,
-        "DELETE /tags/groups/{}": content.delete_tag_group,
-        "POST /changelogs/{}/broadcast": content.broadcast,
-        "POST /docs/articles/move": content.move_articles,
-        "DELETE /docs/groups/{}": content.delete_docs_group,
-        "POST /docs/drafts": content.create_draft,
-        "POST /docs/drafts/{}/accept": content.decide_draft("accepted"),
-        "POST /docs/drafts/{}/decline": content.decide_draft("rejected"),
-        "GET /portal/roadmap": content.roadmap,
-        "GET /portal/customer-portal": content.customer_portal,
-        "POST /files/import": content.import_one,
-        "POST /webhooks": content.webhook,
+        "POST /threads": _create_thread,
+        "GET /threads/{}": _get_thread,
+        "POST /contacts": _create_contact,
+        "GET /contacts/by-email": _contact_by_email,
+        "POST /webhooks": _webhook,
     }
 )

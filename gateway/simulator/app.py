@@ -1,4 +1,4 @@
-"""What happens to one request: record, fault, key, rate limit, endpoint, scope, plan, answer."""
+"""What happens to one request: record, fault, key, rate limit, endpoint, scope, answer."""
 
 import asyncio
 import json
@@ -14,17 +14,15 @@ from aiohttp.http_exceptions import HttpProcessingError
 from gateway.core.budget import Budget
 from gateway.core.catalog import NOWHERE, Catalog, Endpoint, Lane
 from gateway.core.target import BASE, Target
-from gateway.simulator.actions import answer
+from gateway.simulator.actions import Call, answer
 from gateway.simulator.arrivals import Arrival, Arrivals, Body
-from gateway.simulator.call import Call
 from gateway.simulator.connections import NumberingServer, go_on
 from gateway.simulator.delivery import Gone, Reply, before_head, deliver
 from gateway.simulator.errors import ErrorCode, Failed, absent, invalid
 from gateway.simulator.faults import Fault, Faults
 from gateway.simulator.keys import KeyRing, SimulatedKey
 from gateway.simulator.limits import DAY, Limits, Meter, Spent, Window
-from gateway.simulator.plans import Plan, check_plan
-from gateway.simulator.uploads import is_upload, upload
+from gateway.simulator.uploads import upload
 from gateway.simulator.workspace import Workspace
 
 # The vendor's limit for a JSON body is undocumented. A file of 10 MB in base64 fits twice.
@@ -44,7 +42,6 @@ class Service:
         *,
         clock: Callable[[], float],
         limits: Limits,
-        plan: Plan,
     ) -> None:
         self._catalog = catalog
         self._keys = keys
@@ -52,7 +49,6 @@ class Service:
         self._arrivals = arrivals
         self._clock = clock
         self._limits = limits
-        self._plan = plan
         self._workspaces: dict[str, Workspace] = {}
         self._days: dict[str, Window] = {}
         self._meters: dict[str, Meter] = {}
@@ -145,7 +141,7 @@ class Service:
     ) -> tuple[int, Any]:
         """Status and body; fills in the rate-limit headers as soon as the key is known.
 
-        The order of the checks is undocumented. Here: a fault's status, key, rate limit, endpoint, scope, plan, body.
+        The order of the checks is undocumented. Here: a fault's status, key, rate limit, endpoint, scope, body.
         """
         lane = _lane(request.method, endpoint)
         if fault is not None and fault.status is not None:
@@ -160,11 +156,10 @@ class Service:
         if isinstance(endpoint, Failed):
             raise endpoint
         _check_scopes(endpoint, key)
-        check_plan(endpoint, self._plan)
         workspace = self._workspaces.get(key.workspace)
         if workspace is None:
             workspace = self._workspaces[key.workspace] = Workspace(key.workspace, self._clock)
-        if is_upload(endpoint):
+        if endpoint.lane is Lane.UPLOAD:
             return 201, await upload(request.headers, arrival.body, workspace)
         body = await _read_json(arrival.body, endpoint)
         query = dict(parse_qsl(request.raw_path.partition("?")[2], keep_blank_values=True))

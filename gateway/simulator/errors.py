@@ -6,32 +6,26 @@ from typing import Any, Final
 
 
 class ErrorCode(StrEnum):
-    """``error.code``: the part of an error that clients may rely on."""
+    """``error.code``, the part of an error that clients may rely on, with its ``status``."""
 
-    VALIDATION_FAILED = "validation_failed"
-    UNAUTHENTICATED = "unauthenticated"
-    SCOPE_REQUIRED = "scope_required"
-    FORBIDDEN = "forbidden"
-    NOT_FOUND = "not_found"
-    CONFLICT = "conflict"
-    UNSUPPORTED_KEY_VERSION = "unsupported_key_version"
-    UNPROCESSABLE = "unprocessable"
-    RATE_LIMITED = "rate_limited"
-    INTERNAL_ERROR = "internal_error"
+    status: int
 
+    def __new__(cls, value: str, status: int) -> "ErrorCode":
+        code = str.__new__(cls, value)
+        code._value_ = value
+        code.status = status
+        return code
 
-STATUSES: Final[dict[ErrorCode, int]] = {
-    ErrorCode.VALIDATION_FAILED: 400,
-    ErrorCode.UNAUTHENTICATED: 401,
-    ErrorCode.SCOPE_REQUIRED: 403,
-    ErrorCode.FORBIDDEN: 403,
-    ErrorCode.NOT_FOUND: 404,
-    ErrorCode.CONFLICT: 409,
-    ErrorCode.UNSUPPORTED_KEY_VERSION: 410,
-    ErrorCode.UNPROCESSABLE: 422,
-    ErrorCode.RATE_LIMITED: 429,
-    ErrorCode.INTERNAL_ERROR: 500,
-}
+    VALIDATION_FAILED = "validation_failed", 400
+    UNAUTHENTICATED = "unauthenticated", 401
+    SCOPE_REQUIRED = "scope_required", 403
+    FORBIDDEN = "forbidden", 403
+    NOT_FOUND = "not_found", 404
+    CONFLICT = "conflict", 409
+    UNSUPPORTED_KEY_VERSION = "unsupported_key_version", 410
+    UNPROCESSABLE = "unprocessable", 422
+    RATE_LIMITED = "rate_limited", 429
+    INTERNAL_ERROR = "internal_error", 500
 
 
 class Failed(Exception):
@@ -47,19 +41,16 @@ class Failed(Exception):
         status: int | None = None,
     ) -> None:
         super().__init__(message)
-        self.code: Final = str(code)
+        self.code: Final = code
         self.message: Final = message
         self.details: Final = details
         self.headers: Final = dict(headers or {})
-        self.status: Final = status if status is not None else STATUSES[ErrorCode(code)]
+        self.status: Final = status or (code.status if isinstance(code, ErrorCode) else 500)
 
     def envelope(self, request_id: str) -> dict[str, Any]:
         """``{"error": {"code", "message", "details"?, "request_id"}}``."""
-        error: dict[str, Any] = {"code": self.code, "message": self.message}
-        if self.details is not None:
-            error["details"] = self.details
-        error["request_id"] = request_id
-        return {"error": error}
+        details = {} if self.details is None else {"details": self.details}
+        return {"error": {"code": self.code, "message": self.message, **details, "request_id": request_id}}
 
 
 def invalid(*problems: tuple[str, str]) -> Failed:

@@ -1,12 +1,15 @@
 """Faults: what goes wrong, for which endpoint and how often. The sockets that act them out are in `delivery`."""
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct, ValidationError, convert
 
 from gateway.core.catalog import Catalog, plain
+
+_Count = Annotated[int, Meta(ge=0)]
+_Seconds = Annotated[float, Meta(ge=0)]
 
 
 class Act(StrEnum):
@@ -15,7 +18,7 @@ class Act(StrEnum):
     CLOSE = "close"
     """The connection closes with no byte of a head."""
     MALFORMED = "malformed"
-    """Bytes that are no HTTP head, or ``raw``, and the end of the connection."""
+    """Bytes that are no HTTP head, and the end of the connection."""
     SILENCE = "silence"
     """No head for ``seconds``, or until the faults are cleared."""
     CUT = "cut"
@@ -24,52 +27,35 @@ class Act(StrEnum):
     """As `CUT`, by a TCP reset; what the peer has not read yet may be lost to it."""
     STALL = "stall"
     """No more bytes after ``after`` of them, for ``seconds`` or until the faults are cleared; then the rest."""
-    TRICKLE = "trickle"
-    """The body in pieces of ``piece`` bytes, ``seconds`` apart (a tenth of a second where not said)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """One thing that goes wrong. Raises `ValueError` where its parts do not fit together.
+class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One thing that goes wrong.
 
     ``endpoint`` is a name such as ``GET /threads/{id}``; None is every request, of unknown paths too. ``count`` is how
     many requests it strikes; None is all of them until the faults are cleared. HEAD is matched as GET.
 
     ``delay`` seconds pass before anything else. ``status`` answers in place of the endpoint and without a look at the
     key, with ``code`` and ``message`` in the envelope, or with ``body`` as it is, for what a host in front may say in
-    HTML; ``headers`` go with any answer. ``body_bytes`` makes the body that many bytes of JSON. ``chunked`` sends the
-    body without a length. ``after`` is half of the body where not said.
+    HTML; ``headers`` go with any answer. ``after`` is half of the body where not said.
     """
 
     endpoint: str | None = None
-    count: int | None = None
-    delay: float = 0.0
-    status: int | None = None
+    count: _Count | None = None
+    delay: _Seconds = 0.0
+    status: Annotated[int, Meta(ge=200, le=599)] | None = None
     code: str = "internal_error"
     message: str = "Something went wrong."
-    details: Any = None
+    details: dict[str, Any] | list[Any] | None = None
     body: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body_bytes: int | None = None
-    chunked: bool = False
+    headers: dict[str, str] = {}
     act: Act | None = None
-    after: int | None = None
-    seconds: float | None = None
-    piece: int = 1
-    raw: str | None = None
+    after: _Count | None = None
+    seconds: _Seconds | None = None
 
     def __post_init__(self) -> None:
-        if self.act is not None:
-            object.__setattr__(self, "act", Act(self.act))
-        numbers = (self.count, self.body_bytes, self.after, self.seconds, self.delay)
-        if any(number is not None and number < 0 for number in numbers) or self.piece < 1:
-            raise ValueError("numbers are not negative, and a piece is at least one byte")
-        if self.status is not None and not 200 <= self.status <= 599:
-            raise ValueError("a status is between 200 and 599")
         if self.body is not None and self.status is None:
             raise ValueError("a body needs a status")
-        if self.raw is not None and self.act is not Act.MALFORMED:
-            raise ValueError("raw bytes need the act malformed")
 
 
 class Faults:
@@ -80,12 +66,17 @@ class Faults:
         self._waiting: list[tuple[Fault, str | None, list[int]]] = []
         self._released = asyncio.Event()
 
-    def add(self, fault: Fault) -> None:
-        """Raises `ValueError` for an endpoint that the catalog does not have."""
+    def add(self, parts: object) -> Fault:
+        """Put a fault in force, from a mapping of the fields of `Fault`. Raises `ValueError` if one is wrong."""
+        try:
+            fault = convert(parts, Fault)
+        except ValidationError as error:
+            raise ValueError(str(error)) from None
         if fault.endpoint is not None and self._catalog.named(fault.endpoint) is None:
             raise ValueError(f"no such endpoint: {fault.endpoint}")
         name = None if fault.endpoint is None else plain(fault.endpoint)
         self._waiting.append((fault, name, [] if fault.count is None else [fault.count]))
+        return fault
 
     def take(self, endpoint: str | None) -> Fault | None:
         """The fault that strikes this request, and use it up once; ``endpoint`` is None for unknown paths."""

@@ -12,16 +12,12 @@ _PREFIX: Final = "pl_v2_"
 
 @dataclass(frozen=True, slots=True)
 class SimulatedKey:
-    """An upstream key. ``user_bound`` keys may list the thread tabs ``my`` and ``needs-response``.
-
-    Without an ``api_key_id`` the key gets one made from its secret. The secret does not show in the repr.
-    """
+    """An upstream key; without an ``api_key_id`` it gets one made from its secret."""
 
     secret: str = field(repr=False)
     scopes: frozenset[str]
     workspace: str = "wks_demo"
     api_key_id: str = ""
-    user_bound: bool = False
 
     def __post_init__(self) -> None:
         if not self.api_key_id:

@@ -56,9 +56,5 @@ def _start(rows: Sequence[Row], query: Mapping[str, str]) -> int:
     if filters != _filters(query):
         raise Failed(ErrorCode.UNPROCESSABLE, "The cursor belongs to other filters.")
     keys = [(row["created_at"], row["id"]) for row in rows]
-    if (created_at, row_id) in keys:
-        return keys.index((created_at, row_id)) + 1
-    # Its row has been deleted since: go on with the first row that sorts behind where it was.
-    ascending = keys == sorted(keys)
-    behind = (n for n, key in enumerate(keys) if (key > (created_at, row_id)) == ascending)
-    return next(behind, len(rows))
+    last, ascending = (created_at, row_id), keys == sorted(keys)
+    return sum(key <= last if ascending else key >= last for key in keys)

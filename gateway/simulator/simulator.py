@@ -11,18 +11,17 @@ from gateway.core.catalog import Catalog
 from gateway.core.target import BASE
 from gateway.simulator.app import Service
 from gateway.simulator.arrivals import Arrival, Arrivals
-from gateway.simulator.control import control_app
-from gateway.simulator.faults import Fault, Faults
+from gateway.simulator.control import Control
+from gateway.simulator.faults import Faults
 from gateway.simulator.keys import KeyRing, SimulatedKey
 from gateway.simulator.limits import Limits
-from gateway.simulator.plans import Plan
 
 
 class Simulator:
     """Productlane v2 in memory, on real sockets.
 
     ``keys`` are those it starts with. ``clock`` gives Unix seconds and rules the rate limits and dates. ``record`` is
-    how many requests are remembered. ``plan`` is what the workspaces pay for. Data, keys and counts outlive a `stop`.
+    how many requests are remembered. Data, keys and counts outlive a `stop`.
     """
 
     def __init__(
@@ -33,14 +32,11 @@ class Simulator:
         clock: Callable[[], float] = time.time,
         limits: Limits | None = None,
         record: int = 1000,
-        plan: Plan = Plan.SCALE,
     ) -> None:
         self.keys: Final = KeyRing(keys)
         self.faults: Final = Faults(catalog)
         self.arrivals: Final = Arrivals(record)
-        self._service = Service(
-            catalog, self.keys, self.faults, self.arrivals, clock=clock, limits=limits or Limits(), plan=plan
-        )
+        self._service = Service(catalog, self.keys, self.faults, self.arrivals, clock=clock, limits=limits or Limits())
         self._runners: list[web.BaseRunner] = []
         self._urls: dict[str, str] = {}
 
@@ -56,9 +52,8 @@ class Simulator:
             bound = await self._listen(web.ServerRunner(self._service.server(), shutdown_timeout=1.0), host, port, tls)
             self._urls["traffic"] = f"{'https' if tls else 'http'}://{bound}{BASE}"
             if control_port is not None:
-                runner = web.AppRunner(
-                    control_app(self.keys, self.faults, self.arrivals), access_log=None, shutdown_timeout=1.0
-                )
+                control = Control(self.keys, self.faults, self.arrivals).app()
+                runner = web.AppRunner(control, access_log=None, shutdown_timeout=1.0)
                 self._urls["control"] = f"http://{await self._listen(runner, '127.0.0.1', control_port, None)}"
         except OSError:
             await self.stop()
@@ -107,8 +102,8 @@ class Simulator:
         self.keys.edit(secret, scopes)
 
     def fault(self, endpoint: str | None = None, **parts: Any) -> None:
-        """Put a fault in force; its parts are those of `Fault`. Raises `ValueError`; `TypeError` for others."""
-        self.faults.add(Fault(endpoint=endpoint, **parts))
+        """Put a fault in force; its parts are those of `Fault`. Raises `ValueError`."""
+        self.faults.add({"endpoint": endpoint, **parts})
 
     def clear_faults(self) -> None:
         """End all faults; answers that one holds back go on."""
@@ -117,10 +112,6 @@ class Simulator:
     async def received(self, count: int) -> None:
         """Return once so many requests have come since the record was cleared. The caller sets the deadline."""
         await self.arrivals.until(lambda arrivals: arrivals.count >= count)
-
-    async def settled(self) -> None:
-        """Return once every request on record is answered, broken or abandoned. The caller sets the deadline."""
-        await self.arrivals.until(lambda arrivals: all(one.outcome != "pending" for one in arrivals.latest()))
 
     def _url(self, listener: str) -> str:
         if listener not in self._urls:

@@ -1,7 +1,5 @@
-"""``POST /files`` and ``POST /files/import``: files are counted and hashed as they come, and not kept."""
+"""``POST /files``: a file is counted and hashed as it comes, and not kept."""
 
-import base64
-import binascii
 import hashlib
 from typing import Any, Final, cast
 
@@ -9,7 +7,6 @@ from aiohttp import BodyPartReader, MultipartReader, StreamReader
 from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDictProxy
 
-from gateway.core.catalog import Endpoint
 from gateway.simulator.arrivals import Body
 from gateway.simulator.errors import invalid
 from gateway.simulator.workspace import Workspace
@@ -28,11 +25,6 @@ ALLOWED: Final = frozenset(
         "text/csv", "text/plain",
     }
 )  # fmt: skip
-
-
-def is_upload(endpoint: Endpoint) -> bool:
-    """Whether this is the one endpoint that is not JSON."""
-    return endpoint.name == "POST /files"
 
 
 async def upload(headers: CIMultiDictProxy[str], body: Body, workspace: Workspace) -> dict[str, Any]:
@@ -64,39 +56,16 @@ async def _file(reader: MultipartReader, workspace: Workspace) -> dict[str, Any]
             size += len(chunk)
             if size > MAX_FILE:
                 raise invalid(("file", "The file is larger than 10 MB."))
-        stored = _stored(workspace, part.filename or "file", content_type, size, digest.hexdigest())
+        about = {"file_name": part.filename or "file", "content_type": content_type, "size": size}
+        row = workspace.stamp("file") | about | {"sha256": digest.hexdigest()}
+        stored = row | {"url": f"https://cdn.simulator.example/{row['id']}"}
     if stored is None:
         raise invalid(("file", "Required."))
     return stored
 
 
-def import_file(body: Any, workspace: Workspace) -> dict[str, Any]:
-    """A file by ``url``, which is not fetched, or by ``content_base64``. Raises `Failed` 400."""
-    fields = body if isinstance(body, dict) else {}
-    given = [name for name in ("url", "content_base64") if isinstance(fields.get(name), str) and fields[name]]
-    if len(given) != 1:
-        raise invalid(("url", "Name either url or content_base64."))
-    content = b""
-    if given == ["content_base64"]:
-        try:
-            content = base64.b64decode(fields["content_base64"], validate=True)
-        except (binascii.Error, ValueError) as error:
-            raise invalid(("content_base64", "Expected base64.")) from error
-    if len(content) > MAX_FILE:
-        raise invalid(("content_base64", "The file is larger than 10 MB."))
-    content_type = _allowed(fields.get("content_type") or "text/plain")
-    name = str(fields.get("file_name") or "import")
-    return _stored(workspace, name, content_type, len(content), hashlib.sha256(content).hexdigest())
-
-
-def _allowed(content_type: Any) -> str:
-    plain_type = str(content_type).partition(";")[0].strip().lower()
+def _allowed(content_type: str) -> str:
+    plain_type = content_type.partition(";")[0].strip().lower()
     if plain_type not in ALLOWED:
         raise invalid(("file", f"Files of the type {plain_type or 'unknown'} are not allowed."))
     return plain_type
-
-
-def _stored(workspace: Workspace, name: str, content_type: str, size: int, digest: str) -> dict[str, Any]:
-    row = workspace.stamp("file")
-    url = f"https://cdn.simulator.example/{row['id']}"
-    return {**row, "url": url, "file_name": name, "content_type": content_type, "size": size, "sha256": digest}

@@ -103,7 +103,7 @@ class Workspace:
         self._counts[resource.prefix] = n = self._counts.get(resource.prefix, 0) + 1
         row_id = f"{resource.prefix}_{n}"
         row: Row = {"id": row_id, "created_at": now, "updated_at": now, "workspace_id": self.id}
-        row |= dict.fromkeys(resource.fields)
+        row |= dict.fromkeys([*resource.required, *resource.optional])
         if resource.parent:
             row[resource.parent] = parent
         self.tables[resource.path][row_id] = row | fields
@@ -118,7 +118,7 @@ def checked(resource: Resource, body: Any, *, creating: bool) -> Row:
     if not isinstance(body, dict):
         raise invalid(("", "Expected a JSON object."))
     problems = [(name, "Required.") for name in resource.required if creating and body.get(name) is None]
-    for name, kind in resource.fields.items():
+    for name, kind in (*resource.required.items(), *resource.optional.items()):
         value = body.get(name)
         if value is not None and not _is(value, kind):
             wanted = " or ".join(kind) if isinstance(kind, tuple) else _KIND_NAMES[kind]

@@ -1,10 +1,8 @@
 """Uploads: multipart over the wire, types, sizes, budgets."""
 
 import asyncio
-import base64
 import hashlib
 import io
-import json
 import tracemalloc
 from collections.abc import AsyncIterator
 from typing import Any
@@ -151,24 +149,3 @@ async def test_uploads_have_a_budget_of_their_own() -> None:
 
     assert [201, 201, 429] == statuses
     assert 201 == write.status
-
-
-@pytest.mark.parametrize(
-    ("body", "status"),
-    [
-        ({"url": "https://example.com/a.png", "content_type": "image/png"}, 201),
-        ({"content_base64": base64.b64encode(b"hello").decode(), "content_type": "text/plain"}, 201),
-        ({"content_base64": "%%%", "content_type": "text/plain"}, 400),
-        ({"content_base64": "aGVsbG8=", "url": "https://example.com/a"}, 400),
-        ({"content_base64": "aGVsbG8=", "content_type": "text/html"}, 400),
-        ({"content_base64": base64.b64encode(b"x" * (MAX_FILE + 1)).decode()}, 400),
-        ({}, 400),
-    ],
-    ids=["url", "content", "broken", "both", "type", "large", "none"],
-)
-async def test_imports_take_a_url_or_the_content(body: dict[str, str], status: int) -> None:
-    """One of the two, of an allowed type and size."""
-    async with running() as client:
-        answered = await client("POST", "/files/import", data=io.BytesIO(json.dumps(body).encode()))
-
-    assert status == answered.status

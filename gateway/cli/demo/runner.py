@@ -22,6 +22,9 @@ from gateway.simulator import SimulatedKey, Simulator
 from gateway.telemetry.capture import capture_library_logs
 from gateway.telemetry.log import Log
 
+# How many seconds a line may take.
+_PATIENCE = 30
+
 
 async def run(folder: Path, port: int | None, admin_port: int | None, *, self_test: bool) -> bool:
     """Show it until a signal comes, or hold every line against what it says; whether all of them held.
@@ -103,7 +106,12 @@ async def hold(walk: Sequence[Step]) -> bool:
     for number, step in enumerate(walk, 1):
         # The lines are made here, of random tokens and addresses of our own.
         shell = await asyncio.create_subprocess_shell(step.command, stdout=asyncio.subprocess.PIPE)
-        output, _ = await shell.communicate()
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                output, _ = await shell.communicate()
+        except TimeoutError:
+            shell.kill()
+            output = b""
         missing = step.missing_in(output.decode("utf-8", "replace"))
         click.echo(f"{'FAILED' if missing else 'ok'} {number} {step.title}")
         for mark in missing:

@@ -1,7 +1,8 @@
 """What the demo shows: its keys, its callers, and the requests that a viewer may send."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from string import Template
 from typing import Final
 
 import yaml
@@ -113,6 +114,77 @@ class Step:
         return [mark for mark in (*marks, *self.marks) if mark not in output]
 
 
+_BODY: Final = (
+    """-H 'Content-Type: application/json' -d '{"text": "The export fails", "contact_email": "ada@example.com"}'"""
+)
+# `string.Template` fills in the addresses, the tokens of the two callers and the body.
+_STEPS: Final = (
+    Step(
+        "A read that the policy of support-bot grants",
+        "$bot '$api/threads?limit=1'",
+        200,
+        ("X-RateLimit-Remaining", '"data"'),
+        "The gateway attaches the key `reader`: of those that carry threads:read, it carries the fewest scopes.",
+    ),
+    Step(
+        "A write, which needs another key",
+        "$bot -X POST $body $api/threads",
+        201,
+        ("thread_",),
+        "The key is `support` now, the only one that carries threads:write. The caller sees neither.",
+    ),
+    Step(
+        "The same write by a caller whose policy does not grant it",
+        "$dashboard -X POST $body $api/threads",
+        403,
+        ("scope_required", "policy dashboard: does not grant threads:write"),
+        "Productlane is not asked. Proxy-Status says which policy decided and what would change it.",
+    ),
+    Step(
+        "What goes out to people is guarded: a scope is not enough",
+        "$bot -X POST $api/changelogs/changelog_1/broadcast",
+        403,
+        ("forbidden", "name POST /changelogs/{id}/broadcast under `endpoints`"),
+        "support-bot holds changelogs:write, and yet may not mail every subscriber.",
+    ),
+    Step(
+        "Who am I? From the gateway's memory, cut to what this caller may use",
+        "$dashboard $api/me",
+        200,
+        ("Age: ", "Cache-Status: productlane-gateway; hit", '"scopes":["companies:read","threads:read"]'),
+        "The key behind it carries more; the caller is told of its own.",
+    ),
+    Step(
+        "A path of the API's version 1",
+        "$bot $traffic/api/v1/threads/thread_1",
+        410,
+        ("unsupported_api_version", "/api/v2/threads/{id}"),
+        "The answer names what replaces it.",
+    ),
+    Step(
+        "A key of version 1",
+        "curl -si -H 'Authorization: Bearer pl_v1_of-the-old-days' $api/threads",
+        410,
+        ("unsupported_key_version",),
+        "Callers of the gateway use its own tokens.",
+    ),
+    Step(
+        "Nobody in particular",
+        "curl -si $api/threads",
+        401,
+        ("unauthenticated", "WWW-Authenticate: Bearer"),
+        "Each policy here asks for a token.",
+    ),
+    Step(
+        "Every 401, 403 and 410 is counted, with who said it",
+        "curl -s $admin/metrics | grep ^productlane_gateway_auth_responses_total",
+        200,
+        ('code="scope_required"', 'code="forbidden"', 'code="unsupported_key_version"', 'source="gateway"'),
+        "One series for each kind of refusal above, once there has been one.",
+    ),
+)
+
+
 def new_setup(folder: Path) -> DemoSetup:
     """Fresh secrets and tokens."""
     return DemoSetup(
@@ -138,79 +210,15 @@ def introduction(demo: RunningDemo) -> str:
 def steps(demo: RunningDemo) -> tuple[Step, ...]:
     """The steps, in the order in which it makes sense."""
     bot, dashboard = demo.setup.callers
-    api = f"{demo.traffic}/api/v2"
-    body = (
-        """-H 'Content-Type: application/json' -d '{"text": "The export fails", "contact_email": "ada@example.com"}'"""
-    )
-
-    def curl(token: str, rest: str) -> str:
-        return f"curl -si -H 'Authorization: Bearer {token}' {rest}"
-
-    return (
-        Step(
-            "A read that the policy of support-bot grants",
-            curl(bot.token, f"'{api}/threads?limit=1'"),
-            200,
-            ("X-RateLimit-Remaining", '"data"'),
-            "The gateway attaches the key `reader`: of those that carry threads:read, it carries the fewest scopes.",
-        ),
-        Step(
-            "A write, which needs another key",
-            curl(bot.token, f"-X POST {body} {api}/threads"),
-            201,
-            ("thread_",),
-            "The key is `support` now, the only one that carries threads:write. The caller sees neither.",
-        ),
-        Step(
-            "The same write by a caller whose policy does not grant it",
-            curl(dashboard.token, f"-X POST {body} {api}/threads"),
-            403,
-            ("scope_required", "policy dashboard: does not grant threads:write"),
-            "Productlane is not asked. Proxy-Status says which policy decided and what would change it.",
-        ),
-        Step(
-            "What goes out to people is guarded: a scope is not enough",
-            curl(bot.token, f"-X POST {api}/changelogs/changelog_1/broadcast"),
-            403,
-            ("forbidden", "name POST /changelogs/{id}/broadcast under `endpoints`"),
-            "support-bot holds changelogs:write, and yet may not mail every subscriber.",
-        ),
-        Step(
-            "Who am I? From the gateway's memory, cut to what this caller may use",
-            curl(dashboard.token, f"{api}/me"),
-            200,
-            ("Age: ", "Cache-Status: productlane-gateway; hit", '"scopes":["companies:read","threads:read"]'),
-            "The key behind it carries more; the caller is told of its own.",
-        ),
-        Step(
-            "A path of the API's version 1",
-            curl(bot.token, f"{demo.traffic}/api/v1/threads/thread_1"),
-            410,
-            ("unsupported_api_version", "/api/v2/threads/{id}"),
-            "The answer names what replaces it.",
-        ),
-        Step(
-            "A key of version 1",
-            curl("pl_v1_of-the-old-days", f"{api}/threads"),
-            410,
-            ("unsupported_key_version",),
-            "Callers of the gateway use its own tokens.",
-        ),
-        Step(
-            "Nobody in particular",
-            f"curl -si {api}/threads",
-            401,
-            ("unauthenticated", "WWW-Authenticate: Bearer"),
-            "Each policy here asks for a token.",
-        ),
-        Step(
-            "Every 401, 403 and 410 is counted, with who said it",
-            f"curl -s {demo.admin}/metrics | grep ^productlane_gateway_auth_responses_total",
-            200,
-            ('code="scope_required"', 'code="forbidden"', 'code="unsupported_key_version"', 'source="gateway"'),
-            "One series for each kind of refusal above, once there has been one.",
-        ),
-    )
+    words = {
+        "bot": f"curl -si -H 'Authorization: Bearer {bot.token}'",
+        "dashboard": f"curl -si -H 'Authorization: Bearer {dashboard.token}'",
+        "traffic": demo.traffic,
+        "admin": demo.admin,
+        "api": f"{demo.traffic}/api/v2",
+        "body": _BODY,
+    }
+    return tuple(replace(step, command=Template(step.command).substitute(words)) for step in _STEPS)
 
 
 def _write(path: Path, value: object) -> Path:

@@ -46,7 +46,8 @@ def simulate(
 ) -> None:
     """Run a stand-in for Productlane's API, to test a service offline.
 
-    Every endpoint of the catalog answers from data in memory, with Productlane's scopes, error codes and rate limits.
+    Every endpoint of the catalog answers, with Productlane's scopes, error codes and rate limits. Lists and their rows
+    live in memory and can be changed; what is neither, such as a merge, is answered and does nothing.
     Without --key or --scopes it makes a key that may do everything and one that may only read. Point a gateway at it:
 
     \b
