@@ -110,12 +110,12 @@ _READ_OF_REQUESTS: Final = (
 )
 _READ_OF_ANSWERS: Final = (b"connection", b"content-length", b"transfer-encoding")
 _READ_AND_KEPT_OF_ANSWERS: Final = (
-    b"date",
-    b"retry-after",
-    b"x-ratelimit-limit",
-    b"x-ratelimit-remaining",
-    b"x-ratelimit-reset",
-    b"x-request-id",
+    b"Date",
+    b"Retry-After",
+    b"X-RateLimit-Limit",
+    b"X-RateLimit-Remaining",
+    b"X-RateLimit-Reset",
+    b"X-Request-Id",
 )
 
 # What refused fields of requests are counted as. A name is of the first class that fits.
@@ -168,9 +168,10 @@ def answer_rules(more: Collection[str] = ()) -> Rules:
     rules = _AnswerRules(dict.fromkeys(_ANSWER_FIELDS, Rule.KEEP))
     rules.update(dict.fromkeys((name.lower().encode() for name in more), Rule.KEEP))
     rules.update(dict.fromkeys(_HOP_BY_HOP, Rule.DROP))
-    rules.update(dict.fromkeys(_READ_AND_KEPT_OF_ANSWERS, Rule.READ_AND_KEEP))
+    rules.update(dict.fromkeys((name.lower() for name in _READ_AND_KEPT_OF_ANSWERS), Rule.READ_AND_KEEP))
     rules.update(dict.fromkeys(_READ_OF_ANSWERS, Rule.READ))
     rules.spelled()
+    rules.update(dict.fromkeys(_READ_AND_KEPT_OF_ANSWERS, Rule.READ_AND_KEEP))
     return rules
 
 

@@ -14,12 +14,16 @@ MAX_TRAILERS: Final = 16_384
 
 _VERSION: Final = b"HTTP/1."
 _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
-_STATUS_LINE: Final = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([\t -~\x80-\xff]*))?")
+_STATUS_LINE: Final = rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: ([\t -~\x80-\xff]*+))?"
 # RFC 9110 section 5.1 and 5.5. No white space before the colon, no obs-fold, no control characters. The white space
 # around a value is stripped apart: an expression that sets it off takes quadratic time over a long run of spaces.
 _LINE: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t -~\x80-\xff]*+"
 _FIELD: Final = re.compile(_LINE)
-_FIELDS: Final = re.compile(rb"(?:\r\n" + _LINE + rb")*+")
+_BEGINNING: Final = re.compile(_STATUS_LINE + rb"\r\n")
+_HEAD: Final = re.compile(_STATUS_LINE + rb"((?:\r\n" + _LINE + rb")*+)")
+# Nearly every head has each line as `name: value`, which can be taken as it is.
+_USUAL_LINE: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++: (?![\t ])[\t -~\x80-\xff]++(?<![\t ])"
+_USUAL_HEAD: Final = re.compile(_STATUS_LINE + rb"((?:\r\n" + _USUAL_LINE + rb")*+)")
 # RFC 9110 section 6.5.1: what frames or routes a message is no trailer.
 _NO_TRAILERS: Final = frozenset({b"content-length", b"host", b"transfer-encoding"})
 _CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t -~\x80-\xff]*)?")
@@ -73,30 +77,32 @@ def read_head(raw: bytes, method: str, rules: Rules) -> Head:
 
     Raises `Malformed`.
     """
-    end = raw.find(b"\r\n")
-    matched = _STATUS_LINE.fullmatch(raw, 0, end if end >= 0 else len(raw))
-    if matched is None:
-        raise Malformed("the status line is not HTTP/1.0 or HTTP/1.1 with a status from 100 to 599")
-    if end >= 0 and not _FIELDS.fullmatch(raw, end):
-        raise Malformed("a header line is not `name: value`")
-    minor, status = matched[1], int(matched[2])
-    fields = walk(_split(raw[end + 2 :]) if end >= 0 else (), rules)
+    matched = _USUAL_HEAD.fullmatch(raw)
+    if matched is not None:
+        minor, code, reason, block = matched.groups()
+        lines = block.split(b"\r\n")
+    else:
+        matched = _HEAD.fullmatch(raw)
+        if matched is None:
+            raise Malformed(
+                "a header line is not `name: value`"
+                if _BEGINNING.match(raw)
+                else "the status line is not HTTP/1.0 or HTTP/1.1 with a status from 100 to 599"
+            )
+        minor, code, reason, block = matched.groups()
+        pairs = [line.partition(b":") for line in block.split(b"\r\n")]
+        lines = [name + b": " + value.strip(b" \t") for name, _, value in pairs]
+    # The first is what comes before the first line break: nothing.
+    del lines[0]
+    status = int(code)
+    fields = walk(lines, rules)
     read = fields.read
     framing, length = _framing(method, status, minor, read.get(b"content-length"), read.get(b"transfer-encoding"))
     keep_alive = minor == b"1" and framing is not Framing.CLOSE
     if b"connection" in read and framing is not Framing.CLOSE:
         options = tokens(read[b"connection"])
         keep_alive = b"close" not in options and (keep_alive or b"keep-alive" in options)
-    return Head(status, matched[3] or b"", fields.lines, read, framing, length, keep_alive)
-
-
-def _split(lines: bytes) -> list[tuple[bytes, bytes]]:
-    """Names and values of lines that are known to be ``name: value``."""
-    fields = []
-    for line in lines.split(b"\r\n"):
-        name, _, value = line.partition(b":")
-        fields.append((name, value.strip(b" \t")))
-    return fields
+    return Head(status, reason or b"", fields.lines, read, framing, length, keep_alive)
 
 
 def _framing(
@@ -106,7 +112,7 @@ def _framing(
     length = None
     if lengths is not None:
         text = lengths[0]
-        if not (text.isdigit() and len(text) <= 18) or any(other != text for other in lengths):
+        if not (text.isdigit() and len(text) <= 18) or lengths.count(text) != len(lengths):
             raise Malformed("Content-Length is not one number")
         length = int(text)
     if codings is not None:

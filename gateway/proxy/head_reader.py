@@ -1,18 +1,29 @@
-"""Heads of requests, read by aiohttp's exported parser, which is given heads alone, each up to its empty line."""
+"""Heads of requests, read by aiohttp's exported parser, which is given heads alone, each up to its empty line.
+
+A client sends the same fields again and again on a connection. Where only the target has changed since the request
+before, the fields are not parsed again, as HPACK has it for HTTP/2.
+"""
 
 import asyncio
+import re
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 from aiohttp.base_protocol import BaseProtocol
-from aiohttp.http import HttpRequestParser, RawRequestMessage
+from aiohttp.http import HttpRequestParser
 
+from gateway.core.field_rules import Rules
 from gateway.core.refusal import Code, Reason, Refused
 from gateway.core.target import MAX_TARGET
-from gateway.proxy.request import MAX_FIELDS, MAX_HEAD, unparsed
+from gateway.proxy.request import MAX_FIELDS, MAX_HEAD, Request, read_request, unparsed
 
 # aiohttp's parser enforces these while a head arrives.
 PARSER_LIMITS: Final = {"max_line_size": MAX_TARGET, "max_field_size": MAX_HEAD, "max_headers": MAX_FIELDS}
 _END: Final = b"\r\n\r\n"
+# A request line that needs no parser. Others are left to it.
+_LINE: Final = re.compile(rb"(GET|HEAD|DELETE) (/[!-~]{0,2047}) HTTP/1\.1")
+# Fields up to this size are remembered of a connection, as HPACK's table has it (RFC 9113 section 6.5.2).
+_REMEMBERED: Final = 4096
 
 
 def new_parser(loop: asyncio.AbstractEventLoop) -> HttpRequestParser:
@@ -21,21 +32,35 @@ def new_parser(loop: asyncio.AbstractEventLoop) -> HttpRequestParser:
 
 
 class HeadReader:
-    """``pending`` are the bytes of a head that has begun."""
+    """``pending`` are the bytes of a head that has begun. ``rules`` say which fields cross, as they are now."""
 
-    __slots__ = ("_last", "_loop", "_parser", "pending")
+    __slots__ = ("_before", "_fields", "_last", "_loop", "_parser", "_rules", "_rules_before", "pending")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, rules: Callable[[], Rules]) -> None:
         self._loop = loop
+        self._rules = rules
         self._parser: HttpRequestParser | None = None
         self._last = b""
+        self._fields = b""
+        self._before: Request | None = None
+        self._rules_before: Rules | None = None
         self.pending = 0
 
-    def read(self, data: bytes) -> tuple[RawRequestMessage | None, bytes]:
-        """Read up to the end of a head. Returns the head, or None where it is not whole, and what follows.
+    def read(self, data: bytes) -> tuple[Request | None, bytes]:
+        """Read up to the end of a head. Returns the request, or None where its head is not whole, and what follows.
 
         Raises `Refused` for bytes that are not HTTP; nothing can be read after them.
         """
+        rules = self._rules()
+        if self._before is not None and not self.pending and rules is self._rules_before:
+            line = data.find(b"\r")
+            end = line + len(self._fields)
+            if data.startswith(self._fields, line) and (matched := _LINE.fullmatch(data, 0, line)):
+                method, target = matched.groups()
+                return self._before.again(method.decode(), target.decode(), end), data[end:] if end < len(data) else b""
+        return self._parse(data, rules)
+
+    def _parse(self, data: bytes, rules: Rules) -> tuple[Request | None, bytes]:
         end = (self._last + data if self._last else data).find(_END)
         end = end + len(_END) - len(self._last) if end >= 0 else len(data)
         head = data[:end] if end < len(data) else data
@@ -48,11 +73,19 @@ class HeadReader:
             raise unparsed(failure) from None
         if len(messages) > 1:
             raise Refused(Code.INVALID_REQUEST, Reason.FRAMING, "The request is not valid HTTP/1.1.")
-        if messages:
-            self.pending, self._last = 0, b""
-            return messages[0][0], data[end:]
-        self._last = (self._last + head)[-3:]
-        return None, data[end:]
+        if not messages:
+            self._last = (self._last + head)[-3:]
+            return None, data[end:]
+        request = read_request(messages[0][0], rules, self.pending)
+        self._remember(request, head if self.pending == len(head) else b"", rules)
+        self.pending, self._last = 0, b""
+        return request, data[end:]
+
+    def _remember(self, request: Request, head: bytes, rules: Rules) -> None:
+        """Remember the fields of a request that came at once and has no body; of another none."""
+        self._fields = head[head.find(b"\r") :]
+        keep = request.repeatable and 0 < len(self._fields) <= _REMEMBERED
+        self._before, self._rules_before = (request, rules) if keep else (None, None)
 
     def renew(self) -> None:
         """Read the next head with another parser: this one waits for a body, or for another protocol."""

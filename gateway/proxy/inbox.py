@@ -5,12 +5,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from aiohttp.http import RawRequestMessage
-
 from gateway.core.field_rules import Rules
 from gateway.core.refusal import Reason, Refused
 from gateway.proxy.head_reader import HeadReader
-from gateway.proxy.request import MAX_HEAD, Request, head_too_long, read_request, refused_request
+from gateway.proxy.request import MAX_HEAD, Request, head_too_long, refused_request
 from gateway.proxy.request_body import Body
 
 # Requests, and bytes of their heads, that wait behind the one that is served; past either, TCP holds the caller back.
@@ -36,13 +34,12 @@ class Owner(Protocol):
 class Inbox:
     """``closed`` tells that nothing more is read; ``body`` is that of the last request while it is arriving."""
 
-    __slots__ = ("_buffer", "_heads", "_loop", "_owner", "_queue", "_rules", "body", "closed")
+    __slots__ = ("_buffer", "_heads", "_loop", "_owner", "_queue", "body", "closed")
 
     def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop, rules: Callable[[], Rules]) -> None:
         self._owner = owner
         self._loop = loop
-        self._rules = rules
-        self._heads = HeadReader(loop)
+        self._heads = HeadReader(loop, rules)
         self._queue: deque[Request] = deque()
         self._buffer = b""
         self.body: Body | None = None
@@ -121,14 +118,14 @@ class Inbox:
         requests that came in one segment with bytes that are none cannot be trusted.
         """
         try:
-            message, rest = self._heads.read(data)
+            request, rest = self._heads.read(data)
         except Refused as refused:
             while len(self._queue) > before:
                 self._queue.pop()
             self._give_up(refused)
             return b""
-        if message is not None:
-            self._begin(message)
+        if request is not None:
+            self._begin(request)
         elif self._heads.pending > MAX_HEAD:
             if self._owner.serving or self._queue:
                 self._owner.abort()
@@ -136,9 +133,8 @@ class Inbox:
                 self._give_up(head_too_long())
         return rest
 
-    def _begin(self, message: RawRequestMessage) -> None:
+    def _begin(self, request: Request) -> None:
         """A head is whole."""
-        request = read_request(message, self._rules())
         if request.refused is not None and request.refused.reason is Reason.FRAMING:
             self.closed = True  # What follows cannot be read in one way.
         elif request.length != 0:

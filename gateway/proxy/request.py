@@ -25,8 +25,10 @@ TOO_MANY_FIELDS: Final = "Too many headers received"
 # What is left of a body up to this size is read and dropped, so that the connection can be used again.
 _WORTH_READING: Final = 65_536
 _NO_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+# Fields with which a request is more than its head, or is checked by its method.
+_EACH_TIME: Final = frozenset({b"content-length", b"expect", b"transfer-encoding", b"upgrade", b"via"})
 NO_FIELDS: Final = CIMultiDictProxy(CIMultiDict[str]())
-_NOTHING: Final = Fields([], {}, None, 0)
+_NOTHING: Final = Fields([], {}, None)
 
 
 class Request:
@@ -34,7 +36,7 @@ class Request:
     ``refused_fields`` are the names of fields that stay behind because no list names them.
 
     ``target`` is as the caller sent it, other bytes than UTF-8 as surrogates. ``fields`` are the parser's own.
-    ``persists`` tells that the caller can send another request on the connection.
+    ``persists`` tells that the caller can send another request on the connection. ``size`` is the head's, in bytes.
     """
 
     __slots__ = (
@@ -52,7 +54,7 @@ class Request:
         "target",
     )
 
-    def __init__(self, message: RawRequestMessage | None, walked: Fields = _NOTHING) -> None:
+    def __init__(self, message: RawRequestMessage | None, walked: Fields = _NOTHING, size: int = 0) -> None:
         self.method = "" if message is None else message.method
         self.target = "" if message is None else message.path
         self.fields = NO_FIELDS if message is None else message.headers
@@ -61,10 +63,26 @@ class Request:
         self.lines = walked.lines
         self.read = walked.read
         self.refused_fields = walked.refused
-        self.size = walked.size
+        self.size = size
         self.length: int | None = 0
         self.body: Body | None = None
         self.refused: Refused | None = None
+
+    def again(self, method: str, target: str, size: int) -> "Request":
+        """A request with the same fields, where this one is `repeatable`; ``method`` is one of no content."""
+        request = _new(Request)
+        request.method, request.target, request.size = method, target, size
+        request.fields, request.lines, request.read = self.fields, self.lines, self.read
+        request.refused_fields = self.refused_fields
+        request.http10, request.persists = False, True
+        request.length, request.body, request.refused = 0, None, None
+        return request
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether another request with these fields would be as this one: complete with its head, and accepted."""
+        plain = self.persists and not self.http10 and self.refused is None
+        return plain and _EACH_TIME.isdisjoint(self.read)
 
     @property
     def authorization(self) -> list[str]:
@@ -99,6 +117,9 @@ class Request:
         return not self.awaits_continue and self.body.left <= _WORTH_READING
 
 
+_new: Final = Request.__new__
+
+
 def refused_request(refused: Refused) -> Request:
     """Stands for bytes that are not a request; its connection ends."""
     request = Request(None)
@@ -106,9 +127,9 @@ def refused_request(refused: Refused) -> Request:
     return request
 
 
-def read_request(message: RawRequestMessage, rules: Rules) -> Request:
-    """Walk a parsed head, and check it."""
-    request = Request(message, walk(message.raw_headers, rules))
+def read_request(message: RawRequestMessage, rules: Rules, size: int) -> Request:
+    """Walk a parsed head of ``size`` bytes, and check it."""
+    request = Request(message, walk([name + b": " + value for name, value in message.raw_headers], rules), size)
     try:
         _check(request, message)
     except Refused as refused:
@@ -129,7 +150,7 @@ def _check(request: Request, message: RawRequestMessage) -> None:
     if b"content-length" in read or b"transfer-encoding" in read:
         _check_framing(request)
     # RFC 6585 section 5. aiohttp bounds each field and their number, but not the head.
-    if request.size + len(request.method) + len(request.target) + len("  HTTP/1.1\r\n\r\n") > MAX_HEAD:
+    if request.size > MAX_HEAD:
         raise head_too_long()
     # RFC 9112 section 3.2: HTTP/1.1 needs exactly one valid Host. It is judged and dropped, never sent on.
     hosts = read.get(b"host", ())

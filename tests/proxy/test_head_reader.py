@@ -7,9 +7,10 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD
 
+from gateway.core.field_rules import request_rules
 from gateway.core.target import MAX_TARGET
-from gateway.proxy.head_reader import new_parser
-from gateway.proxy.request import MAX_FIELDS, MAX_HEAD, TOO_MANY_FIELDS
+from gateway.proxy.head_reader import HeadReader, new_parser
+from gateway.proxy.request import MAX_FIELDS, MAX_HEAD, TOO_MANY_FIELDS, Request
 
 HEAD = b"GET / HTTP/1.1\r\nHost: a\r\n"
 
@@ -72,3 +73,81 @@ async def test_a_parser_is_used_again_after_a_request_without_a_body() -> None:
         assert (b"x-CASE", b"A \xff") == message.raw_headers[1]
         assert ("GET", "/", (1, 1), False) == (message.method, message.path, message.version, message.should_close)
         assert payload is EMPTY_PAYLOAD
+
+
+FIELDS = b"Host: a\r\nAccept: */*\r\nAuthorization: Bearer one\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        b"GET /other?x=1 HTTP/1.1\r\n" + FIELDS,
+        b"HEAD /first HTTP/1.1\r\n" + FIELDS,
+        b"POST /first HTTP/1.1\r\n" + FIELDS,
+        b"CONNECT /first HTTP/1.1\r\n" + FIELDS,
+        b"GET /a%20b HTTP/1.0\r\n" + FIELDS,
+        b"GET /" + b"a" * 3000 + b" HTTP/1.1\r\n" + FIELDS,
+        b"GET /first HTTP/1.1\r\n" + FIELDS.replace(b"one", b"two"),
+        b"GET /first HTTP/1.1\r\n" + FIELDS.replace(b"\r\n\r\n", b"\r\nX: y\r\n\r\n"),
+        b"GET /first HTTP/1.1\r\n" + FIELDS.replace(b"Host: a", b"Host: a\r\nContent-Length: 3"),
+        b"GET /first HTTP/1.1\r\n" + FIELDS.replace(b"Host: a", b"Host: a\r\nVia: 1.1 productlane-gateway"),
+    ],
+)
+async def test_a_request_after_another_is_read_as_the_first_of_its_connection(second: bytes) -> None:
+    """Whatever is remembered of the request before, each is read as if it were alone."""
+    loop, rules = asyncio.get_running_loop(), request_rules()
+    used = HeadReader(loop, lambda: rules)
+    used.read(b"GET /first HTTP/1.1\r\n" + FIELDS)
+    again, rest = used.read(second + b"rest")
+    alone, _ = HeadReader(loop, lambda: rules).read(second + b"rest")
+
+    assert b"rest" == rest
+    assert _told(alone) == _told(again)
+    assert used.pending == 0
+
+
+@pytest.mark.parametrize("at", [1, 10, 30, 60])
+async def test_a_request_in_two_pieces_is_read_as_in_one(at: int) -> None:
+    """Fields that are known from the request before are read in pieces as well."""
+    rules = request_rules()
+    reader = HeadReader(asyncio.get_running_loop(), lambda: rules)
+    head = b"GET /second HTTP/1.1\r\n" + FIELDS
+    first, _ = reader.read(b"GET /first HTTP/1.1\r\n" + FIELDS)
+    begun, _ = reader.read(head[:at])
+    second, rest = reader.read(head[at:] + b"rest")
+
+    assert first is not None
+    assert second is not None
+    assert begun is None
+    assert ("/second", first.read, b"rest") == (second.target, second.read, rest)
+
+
+async def test_fields_are_judged_by_the_rules_of_their_moment() -> None:
+    """What crossed before a change of the configuration does not cross after it because it is remembered."""
+    rules = [request_rules(["X-Team"])]
+    reader = HeadReader(asyncio.get_running_loop(), lambda: rules[0])
+    head = b"GET / HTTP/1.1\r\nHost: a\r\nX-Team: b\r\n\r\n"
+    before, _ = reader.read(head)
+    rules[0] = request_rules()
+    after, _ = reader.read(head)
+
+    assert before is not None
+    assert after is not None
+    assert ([b"X-Team: b"], []) == (before.lines, after.lines)
+
+
+async def test_little_is_remembered_of_a_connection() -> None:
+    """Fields of more than 4 kB are parsed each time, so that idle connections hold no more than that."""
+    rules = request_rules()
+    reader = HeadReader(asyncio.get_running_loop(), lambda: rules)
+    reader.read(b"GET / HTTP/1.1\r\nHost: a\r\nAccept: " + b"a" * 5000 + b"\r\n\r\n")
+
+    assert reader._before is None
+
+
+def _told(request: Request | None) -> dict[str, object]:
+    """All that a request says of itself; of a refusal its words."""
+    assert request is not None
+    told = {name: getattr(request, name) for name in Request.__slots__}
+    told["refused"] = str(request.refused)
+    return told
