@@ -26,10 +26,11 @@ _NO_KEYS: Final[KeySets] = {}
 class Identification:
     """Identifies the callers of one configuration. ``keys`` are those of its issuers, by URL.
 
-    ``loopback`` tells that the traffic listener is a loopback one: see `check_site`.
+    ``loopback`` tells that the traffic listener is a loopback one: see `check_site`. ``mark`` is this object's own.
     """
 
     def __init__(self, callers: Callers, keys: KeySets = _NO_KEYS, *, loopback: bool = False) -> None:
+        self.mark: Final = object()
         self._callers: Final = callers
         self._hosts: Final = callers.settings.get("anonymous", frozenset()) if loopback else None
         self.anonymous: Final = callers.anonymous
@@ -49,12 +50,17 @@ class Identification:
         Raises `Refused`: ``unauthenticated`` where nothing identifies a caller and none is anonymous;
         ``invalid_request`` for several values; ``unsupported_key_version`` for a v1 key; ``issuer_unavailable``.
         """
-        if len(authorization) == 1 and (value := authorization[0]).startswith("Bearer ") and value.isascii():
-            caller = self._first_tokens.get(digest(value[7:]))
-            if caller is not None:
-                return caller
+        caller = self.by_token(authorization)
+        if caller is not None:
+            return caller
         found = self._first(self._read(authorization, peer, now), authorization)
         return found if isinstance(found, str) else None
+
+    def by_token(self, authorization: Sequence[str]) -> str | None:
+        """The caller whose own token this is; None for any other. The same at any time and on any connection."""
+        if len(authorization) == 1 and (value := authorization[0]).startswith("Bearer ") and value.isascii():
+            return self._first_tokens.get(digest(value[7:]))
+        return None
 
     async def identify(self, authorization: Sequence[str], peer: Peer = STRANGER, *, now: float) -> str:
         """The same, after waiting for an issuer's keys where that is needed."""

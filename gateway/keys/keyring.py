@@ -75,7 +75,7 @@ class Keyring:
         Raises `Refused` as `choose_key` does.
         """
         route = permit.route
-        if (chosen := self._choose_again(permit)) is not None:
+        if (chosen := self.choose_again(permit)) is not None:
             return chosen
         cached = self._cached(route)
         standings = cached or await self._resolve(route)
@@ -155,17 +155,21 @@ class Keyring:
         """The state of every key, in the order of the configuration."""
         return tuple(self._states.values())
 
-    def _choose_again(self, permit: Permit) -> Chosen | None:
+    def choose_again(self, permit: Permit) -> Chosen | None:
         """The last choice among the same keys for the same scopes, where nothing that it came from has changed."""
-        choice = self._choices.get((permit.route.keys, permit.endpoint.scopes))
-        if choice is None or choice.changes != self.identities.changes or self.identities.clock() >= choice.until:
+        choice = self._choices.get((permit.route.keys, permit.ask.endpoint.scopes))
+        if choice is None:
             return None
-        for key_state, rotation in choice.stood:
+        chosen, stood, looked_up, changes, until = choice
+        identities = self.identities
+        if changes != identities.changes or identities.clock() >= until:
+            return None
+        for key_state, rotation in stood:
             if key_state.rotation is not rotation:
                 return None
-        for event in choice.looked_up:
-            self.identities.emit(event)
-        return choice.chosen
+        for event in looked_up:
+            identities.emit(event)
+        return chosen
 
     def _remember(self, permit: Permit, standings: _Standings, chosen: Chosen) -> None:
         """Keep a choice that was made from memory alone."""

@@ -17,7 +17,8 @@ class Uses:
 
     def count(self, now: float) -> None:
         """Count a request that is sent now."""
-        self._turn(now)
+        if now // 60 != self._minute:
+            self._turn(now)
         self._counts[self._minute % _MINUTES] += 1
         self.last = now
 

@@ -42,9 +42,9 @@ class Owner(Protocol):
 
 
 class CallerConnection(asyncio.Protocol):
-    """``peer`` is who is at the other end. ``head_since`` is the loop time at which a head began to arrive, None while
-    there is none; ``idle_since`` that of the last answer. ``serving`` tells that a request is being served,
-    ``retiring`` that its next answer is the last.
+    """``peer`` is who is at the other end, called ``peer_name`` in the log. ``head_since`` is the loop time at which a
+    head began to arrive, None while there is none; ``idle_since`` that of the last answer. ``serving`` tells that a
+    request is being served, ``retiring`` that its next answer is the last.
     """
 
     __slots__ = (
@@ -60,6 +60,7 @@ class CallerConnection(asyncio.Protocol):
         "head_since",
         "idle_since",
         "peer",
+        "peer_name",
         "retiring",
         "serving",
         "transport",
@@ -77,6 +78,7 @@ class CallerConnection(asyncio.Protocol):
         self._writable: asyncio.Future[None] | None = None
         self.transport: asyncio.Transport | None = None
         self.peer: Peer = STRANGER
+        self.peer_name = ""
         self.retiring = False
         self.serving = False
         self.head_since: float | None = None
@@ -94,6 +96,7 @@ class CallerConnection(asyncio.Protocol):
             return
         self._admitted = True
         self.peer = peer_of(transport)
+        self.peer_name = self.peer.name
         self.head_since = self._loop.time()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
@@ -106,10 +109,11 @@ class CallerConnection(asyncio.Protocol):
         self.resume_writing()
 
     def data_received(self, data: bytes) -> None:
-        if self._admitted and not self._inbox.closed:
-            if self.idle:
+        inbox = self._inbox
+        if self._admitted and not inbox.closed:
+            inbox.feed(data)
+            if self.head_since is None and inbox.head_begun and not (self.serving or len(inbox)):
                 self.head_since = self._loop.time()
-            self._inbox.feed(data)
 
     def pause_writing(self) -> None:
         self._writable = self._loop.create_future()

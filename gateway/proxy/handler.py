@@ -5,10 +5,8 @@ bytes → request → target → caller → endpoint → policy → route → ke
 """
 
 import asyncio
-import json
 import time
 from collections.abc import Callable
-from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Final
 
 from gateway.budgets.caps import Caps
@@ -16,18 +14,21 @@ from gateway.budgets.pacing import Pacer
 from gateway.callers.refusals import supplied_key
 from gateway.config.assembly.snapshot import Snapshot
 from gateway.core.catalog import NOWHERE, Lane
-from gateway.core.decision import NOT_ASKED, Permit, ask, audit_note, decide, trace
-from gateway.core.field_rules import Rules, field_class, request_rules
+from gateway.core.decision import NOT_ASKED, Permit, ask, decide, trace
+from gateway.core.field_rules import Rules, request_rules
 from gateway.core.policy import Policy
 from gateway.core.refusal import Refused
 from gateway.core.target import Target, read_target
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
-from gateway.proxy.refusing import ENDS_CONNECTION, ID_FIELD, cut_by_drain, field_lines, own_fault, refusal_answer
-from gateway.proxy.reply import CallerGone, Reply, make_head
+from gateway.proxy.me_answer import me_answer
+from gateway.proxy.refused_fields import report_fields
+from gateway.proxy.refusing import ENDS_CONNECTION, cut_by_drain, own_fault, refusal_answer
+from gateway.proxy.reply import Reply, make_head
 from gateway.proxy.request import NO_FIELDS, Request
 from gateway.proxy.serving import Current, Serving
-from gateway.telemetry.events.peers import CallerSuppliedKey, RequestFieldsRefused
+from gateway.proxy.verdicts import Today, Verdict
+from gateway.telemetry.events.peers import CallerSuppliedKey
 from gateway.telemetry.events.process import KeyChosen, RequestJudged
 from gateway.telemetry.ids import RequestIds, read_request_id, trace_id
 from gateway.telemetry.record import Record
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
 
 DRAIN: Final = "drain"
 _ME: Final = "GET /me"
-# Of the names of refused fields, how many are logged, and how much of each.
-_MOST_SHOWN: Final = 16
-_SHOWN: Final = 64
 _LEFT: Final = "the caller left before the end of its answer"
 
 
@@ -69,8 +67,7 @@ class Handler:
         self._new_request_id: Final = RequestIds()
         self._named: tuple[str, ...] | None = None
         self._rules = request_rules()
-        self._day = -1
-        self._today = date.min
+        self._date: Final = Today(clock)
 
     def rules(self) -> Rules:
         """Which fields of a request cross, as the configuration has it now."""
@@ -83,43 +80,48 @@ class Handler:
         """Serve one request. Whatever happens, it is answered, counted and logged once."""
         started = time.perf_counter()
         record = self._record(request)
-        record.peer = reply.connection.peer.name
+        record.peer = reply.connection.peer_name
         self._metrics.in_flight += 1
         try:
-            await self._answer(request, reply, record)
-        except ConnectionError as gone:
-            record.note = str(gone)
-            reply.abort()
+            await self._pass(request, reply, record)
+        except BaseException as failure:  # noqa: BLE001 - also that the caller has left
+            await self._give_up(failure, reply, record)
         finally:
             self._metrics.in_flight -= 1
             record.bytes_out = reply.sent
             record.duration_ms = (time.perf_counter() - started) * 1000
             self._tell(record)
 
-    async def _answer(self, request: Request, reply: Reply, record: Record) -> None:
-        """The answer, whatever happens but that the caller leaves or a half-sent answer is cut."""
-        try:
-            await self._pass(request, reply, record)
-            return
-        except Refused as refusal:
-            refused = refusal
-        except asyncio.CancelledError as cancelled:
+    async def _give_up(self, failure: BaseException, reply: Reply, record: Record) -> None:
+        """Answer a request that came to nothing, unless its caller has left or its answer has begun."""
+        if isinstance(failure, Refused):
+            refused = failure
+        elif isinstance(failure, asyncio.CancelledError):
             refused = cut_by_drain()
-            if DRAIN not in cancelled.args or record.status:
-                record.note = refused.note if DRAIN in cancelled.args else _LEFT
+            if DRAIN not in failure.args or record.status:
+                record.note = refused.note if DRAIN in failure.args else _LEFT
                 reply.abort()
-                raise
-        except ConnectionError:
-            raise
-        except Exception as failure:  # noqa: BLE001 - a fault of our own, reported only here
+                raise failure
+        elif isinstance(failure, ConnectionError):
+            record.note = str(failure)
+            reply.abort()
+            return
+        elif isinstance(failure, Exception):
             refused = own_fault(failure)
+        else:
+            raise failure
         if reply.began:
             record.note = refused.note
-            raise CallerGone(refused.note)
+            reply.abort()
+            return
         lines, body = refusal_answer(refused, record)
         reply.closes = self._current.draining or refused.reason in ENDS_CONNECTION
         reply.patience = self._current.serving.snapshot.settings.upstream.idle_timeout
-        await reply.whole(record.status, lines, body)
+        try:
+            await reply.whole(record.status, lines, body)
+        except ConnectionError as gone:
+            record.note = str(gone)
+            reply.abort()
 
     def last_words(self, refused: Refused) -> bytes:
         """The answer, in bytes, to a connection that ends before there is a request on it."""
@@ -150,25 +152,46 @@ class Handler:
         if request.refused is not None:
             raise request.refused
         if request.refused_fields is not None:
-            self._report_fields(request.refused_fields)
+            report_fields(request.refused_fields, self._reporter.emit)
         serving = self._current.serving
         snapshot = serving.snapshot
         reply.patience = snapshot.settings.upstream.idle_timeout
-        target = read_target(request.method, request.target)
-        policy = await self._identify(request, reply, serving, record)
-        permit = self._decide(target, policy, snapshot, record)
-        if permit.endpoint.name == _ME and await self._me(reply, serving, permit, record):
+        permit = self._remembered(request, serving, record) or await self._judge(request, reply, serving, record)
+        if record.endpoint == _ME and await self._me(reply, serving, permit, record):
             return
-        chosen = await serving.keyring.choose(permit)
+        chosen = serving.keyring.choose_again(permit) or await serving.keyring.choose(permit)
         record.key, record.slot = chosen.key, chosen.slot
         if self._debug:
             lane = self._pacer.status().get((chosen.key, record.lane))
             left = (None, None) if lane is None else (lane.remaining, lane.limit)
             self._reporter.emit(KeyChosen(record.request_id, chosen.key, chosen.slot, record.lane, *left))
-        if policy.cap(permit.lane) is not None:
+        policy = permit.ask.policy
+        if policy.reads is not None or policy.writes is not None:
             await self._caps.spend(policy, permit.lane)
         exchange = Exchange(permit, chosen, request=request, reply=reply, record=record, serving=serving)
         await self._forwarder.forward(exchange)
+
+    def _remembered(self, request: Request, serving: Serving, record: Record) -> Permit | None:
+        """The permit of an earlier request that was the same, of the same caller by its own token; None for another."""
+        if request.identified is None or self._debug:
+            return None
+        mark, caller = request.identified
+        if mark is not serving.identification.mark:
+            return None
+        verdict = serving.verdicts.find(caller, request.method, request.target, self._date())
+        if verdict is None:
+            return None
+        record.caller = caller
+        verdict.tell(record)
+        return verdict.permit
+
+    async def _judge(self, request: Request, reply: Reply, serving: Serving, record: Record) -> Permit:
+        """Whether a request is let through. Raises `Refused`."""
+        target = read_target(request.method, request.target)
+        policy = await self._identify(request, reply, serving, record)
+        permit = self._decide(target, policy, serving.snapshot, record)
+        serving.verdicts.keep(permit, request.target, self._date()).tell(record)
+        return permit
 
     async def _judge_again(self, exchange: Exchange) -> None:
         """Judge a request that has waited by the configuration and on the day that there are now. Raises `Refused`.
@@ -181,15 +204,8 @@ class Handler:
             return
         policy = await self._identify(exchange.request, exchange.reply, serving, record)
         exchange.permit = self._decide(exchange.permit.target, policy, serving.snapshot, record)
+        Verdict(exchange.permit).tell(record)
         exchange.judged_by = serving
-
-    def _report_fields(self, names: list[bytes]) -> None:
-        """Report the fields that stay behind, once for each class of names."""
-        classes: dict[str, list[str]] = {}
-        for name in names:
-            classes.setdefault(field_class(name), []).append(name[:_SHOWN].decode("ascii", "replace"))
-        for kind, shown in classes.items():
-            self._reporter.emit(RequestFieldsRefused(kind, sorted(set(shown))[:_MOST_SHOWN]))
 
     def _decide(self, target: Target, policy: Policy, snapshot: Snapshot, record: Record) -> Permit:
         """The decision, with what was known by then in the record. Raises `Refused`."""
@@ -199,21 +215,20 @@ class Handler:
         if self._debug:
             rules = [f"{step.rule}: {step.outcome}, {step.why}" for step in trace(asked) if step.outcome != NOT_ASKED]
             self._reporter.emit(RequestJudged(record.request_id, record.caller, rules))
-        permit = decide(asked)
-        record.decision = "would_deny" if permit.would_deny else "allow"
-        record.reason = permit.reason
-        record.note = audit_note(permit)
-        return permit
+        return decide(asked)
 
     async def _identify(self, request: Request, reply: Reply, serving: Serving, record: Record) -> Policy:
         authorization, peer, identification = request.authorization, reply.connection.peer, serving.identification
         now = self._clock()
+        version = supplied_key(authorization) if authorization else None
         try:
             found = identification.identify_now(authorization, peer, now=now)
             record.caller = found or await identification.identify(authorization, peer, now=now)
         finally:
-            if authorization and (version := supplied_key(authorization)):
+            if version:
                 self._reporter.emit(CallerSuppliedKey(record.caller, version))
+        caller = None if version else identification.by_token(authorization)
+        request.identified = None if caller is None else (identification.mark, caller)
         if record.caller == identification.anonymous:
             identification.check_site(request.read)
         return serving.snapshot.policies[record.caller]
@@ -227,24 +242,8 @@ class Handler:
             return False
         await self._caps.spend(permit.policy, Lane.READ)
         record.key, record.slot, record.status = chosen.key, chosen.slot, 200
-        left = f"ttl={int(serving.snapshot.settings.identity.ttl - known.age)}"
-        # RFC 9211 section 2: a stale answer is a hit whose ttl is negative.
-        outcome = f"fwd=miss; fwd-status=200; stored; {left}" if known.result == "miss" else f"hit; {left}"
-        fields = [
-            ("Content-Type", "application/json"),
-            ("Age", str(int(known.age))),
-            ("Cache-Status", f"productlane-gateway; {outcome}"),
-            ("X-Request-Id", record.request_id),
-            (ID_FIELD, record.request_id),
-        ]
-        body = json.dumps(known.identity.as_seen_by(permit.policy), separators=(",", ":")).encode()
+        ttl = serving.snapshot.settings.identity.ttl
+        lines, body = me_answer(known, permit.policy, ttl, record.request_id)
         reply.closes = self._current.draining
-        await reply.whole(200, field_lines(fields), body)
+        await reply.whole(200, lines, body)
         return True
-
-    def _date(self) -> date:
-        """Today in UTC, worked out once a day."""
-        day = int(self._clock() // 86400)
-        if day != self._day:
-            self._day, self._today = day, datetime.fromtimestamp(day * 86400, UTC).date()
-        return self._today

@@ -57,7 +57,8 @@ class HeadReader:
             end = line + len(self._fields)
             if data.startswith(self._fields, line) and (matched := _LINE.fullmatch(data, 0, line)):
                 method, target = matched.groups()
-                return self._before.again(method.decode(), target.decode(), end), data[end:] if end < len(data) else b""
+                self._before = self._before.again(method.decode(), target.decode(), end)
+                return self._before, data[end:] if end < len(data) else b""
         return self._parse(data, rules)
 
     def _parse(self, data: bytes, rules: Rules) -> tuple[Request | None, bytes]:

@@ -26,6 +26,7 @@ class Connection(Protocol):
 
     transport: asyncio.Transport | None
     peer: Peer
+    peer_name: str
     retiring: bool
 
     @property

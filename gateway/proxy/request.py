@@ -37,12 +37,14 @@ class Request:
 
     ``target`` is as the caller sent it, other bytes than UTF-8 as surrogates. ``fields`` are the parser's own.
     ``persists`` tells that the caller can send another request on the connection. ``size`` is the head's, in bytes.
+    ``identified`` is the caller by a token of its own, with the mark of the `Identification` that knows it.
     """
 
     __slots__ = (
         "body",
         "fields",
         "http10",
+        "identified",
         "length",
         "lines",
         "method",
@@ -67,6 +69,7 @@ class Request:
         self.length: int | None = 0
         self.body: Body | None = None
         self.refused: Refused | None = None
+        self.identified: tuple[object, str] | None = None
 
     def again(self, method: str, target: str, size: int) -> "Request":
         """A request with the same fields, where this one is `repeatable`; ``method`` is one of no content."""
@@ -76,6 +79,7 @@ class Request:
         request.refused_fields = self.refused_fields
         request.http10, request.persists = False, True
         request.length, request.body, request.refused = 0, None, None
+        request.identified = self.identified
         return request
 
     @property

@@ -1,11 +1,12 @@
 """What one request is served with, in one frozen value; a reload swaps it whole."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.callers.identification import Identification
 from gateway.config.assembly.snapshot import Snapshot
 from gateway.keys.keyring import Keyring
 from gateway.proxy.upstream import Upstream
+from gateway.proxy.verdicts import Verdicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,7 @@ class Serving:
     keyring: Keyring
     upstream: Upstream
     identification: Identification
+    verdicts: Verdicts = field(default_factory=Verdicts)
 
 
 @dataclass(slots=True)

@@ -21,7 +21,8 @@ class Reporter:
         """Write the event's line and count it, as its class says."""
         if event.counter is not None:
             self.metrics.count_event(event)
-        self.log.event(event)
+        if event.name:
+            self.log.event(event)
 
     def finished(self, record: Record) -> None:
         """Report a finished request, once."""

@@ -6,8 +6,9 @@ series in a fifth of the time, at every scrape. One thread writes; any may read,
 """
 
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import accumulate, product
+from operator import attrgetter
 from typing import Final, Literal, TypeAlias
 
 from gateway.telemetry.event import Counted, Event, Names
@@ -17,6 +18,8 @@ PREFIX: Final = "productlane_gateway_"
 
 Values: TypeAlias = tuple[str, ...]
 Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
+
+_PLACES: Final = 256
 
 _ESCAPES: Final = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 
@@ -83,12 +86,15 @@ class EventCounter(Counter):
     Series are there from the start, at zero, unless a label is a caller or an endpoint: those would be too many.
     """
 
-    __slots__ = ("_known", "_of")
+    __slots__ = ("_at", "_known", "_of", "_read")
 
     def __init__(self, of: Counted) -> None:
         super().__init__(of.name, of.help, tuple(of.labels))
         self._of: Final = of
         self._known: dict[str, Collection[str]] = {}
+        self._read: Final[Callable[[Event], object]] = attrgetter(*of.labels) if of.labels else lambda _: ()
+        # Where events with such values count. Bounded, since an event may hold what is on no list.
+        self._at: dict[object, Values] = {}
         self.know({})
 
     def know(self, names: Mapping[Names, frozenset[str]]) -> None:
@@ -97,17 +103,22 @@ class EventCounter(Counter):
             label: names.get(values, frozenset()) if isinstance(values, Names) else values
             for label, values in self._of.labels.items()
         }
+        self._at.clear()
         self.keep({i: frozenset(values) for i, values in enumerate(self._known.values())})
         if not any(values in (Names.CALLER, Names.ENDPOINT) for values in self._of.labels.values()):
             for at in product(*([value for value in values if value != NONE] for values in self._known.values())):
                 self.values.setdefault(at, 0)
 
     def count(self, event: Event) -> None:
-        self.inc(
-            tuple(
+        read = self._read(event)
+        at = self._at.get(read)
+        if at is None:
+            if len(self._at) >= _PLACES:
+                self._at.clear()
+            at = self._at[read] = tuple(
                 value if (value := getattr(event, label)) in values else OTHER for label, values in self._known.items()
             )
-        )
+        self.values[at] = self.values.get(at, 0) + 1
 
 
 class Histogram(Metric):

@@ -15,7 +15,7 @@ from gateway.keys.sources import POLL
 from gateway.runtime.server import serve
 from tests.support.deadline import DEADLINE
 from tests.support.in_process import Running, config, policy
-from tests.support.raw_caller import head
+from tests.support.raw_caller import Caller, head
 from tests.support.recording import Upstream, answer
 from tests.support.sentinels import ALL_SCOPES, KEY, OTHER_KEY, TOKEN
 
@@ -64,6 +64,26 @@ async def test_a_policy_that_is_changed_or_removed_counts_at_once(start: Start) 
     removed = await run.ask(token=OTHER_TOKEN)
 
     assert (403, "scope_required", 401) == (narrowed.status, narrowed.code, removed.status)
+
+
+async def test_what_is_taken_away_is_refused_on_a_connection_that_was_there_before(start: Start) -> None:
+    """A grant or a token that is gone is not remembered: the same request, with the same bytes, is judged anew."""
+    run = await start(live=True, policies=[policy(), policy("other", OTHER_TOKEN)])
+    granted, known = await run.connect(), await run.connect()
+    asked = {granted: head("GET", "/api/v2/threads"), known: head("GET", "/api/v2/threads", token=OTHER_TOKEN)}
+    before = [await _again(caller, request) for caller, request in asked.items() for _ in range(3)]
+    put_policy(run, scopes=["contacts:read"])
+    await run.events("policy_change", caller="app", outcome="changed")
+    (run.folder / "policies" / "1.yaml").unlink()
+    await run.events("policy_change", caller="other", outcome="removed")
+
+    assert [200] * 6 == before
+    assert [403, 401] == [await _again(caller, request) for caller, request in asked.items()]
+
+
+async def _again(caller: Caller, request: bytes) -> int:
+    await caller.send(request)
+    return (await caller.response()).status
 
 
 async def test_another_token_is_a_change_of_its_caller(start: Start) -> None:
