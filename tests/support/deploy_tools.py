@@ -33,8 +33,8 @@ def helm(version: str) -> str:
 
 
 def run(*command: str | Path, check: bool = True, **parts: Any) -> subprocess.CompletedProcess[str]:
-    """Run a command from the project's folder; where it fails, the test shows what it said."""
-    given = {"cwd": ROOT, "capture_output": True, "text": True, "check": False, "timeout": 100, **parts}
+    """Run a command from the project's folder. If it fails or takes longer than 100 s, the test fails with what it said."""
+    given: dict[str, Any] = {"cwd": ROOT, "capture_output": True, "text": True, "check": False, "timeout": 100, **parts}
     done = subprocess.run([*map(str, command)], **given)
     if check and done.returncode:
         pytest.fail(f"{' '.join(map(str, command))}: exit {done.returncode}\n{done.stdout}\n{done.stderr}")
