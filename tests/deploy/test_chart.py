@@ -565,7 +565,9 @@ def test_the_package_holds_what_is_needed(tmp_path: Path) -> None:
     """The packaged chart installs, and has neither test values nor files of this machine."""
     run(helm("4"), "package", CHART, "--destination", tmp_path)
     package = next(tmp_path.glob("*.tgz"))
-    names = subprocess.run(["tar", "-tzf", package], capture_output=True, text=True, check=True).stdout.split()
+    names = subprocess.run(
+        ["tar", "-tzf", package], capture_output=True, text=True, check=True, timeout=60
+    ).stdout.split()
     text = template("4", CHART / "ci" / "minimal-values.yaml", chart=package).stdout
 
     assert [] == [name for name in names if "/ci/" in name or "/." in name]

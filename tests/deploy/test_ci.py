@@ -1,5 +1,6 @@
 """The full run ends in time and says what hung: `.ci/within`, and the clocks of the tests themselves."""
 
+import ast
 import re
 import sys
 import tomllib
@@ -65,6 +66,21 @@ def test_no_test_may_take_longer_than_its_process() -> None:
 
     assert settings["faulthandler_exit_on_timeout"] is True
     assert max(settings["timeout"], *marks) < settings["faulthandler_timeout"]
+
+
+def test_no_test_waits_for_a_command_without_an_end() -> None:
+    """Each command that a test runs to its end has a time-out of its own."""
+    runs = {"subprocess.run", "subprocess.call", "subprocess.check_call", "subprocess.check_output"}
+    unbounded = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in (ROOT / "tests").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in runs
+        and not {"timeout", None} & {one.arg for one in node.keywords}
+    ]
+
+    assert [] == unbounded
 
 
 def test_a_step_that_hangs_ends_with_its_stacks(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_actions_are_pinned() -> None:
 def test_the_scripts_of_a_release_can_be_read(job: str) -> None:
     """Each command of the release is shell, and none takes an expression of the forge into its text."""
     for script in (step["run"] for step in RELEASE[job]["steps"] if "run" in step):
-        subprocess.run(["bash", "-n", "-c", script], check=True)
+        subprocess.run(["bash", "-n", "-c", script], check=True, timeout=60)
         assert "${{" not in script
 
 

@@ -193,7 +193,11 @@ def test_alerts_see_what_a_gateway_says(seen: Evidence) -> None:
 def test_the_dashboard_is_what_its_code_makes() -> None:
     """``dashboard.json`` is the one that ``monitoring/dashboard.py`` writes."""
     done = subprocess.run(
-        [sys.executable, "-m", "monitoring.dashboard", "--check"], cwd=ROOT, check=False, capture_output=True
+        [sys.executable, "-m", "monitoring.dashboard", "--check"],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        timeout=60,
     )
 
     assert (0, b"") == (done.returncode, done.stdout)

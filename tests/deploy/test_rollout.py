@@ -129,7 +129,9 @@ class Load:
     async def caller(self) -> None:
         connector = aiohttp.TCPConnector(limit=1)
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
+        async with aiohttp.ClientSession(
+            connector=connector, headers=headers, timeout=aiohttp.ClientTimeout(total=DEADLINE)
+        ) as session:
             # aiohttp would send a lost GET again and so hide the loss.
             session._retry_connection = False
             while not self.over:

@@ -91,7 +91,9 @@ def test_a_command_works(command: str, tmp_path: Path) -> None:
             check_gateway(rest)
         case ["make", target]:
             assert (
-                subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, check=False).returncode
+                subprocess.run(
+                    ["make", "--dry-run", target], cwd=ROOT, capture_output=True, check=False, timeout=60
+                ).returncode
                 == 0
             )
         case ["python", script, name, *_]:

@@ -23,7 +23,9 @@ def test_it_is_short() -> None:
 
 def test_the_first_command_starts_the_demo() -> None:
     """`make run` is the demo, whose lines another test pastes."""
-    shown = subprocess.run(["make", "-n", "-C", str(ROOT), "run"], capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        ["make", "-n", "-C", str(ROOT), "run"], capture_output=True, text=True, check=True, timeout=60
+    )
 
     assert blocks("sh", section("Run it in a minute", README)) == ["make run\n"]
     assert "productlane-gateway demo" in shown.stdout

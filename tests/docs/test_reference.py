@@ -78,6 +78,7 @@ def test_the_generated_tables_are_those_of_the_program() -> None:
         capture_output=True,
         text=True,
         check=False,
+        timeout=60,
     )
 
     assert (0, "", "") == (run.returncode, run.stdout, run.stderr)
@@ -85,7 +86,9 @@ def test_the_generated_tables_are_those_of_the_program() -> None:
 
 def test_every_command_is_in_the_table() -> None:
     """The table of commands is that of `--help`."""
-    shown = subprocess.run([sys.executable, "-m", "gateway", "--help"], capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        [sys.executable, "-m", "gateway", "--help"], capture_output=True, text=True, check=True, timeout=60
+    )
     commands = re.findall(r"^  (\w[\w-]*) ", shown.stdout.partition("Commands:")[2], flags=re.MULTILINE)
 
     assert sorted(commands) == sorted(

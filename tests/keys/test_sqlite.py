@@ -215,13 +215,15 @@ async def test_a_locked_file_is_a_fault_within_the_patience(file: Path) -> None:
 def small_disk(folder: Path) -> Iterator[Path]:
     """A tmpfs of 256 kB."""
     folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder], capture_output=True, timeout=60
+    )
     if mounted.returncode:
         pytest.skip("a small disk cannot be mounted here")
     try:
         yield folder
     finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
+        subprocess.run(["umount", "--lazy", folder], check=True, timeout=60)
 
 
 def fill(disk: Path) -> None:

@@ -52,6 +52,7 @@ def test_forgetting_the_decision_is_an_error_of_types(tmp_path: Path, body: str,
         capture_output=True,
         text=True,
         check=False,
+        timeout=110,
     )
 
     assert (0 if error is None else 1) == done.returncode, done.stdout + done.stderr

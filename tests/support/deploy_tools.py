@@ -33,7 +33,7 @@ def helm(version: str) -> str:
 
 
 def run(*command: str | Path, check: bool = True, **parts: Any) -> subprocess.CompletedProcess[str]:
-    """Run a command from the project's folder. If it fails or takes longer than 100 s, the test fails with what it said."""
+    """Run a command from the project's folder. If it fails, or takes 100 s, the test fails with what it said."""
     given: dict[str, Any] = {"cwd": ROOT, "capture_output": True, "text": True, "check": False, "timeout": 100, **parts}
     done = subprocess.run([*map(str, command)], **given)
     if check and done.returncode:

@@ -1,8 +1,8 @@
 """A STAND-IN for a Kubernetes API server: enough for `helm`, on loopback, with objects in memory.
 
 No package that can be installed here has a real kube-apiserver. This one serves discovery, and create, get, list,
-watch, update, patch and delete of the kinds that the chart makes. It checks neither schemas nor rights, runs no pod, and has
-no controller but the one that it is given for Jobs (`kube_jobs`).
+watch, update, patch and delete of the kinds that the chart makes. It checks neither schemas nor rights. It runs no
+pod, and its only controller is the one for Jobs that it is given (`kube_jobs`).
 """
 
 import contextlib

@@ -211,7 +211,9 @@ def test_the_exposition_is_clean(busy: Metrics) -> None:
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not installed")
-    checked = subprocess.run([promtool, "check", "metrics"], input=busy.render(), capture_output=True, check=False)
+    checked = subprocess.run(
+        [promtool, "check", "metrics"], input=busy.render(), capture_output=True, check=False, timeout=60
+    )
 
     assert (0, b"", b"") == (checked.returncode, checked.stdout, checked.stderr)
 
