@@ -29,19 +29,20 @@ class Breaker:
     that make the upstream hang up. While it is open, one request in `PROBE_EVERY` seconds is let through.
 
     An answer of any status closes it: an upstream that answers 401 or 500 is reachable. Times are readings of one
-    clock. Its memory is bounded by the number of callers.
+    clock. Its memory is bounded by the number of callers. ``failing`` holds nothing while all is well: then there is
+    nothing to ask and nothing to tell but a failure.
     """
 
-    __slots__ = ("_all", "_own")
+    __slots__ = ("_all", "failing")
 
     def __init__(self) -> None:
         self._all = _Streak()
-        self._own: dict[str, _Streak] = {}
+        self.failing: dict[str, _Streak] = {}
 
     @property
     def is_open(self) -> bool:
         """Whether it is open for anyone."""
-        return self._open_for_all or any(own.count >= FAILURES for own in self._own.values())
+        return self._open_for_all or any(own.count >= FAILURES for own in self.failing.values())
 
     @property
     def _open_for_all(self) -> bool:
@@ -50,13 +51,13 @@ class Breaker:
 
     def admit(self, now: float, caller: str = "") -> bool:
         """Whether a request may be sent now. While open, being admitted makes it the probe of this second."""
-        if not self._own:
+        if not self.failing:
             return True
         if self._open_for_all:
             streak = self._all
             due = streak.next_probe + (_AFTER_OTHERS if caller == streak.prober and len(streak.callers) > 1 else 0.0)
         else:
-            own = self._own.get(caller)
+            own = self.failing.get(caller)
             if own is None or own.count < FAILURES:
                 return True
             streak, due = own, own.next_probe
@@ -68,13 +69,13 @@ class Breaker:
 
     def answered(self, caller: str = "") -> None:
         """A byte of an answer has come to a request of this caller."""
-        if self._own:
+        if self.failing:
             self._all = _Streak()
-            self._own.pop(caller, None)
+            self.failing.pop(caller, None)
 
     def failed(self, now: float, caller: str = "", *, connected: bool = True) -> None:
         """Not a byte of an answer came; without ``connected`` there was not even a connection."""
-        own = self._own.setdefault(caller, _Streak())
+        own = self.failing.setdefault(caller, _Streak())
         for streak in (self._all, own):
             was_below = streak.count < FAILURES
             streak.count += 1

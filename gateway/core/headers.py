@@ -69,8 +69,10 @@ def upstream_fields(secret: Secret) -> list[tuple[str, str]]:
 
 
 def upstream_lines(secret: Secret) -> bytes:
-    """`upstream_fields` as the lines of a head, with their line breaks."""
-    return b"".join(f"{name}: {value}\r\n".encode() for name, value in upstream_fields(secret))
+    """`upstream_fields` as the lines of a head, with their line breaks; made once for each secret."""
+    if not secret.lines:
+        secret.lines = b"".join(f"{name}: {value}\r\n".encode() for name, value in upstream_fields(secret))
+    return secret.lines
 
 
 def check_via(values: Iterable[bytes]) -> None:

@@ -21,10 +21,11 @@ class Secret:
     """One value of a key, ``pl_v2_…``. Printed, logged or compared, it never shows more than its preview.
 
     ``fingerprint`` is 64 hex digits that name the secret where its text may not stand, such as a cache's key.
+    ``lines`` are those that a request is sent with, once `gateway.core.headers` has made them.
     Raises `BadSecret` where the text does not look like a v2 key; a v1 key is named as such.
     """
 
-    __slots__ = ("_bytes", "_value", "fingerprint")
+    __slots__ = ("_bytes", "_value", "fingerprint", "lines")
 
     def __init__(self, text: str) -> None:
         if text.startswith("pl_v1_"):
@@ -38,6 +39,7 @@ class Secret:
             )
         self._value = text
         self._bytes = text.encode()
+        self.lines = b""
         # Keyed by the secret itself: replicas agree on it with no further setting. It says whether a text is the
         # secret, and a vendor's key is too long and too random to be guessed with its help.
         keyed = hmac.new(text.encode(), b"productlane-gateway fingerprint v1", hashlib.sha256)
@@ -116,11 +118,15 @@ class HeldSecrets:
             data = secret.hide(data)
         return data
 
-    def redact_lines(self, lines: list[bytes]) -> list[bytes]:
-        """Lines of a head with each secret hidden. A line with one in its name, in any case, is dropped."""
-        if b"\n".join(lines).lower().rfind(_MARK) < 0:
-            return lines
-        return [self.hide(line) for line in lines if not self._is_in_name(line.partition(b":")[0].lower())]
+    def redact_lines(self, lines: list[bytes]) -> bytes:
+        """Lines of a head, joined by line breaks, with each secret hidden. A line with one in its name, in any case, is
+        dropped.
+        """
+        block = b"\r\n".join(lines)
+        if block.lower().rfind(_MARK) < 0:
+            return block
+        kept = (line for line in lines if not self._is_in_name(line.partition(b":")[0].lower()))
+        return b"\r\n".join(map(self.hide, kept))
 
     def _is_in_name(self, name: bytes) -> bool:
         return _MARK in name and any(secret.is_in_name(name) for secret in self._secrets)

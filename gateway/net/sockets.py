@@ -64,3 +64,12 @@ def _at_path(path: Path) -> socket.socket:
 def bound(asked: Address, server: asyncio.Server) -> Address:
     """The address in use, with the port that the system chose where 0 was asked for."""
     return asked if asked.path is not None else Address(asked.host, int(server.sockets[0].getsockname()[1]))
+
+
+def has_arrived(channel: socket.socket) -> bool:
+    """Whether something has arrived on a connection, its end included, that nobody has read yet. One system call."""
+    with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(ConnectionError):
+            channel.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        return True
+    return False

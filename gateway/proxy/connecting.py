@@ -13,7 +13,8 @@ from gateway.core.network_faults import NETWORK_FAULTS
 from gateway.net.addresses import PATIENCE, Address
 from gateway.net.faults import network_fault
 from gateway.net.resolver import Names, Unresolved, family_of, place_of
-from gateway.proxy.upstream_connection import Lost, UpstreamConnection
+from gateway.proxy.lost import Lost
+from gateway.proxy.upstream_connection import UpstreamConnection
 
 # RFC 8305 section 8: how long one address is waited for before the next is tried beside it.
 _NEXT_ADDRESS: Final = 0.25

@@ -15,16 +15,17 @@ from gateway.core.refusal import Code, Refused
 from gateway.keys.keyring import Chosen
 from gateway.proxy.catalog_misses import CatalogMisses
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.lost import Lost
 from gateway.proxy.refusing import ID_FIELD, field_lines
 from gateway.proxy.relaying import error_code, key_fault_fields, read_error, relay
 from gateway.proxy.request_body import Body, Upload
 from gateway.proxy.serving import Current
-from gateway.proxy.upstream_connection import Lost
 from gateway.proxy.upstream_messages import Incoming, Outgoing
 from gateway.telemetry.events.peers import UpstreamFailure, UpstreamRetry
 from gateway.telemetry.ids import read_request_id
 from gateway.telemetry.reporter import Reporter
 
+_ID_LINE: Final = ID_FIELD.encode() + b": %b"
 # Nobody was asked.
 _NOT_ASKED: Final = frozenset({Code.OVERLOADED, Code.CIRCUIT_OPEN})
 # A method that changes nothing (RFC 9110 section 9.2.1) may be sent once more.
@@ -72,8 +73,8 @@ class Forwarder:
                 self._emit(UpstreamRetry("rate_limited"))
                 incoming, error = await self._send(exchange, lease, body, asked)
             # Productlane says by these that it did nothing, so even a write may be sent again: once.
-            resendable = fault_of_answer(incoming.status, record.code) and not isinstance(body, AsyncIterator)
-            if resendable and await self._change_secret(exchange, incoming):
+            refused = incoming.status >= 400 and fault_of_answer(incoming.status, record.code)
+            if refused and not isinstance(body, AsyncIterator) and await self._change_secret(exchange, incoming):
                 # Another secret is another budget.
                 lease = self._take(exchange) or await self._wait(exchange)
                 incoming, error = await self._send(exchange, lease, body, asked)
@@ -158,17 +159,12 @@ class Forwarder:
         finally:
             if timed:
                 record.upstream_ms = (time.perf_counter() - asked) * 1000
-        self._settle(exchange, lease, incoming)
+        lease.answered(incoming.status, incoming.head.read)
+        exchange.lease = lease
+        record.upstream_request_id = read_request_id(incoming.head.first(b"x-request-id"))
         if incoming.status < 400:
             return incoming, b""
         return incoming, await self._error(exchange, incoming)
-
-    def _settle(self, exchange: Exchange, lease: Lease, incoming: Incoming) -> None:
-        """Note what the head of an answer says of rate limits, and its id."""
-        head = incoming.head
-        lease.answered(incoming.status, head.read)
-        exchange.lease = lease
-        exchange.record.upstream_request_id = read_request_id(head.first(b"x-request-id"))
 
     async def _error(self, exchange: Exchange, incoming: Incoming) -> bytes:
         """Read the body of an error answer and report the answer to the keyring."""
@@ -202,21 +198,21 @@ class Forwarder:
         record, reply, head = exchange.record, exchange.reply, incoming.head
         secrets = exchange.serving.keyring.secrets.including(exchange.chosen.secret)
         lines = head.lines
-        if fault_of_answer(incoming.status, record.code):
-            lines = lines + field_lines(key_fault_fields(exchange, incoming))
-        lines, reason = secrets.redact_lines(lines), secrets.hide(head.reason)
-        ours = [(ID_FIELD, record.request_id)]
-        lines = lines + field_lines(ours)
+        if incoming.status >= 400 and fault_of_answer(incoming.status, record.code):
+            lines = [*lines, field_lines(key_fault_fields(exchange, incoming))]
+        crossing, reason = secrets.redact_lines(lines), secrets.hide(head.reason)
+        ours = _ID_LINE % record.request_id.encode()
         if exchange.lease is not None:
-            lines.append(exchange.lease.fields())
+            ours = b"%b\r\n%b" % (ours, exchange.lease.fields())
+        block = b"%b\r\n%b" % (crossing, ours) if crossing else ours
         record.source, record.status = "upstream", incoming.status
         reply.closes = self._current.draining
         if incoming.whole and not incoming.bodiless:
             body = secrets.hide(error + incoming.rest())
             incoming.close()
-            await reply.whole(incoming.status, lines, body, reason=reason)
+            await reply.whole(incoming.status, block, body, reason=reason)
             return
-        reply.begin(incoming.status, lines, head.length, reason=reason)
+        reply.begin(incoming.status, block, head.length, reason=reason)
         mask = secrets.mask()
         try:
             await relay(incoming, reply, mask.feed(error), mask)

@@ -7,7 +7,7 @@ from gateway.keys.identity import Known
 from gateway.proxy.refusing import ID_FIELD, field_lines
 
 
-def me_answer(known: Known, policy: Policy, ttl: float, request_id: str) -> tuple[list[bytes], bytes]:
+def me_answer(known: Known, policy: Policy, ttl: float, request_id: str) -> tuple[bytes, bytes]:
     """The lines of its head and its body; ``known`` has an identity, which is trusted for ``ttl`` seconds."""
     assert known.identity is not None  # noqa: S101 - else the upstream is asked
     left = f"ttl={int(ttl - known.age)}"

@@ -96,11 +96,12 @@ class Pool:
 
         ``undisturbed`` is for what must not be sent twice: the upstream may have closed the connection a moment ago.
         """
+        idle = self._idle
         oldest = self._loop.time() - _KEEP_IDLE
-        while self._idle and (self._idle[0].idle_since < oldest or not self._idle[0].alive):
-            self._idle.pop(0).abort()
-        while self._idle:
-            connection = self._idle.pop()
+        while idle and idle[0].idle_since < oldest:
+            idle.pop(0).abort()
+        while idle:
+            connection = idle.pop()
             if connection.alive and not (undisturbed and connection.disturbed):
                 return connection
             connection.abort()

@@ -32,12 +32,12 @@ ENDS_CONNECTION: Final = frozenset({Reason.FRAMING, Reason.TIME, Reason.BODY, Re
 ID_FIELD: Final = "X-Gateway-Request-Id"
 
 
-def field_lines(fields: "list[tuple[str, str]]") -> list[bytes]:
-    """Header fields as lines of a head, without line breaks."""
-    return [f"{name}: {value}".encode("utf-8", "surrogateescape") for name, value in fields]
+def field_lines(fields: "list[tuple[str, str]]") -> bytes:
+    """Header fields as lines of a head, joined by line breaks."""
+    return "\r\n".join([f"{name}: {value}" for name, value in fields]).encode("utf-8", "surrogateescape")
 
 
-def refusal_answer(refused: Refused, record: Record) -> tuple[list[bytes], bytes]:
+def refusal_answer(refused: Refused, record: Record) -> tuple[bytes, bytes]:
     """The lines of the head and the body of a refusal, which is put on record."""
     record.status, record.code, record.source = refused.status, refused.code.value, "gateway"
     record.note = refused.note

@@ -8,8 +8,8 @@ from gateway.core.key_faults import KEY_FAULTS, default_code, fault_of_answer
 from gateway.core.refusal import Reason, Refused
 from gateway.core.secret import Mask
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.lost import Lost
 from gateway.proxy.reply import Reply
-from gateway.proxy.upstream_connection import Lost
 from gateway.proxy.upstream_messages import Incoming, refusal
 
 # An error answer is read whole up to this size, so that its code is known; Productlane's are under 1 kB.

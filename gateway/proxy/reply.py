@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import struct
-from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Final, Protocol
 
@@ -76,20 +75,20 @@ class Reply:
     def connection(self) -> Connection:
         return self._connection
 
-    async def whole(self, status: int, lines: Sequence[bytes], body: bytes, *, reason: bytes = b"") -> None:
+    async def whole(self, status: int, lines: bytes, body: bytes, *, reason: bytes = b"") -> None:
         """An answer whose body is at hand. Raises `CallerGone`."""
         self.begin(status, lines, len(body), reason=reason)
-        if body and not self._bodiless:
-            self.sent = len(body)
-            self._left = 0
-            self._send(body)
-        else:
-            self._send(b"")
+        if self._bodiless:
+            body = b""
+        self._left, self.sent = 0, len(body)
+        self._send(body)
         if self._connection.congested:
             await self._drain()
 
-    def begin(self, status: int, lines: Sequence[bytes], length: int | None, *, reason: bytes = b"") -> None:
-        """Make the head ready. It leaves with the first bytes of the body, or by `flush`."""
+    def begin(self, status: int, lines: bytes, length: int | None, *, reason: bytes = b"") -> None:
+        """Make the head ready, of one line or more, joined by line breaks. It leaves with the first bytes of the body,
+        or by `flush`.
+        """
         request = self._request
         self.began = True
         self._bodiless = request.method == "HEAD" or status in (204, 304)
@@ -170,12 +169,9 @@ class Reply:
             raise CallerGone("the caller has gone")
 
 
-def make_head(status: int, lines: Sequence[bytes], framing: bytes, reason: bytes = b"") -> bytes:
-    """A response head with its empty line; ``framing`` are fields with their line breaks."""
-    phrase = reason or _PHRASES.get(status, b"")
-    if lines:
-        return b"HTTP/1.1 %d %b\r\n%b\r\n%b\r\n" % (status, phrase, b"\r\n".join(lines), framing)
-    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, phrase, framing)
+def make_head(status: int, lines: bytes, framing: bytes, reason: bytes = b"") -> bytes:
+    """A response head with its empty line; ``lines`` are joined, ``framing`` are fields with their line breaks."""
+    return b"HTTP/1.1 %d %b\r\n%b\r\n%b\r\n" % (status, reason or _PHRASES.get(status, b""), lines, framing)
 
 
 def _reset_on_close(transport: asyncio.Transport) -> None:

@@ -7,7 +7,7 @@ a byte of the answer; nothing else is ever sent twice.
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import urlsplit
 
 from gateway.config.schema.upstream import Upstream as Settings
@@ -19,8 +19,9 @@ from gateway.core.refusal import Code, Reason, Refused
 from gateway.core.retry_after import retry_after
 from gateway.net.resolver import Names
 from gateway.proxy.connecting import Connector
+from gateway.proxy.lost import Lost
 from gateway.proxy.pool import Pool
-from gateway.proxy.upstream_connection import Lost, UpstreamConnection
+from gateway.proxy.upstream_connection import UpstreamConnection
 from gateway.proxy.upstream_messages import Incoming, Outgoing, refusal
 from gateway.telemetry.event import Emit, ignore
 from gateway.telemetry.events.peers import CircuitClosed, CircuitOpen, UpstreamFailure, UpstreamRetry
@@ -52,7 +53,8 @@ class Upstream:
         parts = urlsplit(settings.url)
         tls = tls if parts.scheme == "https" else None
         port = parts.port or (443 if tls else 80)
-        self._settings = settings
+        self._idle_timeout = settings.idle_timeout
+        self._response_timeout = settings.response_timeout
         self._connector = Connector(
             parts.hostname or "",
             port,
@@ -75,18 +77,25 @@ class Upstream:
         Raises `Refused` where the upstream fails or has stopped answering, and whatever the body's iterator raises.
         """
         self._connector.keep_name()
-        caller = outgoing.caller
-        if not self._breaker.admit(self._loop.time(), caller):
+        caller, breaker, pool = outgoing.caller, self._breaker, self._pool
+        if breaker.failing and not breaker.admit(self._loop.time(), caller):
             raise _circuit_open()
-        if not self._pool.enter(caller):
-            await self._pool.wait(caller)
+        if not pool.enter(caller):
+            await pool.wait(caller)
+        if self._retries < _RETRY_BURST:
+            self._retries += _RETRY_RATIO
+        may_repeat = outgoing.body is None and outgoing.method in _READS
+        attempt = self._attempt if outgoing.trace is None else self._traced
         try:
-            incoming = await self._send(outgoing)
+            try:
+                incoming = await attempt(pool.idle(undisturbed=not may_repeat), outgoing)
+            except Lost as lost:
+                incoming = await self._repeat(outgoing, lost, may_repeat)
         except BaseException:
-            self._pool.leave(caller)
+            pool.leave(caller)
             raise
-        incoming.caller = caller
-        self._heard(caller)
+        if breaker.failing:
+            self._heard(caller)
         return incoming
 
     @property
@@ -104,25 +113,19 @@ class Upstream:
         if was_open is not self._breaker.is_open:
             self._emit(CircuitOpen() if self._breaker.is_open else CircuitClosed())
 
-    async def _send(self, outgoing: Outgoing) -> Incoming:
-        self._retries = min(_RETRY_BURST, self._retries + _RETRY_RATIO)
-        may_repeat = outgoing.method in _READS and outgoing.body is None
-        connection = self._pool.idle(undisturbed=not may_repeat)
-        while True:
+    async def _repeat(self, outgoing: Outgoing, lost: Lost, may_repeat: bool) -> Incoming:
+        """Send a request that got no answer once more, where that may help. Raises `Refused`."""
+        if may_repeat and self._worth_repeating(lost):
+            self._emit(UpstreamRetry("closed" if lost.fault is NetworkFault.CONNECTION_TERMINATED else "connect"))
             try:
-                if outgoing.trace is None:
-                    return await self._attempt(connection, outgoing, outgoing.own)
-                return await self._traced(connection, outgoing, outgoing.trace)
-            except Lost as lost:
-                if not (may_repeat and self._worth_repeating(lost)):
-                    # A body that was not wholly sent says more about its caller than about the upstream.
-                    if lost.fault not in OF_THE_RESOLVER and not lost.in_body:
-                        self._heard(outgoing.caller, lost)
-                    self._emit(UpstreamFailure(lost.fault.value))
-                    raise refusal(lost) from None
-                may_repeat = False
-                connection = None
-                self._emit(UpstreamRetry("closed" if lost.fault is NetworkFault.CONNECTION_TERMINATED else "connect"))
+                return await (self._attempt if outgoing.trace is None else self._traced)(None, outgoing)
+            except Lost as again:
+                lost = again
+        # A body that was not wholly sent says more about its caller than about the upstream.
+        if lost.fault not in OF_THE_RESOLVER and not lost.in_body:
+            self._heard(outgoing.caller, lost)
+        self._emit(UpstreamFailure(lost.fault.value))
+        raise refusal(lost) from None
 
     def _worth_repeating(self, lost: Lost) -> bool:
         """Whether sending once more may help, and repeats are not exhausted; it counts as one then."""
@@ -132,29 +135,33 @@ class Upstream:
         self._retries -= 1
         return True
 
-    async def _traced(self, connection: UpstreamConnection | None, outgoing: Outgoing, trace: "Trace") -> Incoming:
+    async def _traced(self, connection: UpstreamConnection | None, outgoing: Outgoing) -> Incoming:
         """An attempt within a span of its own."""
+        trace = cast("Trace", outgoing.trace)
         span = trace.send(self._connector.host, self._connector.port)
         ids = b"".join(f"{name}: {value}\r\n".encode() for name, value in span.fields)
         try:
-            incoming = await self._attempt(connection, outgoing, outgoing.own + ids)
+            incoming = await self._attempt(connection, outgoing._replace(own=outgoing.own + ids))
         except BaseException as failure:
             span.failed(_kind(failure))
             raise
         span.answered(incoming.status)
         return incoming
 
-    async def _attempt(self, connection: UpstreamConnection | None, outgoing: Outgoing, own: bytes) -> Incoming:
+    async def _attempt(self, connection: UpstreamConnection | None, outgoing: Outgoing) -> Incoming:
         """Send it once. Raises `Lost` where no answer came of it."""
         method, body = outgoing.method, outgoing.body
-        length = len(body) if isinstance(body, bytes) else outgoing.length
+        length = outgoing.length
         if body is None:
             length = -1 if method in _WITHOUT_CONTENT else 0
-        head = write_head(method, self._base + outgoing.target, self._authority, outgoing.lines, own, length)
+        elif isinstance(body, bytes):
+            length = len(body)
+        target = self._base + outgoing.target
+        head = write_head(method, target, self._authority, outgoing.lines, outgoing.own, length)
         if connection is None:
             connection = await self._connector.connect()
-        connection.idle_timeout = self._settings.idle_timeout
-        connection.deadline = self._loop.time() + self._settings.response_timeout
+        connection.idle_timeout = self._idle_timeout
+        connection.deadline = self._loop.time() + self._response_timeout
         self._pool.begin(connection)
         outgoing.on_sent()
         try:
@@ -167,7 +174,7 @@ class Upstream:
         except BaseException:
             self._pool.fail(connection)
             raise
-        return Incoming(connection, response, self._pool.end)
+        return Incoming(connection, response, self._pool.end, outgoing.caller)
 
     async def _stream(
         self, connection: UpstreamConnection, outgoing: Outgoing, head: bytes, body: AsyncIterator[bytes]
@@ -185,18 +192,18 @@ class Upstream:
             await asyncio.gather(pump, return_exceptions=True)
             if not connection.complete:
                 # The pump may have taken the deadline away after the answer had begun.
-                connection.deadline = min(connection.deadline, self._loop.time() + self._settings.idle_timeout)
+                connection.deadline = min(connection.deadline, self._loop.time() + self._idle_timeout)
 
     async def _pump(self, connection: UpstreamConnection, body: AsyncIterator[bytes], *, chunked: bool) -> None:
         connection.deadline = _FOREVER  # While the caller is silent, its own time-out runs.
         async for piece in body:
-            connection.deadline = self._loop.time() + self._settings.idle_timeout
+            connection.deadline = self._loop.time() + self._idle_timeout
             await connection.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
             connection.deadline = _FOREVER
         if chunked:
             await connection.write(b"0\r\n\r\n")
         connection.sent()
-        connection.deadline = self._loop.time() + self._settings.response_timeout
+        connection.deadline = self._loop.time() + self._response_timeout
 
     def expect(self, callers: int) -> None:
         """How many callers there can be; while there are several, none holds more than half of the connections."""

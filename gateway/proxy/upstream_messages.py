@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from gateway.core.message import Framing, Head
 from gateway.core.network_faults import MESSAGES, NETWORK_FAULTS
 from gateway.core.refusal import Reason, Refused
-from gateway.proxy.upstream_connection import Lost, UpstreamConnection
+from gateway.proxy.lost import Lost
+from gateway.proxy.upstream_connection import UpstreamConnection
 
 if TYPE_CHECKING:
     from gateway.telemetry.record import Trace
@@ -47,12 +48,16 @@ class Incoming:
     __slots__ = ("_connection", "_release", "bodiless", "caller", "head", "status")
 
     def __init__(
-        self, connection: UpstreamConnection, head: Head, release: "Callable[[UpstreamConnection, str], None]"
+        self,
+        connection: UpstreamConnection,
+        head: Head,
+        release: Callable[[UpstreamConnection, str], None],
+        caller: str,
     ) -> None:
         self.head: Final = head
         self.status: Final = head.status
         self.bodiless: Final = head.framing is Framing.NONE
-        self.caller = ""
+        self.caller: Final = caller
         self._connection = connection
         self._release: Callable[[UpstreamConnection, str], None] | None = release
 

@@ -187,8 +187,8 @@ def test_a_field_whose_name_is_a_secret_is_dropped() -> None:
     """A secret in a value is hidden, and a field with one in its name goes, in whatever case the name arrives."""
     lines = [b"a: b", f"x-{TEXT.lower()}: 1".encode(), f"x: y{TEXT}".encode(), f"{TEXT}-z: 1".encode()]
 
-    assert [b"a: b", b"x: ypl_v2_abcd" + b"*" * (len(TEXT) - 10)] == HELD.redact_lines(lines)
-    assert lines[:1] == HELD.redact_lines(lines[:1])
+    assert b"a: b\r\nx: ypl_v2_abcd" + b"*" * (len(TEXT) - 10) == HELD.redact_lines(lines)
+    assert lines[0] == HELD.redact_lines(lines[:1])
 
 
 @pytest.mark.parametrize(

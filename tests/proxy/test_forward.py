@@ -338,6 +338,7 @@ async def test_an_answer_about_the_key_makes_its_identity_be_asked_anew(
     run.upstream.reply = reply
     await run.ask()
     await run.ask()
+    await run.upstream.until(lambda: len(run.upstream.lookups) > asked_again)
 
     assert 1 + asked_again == len(run.upstream.lookups)
 

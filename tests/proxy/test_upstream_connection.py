@@ -13,8 +13,9 @@ import trustme
 
 from gateway.config.schema.upstream import Upstream as Settings
 from gateway.net.resolver import Names
+from gateway.proxy.lost import Lost
 from gateway.proxy.upstream import Upstream as Leg
-from gateway.proxy.upstream_connection import Lost, UpstreamConnection
+from gateway.proxy.upstream_connection import UpstreamConnection
 from gateway.proxy.upstream_messages import Outgoing
 from tests.support.deadline import DEADLINE
 from tests.support.in_process import Running, running

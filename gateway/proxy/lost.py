@@ -1,0 +1,27 @@
+"""That an exchange with the upstream failed."""
+
+from typing import Final
+
+from gateway.core.network_faults import NETWORK_FAULTS, NetworkFault
+
+
+class Lost(Exception):
+    """The exchange failed. ``note`` says in words what happened; ``answered`` tells that a byte of the answer came,
+    ``connected`` that there was a connection, ``in_body`` that the request's body was not wholly sent.
+    """
+
+    def __init__(
+        self,
+        fault: NetworkFault,
+        note: str = "",
+        *,
+        answered: bool = False,
+        connected: bool = True,
+        in_body: bool = False,
+    ) -> None:
+        super().__init__(note or f"the upstream: {NETWORK_FAULTS[fault].why}")
+        self.fault: Final = fault
+        self.note: Final = str(self)
+        self.answered: Final = answered
+        self.connected: Final = connected
+        self.in_body: Final = in_body
