@@ -80,6 +80,8 @@ def _why_not(path: str) -> str:
     found = _NOT_IN_PATH.search(path)
     if found is not None:
         return f"its path holds {_character(found[0])}; a segment may hold only A-Z a-z 0-9 `.` `_` `~` `-`"
+    if path.endswith("/"):
+        return "its path ends in `/`, which must be left out"
     return "a segment of its path is empty or longer than 128 characters"
 
 

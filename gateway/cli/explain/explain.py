@@ -59,8 +59,8 @@ def explain(caller: str, method: str, path: str, config: Path | None, online: bo
     if policy is None:
         from gateway.config.reading.problem import did_you_mean, shown
 
-        known = f"; there are {', '.join(sorted(snapshot.policies))}"
-        fail(f"no policy is of caller {shown(caller)}{did_you_mean(caller, snapshot.policies) or known}")
+        known = f"; known callers: {', '.join(sorted(snapshot.policies))}"
+        fail(f"no policy for caller {shown(caller)}{did_you_mean(caller, snapshot.policies) or known}")
     reports = _ask(snapshot) if online else None
     facts = explained(snapshot, policy, method, path, datetime.now(UTC).date(), reports)
     if as_json:
@@ -129,9 +129,13 @@ def explained(
 
 
 def _raw(path: str) -> str:
-    """The target that a path of the command line means: a template stands for any id, and the base may be left out."""
+    """The target that a path of the command line means: a template stands for any id, and the base may be left out.
+
+    Of a URL that somebody pastes, the host is dropped.
+    """
     from gateway.core.target import BASE
 
+    path = re.sub(r"^https?://[^/?#]*(?=/)", "", path)
     path = re.sub(r"\{[^{}/?]*\}", "id", path)
     return path if path.startswith("/api/") or not path.startswith("/") else BASE + path
 

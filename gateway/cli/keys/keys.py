@@ -82,7 +82,7 @@ def keys(addresses: tuple[str, ...], replicas: int | None, unused_for: float, as
     or unusable, a replica did not answer, or a secret could be revoked if it were known that every replica was asked;
     2 where none answered.
     """
-    from gateway.cli.keys.replicas import BadAddress, ask_all, status_token
+    from gateway.cli.keys.replicas import BadAddress, ask_all, nobody_answered, status_token
     from gateway.cli.keys.revocation import faults, gather, sightings
 
     try:
@@ -90,7 +90,7 @@ def keys(addresses: tuple[str, ...], replicas: int | None, unused_for: float, as
     except BadAddress as error:
         fail(str(error))
     if not asked.replicas:
-        fail("\n".join(f"{answer.replica}: {answer.fault}" for answer in asked.silent))
+        fail(nobody_answered(asked))
     seen = [one for answer in asked.answers if answer.status for one in sightings(answer.replica, answer.status)]
     secrets = gather(seen, asked.replicas, doubt=asked.doubt, unused_for=unused_for)
     found = faults(secrets, asked.replicas)

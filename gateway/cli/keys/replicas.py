@@ -82,6 +82,12 @@ def ask_all(addresses: Iterable[str], *, token: str = "", replicas: int | None =
     return Asked(tuple(once.values()), replicas)
 
 
+def nobody_answered(asked: Asked) -> str:
+    """Why no gateway was heard, one a line, and what to do."""
+    lines = [f"{one.replica} did not answer: {one.fault}" for one in asked.silent]
+    return "\n".join([*lines, "start the gateway, or name its admin listener by --admin"])
+
+
 def status_token() -> str:
     """The token for the status of other hosts, from the environment; empty where none is set. Raises `BadAddress`."""
     source = os.environ.get("PRODUCTLANE_GATEWAY_STATUS_TOKEN", "")

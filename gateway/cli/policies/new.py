@@ -64,8 +64,13 @@ def new(name: str, scopes: tuple[str, ...], audit: bool, folder: Path, config: P
         fail(f"{file} exists; remove it first, or choose another name")
     except OSError as error:
         fail(f"{file} cannot be written: {error.strerror}")
-    if as_json:
-        print_json({"file": str(file), "caller": name, "token": token, "digest": digest})
-        return
-    click.echo(token)
+    try:
+        if as_json:
+            print_json({"file": str(file), "caller": name, "token": token, "digest": digest})
+            return
+        click.echo(token)
+    except OSError:
+        # Nobody has read the token, and it is kept nowhere.
+        file.unlink()
+        raise
     click.echo(f"\n{file} is written. The line above is the token of {name}; it is shown this once.", err=True)

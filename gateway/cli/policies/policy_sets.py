@@ -57,7 +57,7 @@ def _settings(config: Path, problems: list[Problem]) -> tuple[Path, list[Path]]:
     if document.root is None:
         return _FOLDER, []
     values = Record(Gateway).values(document.root, (), document)
-    return values["policies"], [*values.get("catalog", ())]
+    return values.get("policies", _FOLDER), [*values.get("catalog", ())]
 
 
 def _folders(folder: Path) -> Iterator[Path]:

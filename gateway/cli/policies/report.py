@@ -130,11 +130,11 @@ def _check_names(wanted: Iterable[str], files: "Sequence[PolicyFile]") -> None:
     for name in wanted:
         if name not in known:
             others = f"; there are {', '.join(known)}"
-            fail(f"no policy is of caller {shown(name)}{did_you_mean(name, known) or others}")
+            fail(f"no policy for caller {shown(name)}{did_you_mean(name, known) or others}")
 
 
 def _observed(addresses: Sequence[str], logs: Sequence[IO[bytes]]) -> "Observed":
-    from gateway.cli.keys.replicas import BadAddress, ask_all, status_token
+    from gateway.cli.keys.replicas import BadAddress, ask_all, nobody_answered, status_token
     from gateway.cli.policies.observed import from_gateways, from_logs
 
     if logs:
@@ -143,12 +143,12 @@ def _observed(addresses: Sequence[str], logs: Sequence[IO[bytes]]) -> "Observed"
             fail(f"{seen.source} holds no request of a gateway's log in JSON (`log.format: json`)")
         return seen
     try:
-        seen = from_gateways(ask_all(addresses or ("http://127.0.0.1:9090",), token=status_token()).answers)
+        asked = ask_all(addresses or ("http://127.0.0.1:9090",), token=status_token())
     except BadAddress as error:
         fail(str(error))
-    if not seen.since:
-        fail("\n".join(seen.faults))
-    return seen
+    if not asked.replicas:
+        fail(nobody_answered(asked))
+    return from_gateways(asked.answers)
 
 
 def _suggested(one: "Review", catalog: "Catalog") -> str:

@@ -46,13 +46,17 @@ def health(config: Path | None, admin: str | None) -> None:
 def _address(config: Path | None, admin: str | None) -> "Address":
     """Where the admin listener is. Raises `ValueError`."""
     from gateway.config.reading.document import Scalar, Table
+    from gateway.config.reading.problem import shown
     from gateway.config.reading.source import open_document
     from gateway.config.schema import environment
     from gateway.config.schema.gateway import Gateway
+    from gateway.config.schema.kinds import LISTEN
     from gateway.config.schema.values import address
 
     text = admin or os.environ.get(f"{environment.PREFIX}ADMIN")
     if text:
+        if not LISTEN.matches(text):
+            raise ValueError(f"expected {LISTEN.expected}, found {shown(text)}")
         return address(text, Path())
     file = config or os.environ.get(environment.CONFIG)
     if file:

@@ -24,7 +24,7 @@ def make_routes(
                 document.report((*here, "keys", at), f"no key is called {shown(key)}{did_you_mean(key, keys)}")
         for at, caller in zip(document.places(*here, "callers"), named, strict=False):
             if callers is not None and caller not in callers:
-                message = f"no policy is of caller {shown(caller)}{did_you_mean(caller, callers)}"
+                message = f"no policy for caller {shown(caller)}{did_you_mean(caller, callers)}"
                 document.report((*here, "callers", at), message)
         route = Route(entry.path, entry.keys, frozenset(named))
         alike = same.setdefault((plain(route.path), not named), [])
