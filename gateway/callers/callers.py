@@ -1,7 +1,8 @@
 """How the callers of a configuration are identified."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
 from gateway.callers.issuer_settings import IssuerSettings
@@ -37,6 +38,21 @@ class Callers:
             for name, kind in KINDS.items()
         }
         return {name: entries for name, entries in found.items() if entries}
+
+    def overlaps(self) -> Iterator[tuple[str, str, str]]:
+        """Pairs of callers that one credential could identify, so that it is refused: their names, and how they meet.
+
+        A pair is named once.
+        """
+        met = set()
+        for name, kind in KINDS.items():
+            if kind.overlap is None:
+                continue
+            for (entry, caller), (other, another) in combinations(self.by_kind.get(name, {}).items(), 2):
+                pair = (min(caller, another), max(caller, another))
+                if caller != another and pair not in met and kind.overlap(entry, other):
+                    met.add(pair)
+                    yield caller, another, f"{kind.brief(entry)} and {kind.brief(other)}"
 
     def kinds(self) -> dict[str, tuple[str, ...]]:
         """The kinds of credential of each caller, by the caller's name."""

@@ -102,7 +102,8 @@ class CredentialKind:
     ``verifier`` makes, of the entries of all policies, of what the setting says and of the issuers' keys, the function
     that a request is verified by. ``missing`` says what the configuration lacks to verify any value of this kind, and
     ``fault`` why one entry identifies nobody. ``entry`` makes of one value what requests are compared with; ``written``
-    is an entry as a policy has it, ``brief`` the same for people.
+    is an entry as a policy has it, ``brief`` the same for people. ``overlap`` says whether one credential could be
+    both of two entries; without it, entries that differ never meet.
     """
 
     name: str
@@ -117,6 +118,7 @@ class CredentialKind:
     entry: Callable[[Any], Hashable] = _itself
     written: Callable[[Any], Any] = _itself
     brief: Callable[[Any], str] = str
+    overlap: Callable[[Any, Any], bool] | None = None
     setting: SettingOf | None = None
 
     def entries(self, value: Any) -> tuple[Any, ...]:

@@ -1,11 +1,11 @@
 """Tokens of OpenID Connect issuers: CI systems such as GitHub Actions and GitLab, or a company's own."""
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from gateway.callers.issuer_settings import IssuerSection, IssuerSettings, check_issuer
 from gateway.callers.kind import Available, CredentialKind, Entries, KeySets, Reading, Rejected, SettingOf, Verify
+from gateway.callers.patterns import overlap, test_of
 from gateway.config.reading.collections import Many, Named
 from gateway.config.reading.kinds import Text
 from gateway.config.reading.names import NAME
@@ -102,7 +102,7 @@ def _verifier(entries: Entries, issuers: tuple[IssuerSettings, ...] | None, keys
 
 def matcher(entry: Subject) -> Matches:
     """Whether claims match all patterns of an entry. A list matches where one of its items does."""
-    tests = [(name, _test(pattern)) for name, pattern in entry.patterns]
+    tests = [(name, test_of(pattern)) for name, pattern in entry.patterns]
 
     def matches(claims: Mapping[str, Any]) -> bool:
         return all(any(map(test, _texts(claims.get(name)))) for name, test in tests)
@@ -110,10 +110,12 @@ def matcher(entry: Subject) -> Matches:
     return matches
 
 
-def _test(pattern: str) -> Callable[[str], Any]:
-    if "*" not in pattern:
-        return pattern.__eq__
-    return re.compile("[^:]*".join(map(re.escape, pattern.split("*")))).fullmatch
+def _overlap(one: Subject, other: Subject) -> bool:
+    """Whether one token could match both: of one issuer, and each claim that both name can have one value."""
+    theirs = dict(other.patterns)
+    return one.issuer == other.issuer and all(
+        overlap(pattern, theirs[name]) for name, pattern in one.patterns if name in theirs
+    )
 
 
 def _texts(value: object) -> list[str]:
@@ -144,6 +146,7 @@ KIND: Final = CredentialKind(
     entry=_entry,
     written=_written,
     brief=_brief,
+    overlap=_overlap,
     setting=SettingOf(
         "oidc",
         Named(NAME, Record(OidcIssuer)),

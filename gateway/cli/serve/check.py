@@ -58,10 +58,15 @@ def check(config: Path | None, online: bool, strict: bool, as_json: bool) -> Non
 
 def warnings(snapshot: "Snapshot", today: date) -> list[str]:
     """What the gateway would serve with and somebody should look at, a sentence each. ``today`` is in UTC."""
-    return [
+    ended = [
         f"policy {policy.caller}: grants nothing since {policy.expires}; set a later date or remove the policy"
         for policy in snapshot.policies.values()
         if policy.expires is not None and policy.expires <= today
+    ]
+    return ended + [
+        f"policies {caller} and {other}: one token could fit both ({how}), and would be refused; "
+        "make one of them narrower, or give both a claim that differs"
+        for caller, other, how in snapshot.callers.overlaps()
     ]
 
 

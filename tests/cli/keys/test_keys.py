@@ -94,7 +94,10 @@ async def test_over_a_unix_socket(start: Start, upstream: Upstream, tmp_path: An
     ("words", "said"),
     [
         (("--admin", "http://127.0.0.1:1"), "127.0.0.1:1 did not answer: Connection refused"),
-        (("--admin", "http://no-such-name.invalid:9090"), "no-such-name.invalid:9090 did not answer: the name does not resolve"),
+        (
+            ("--admin", "http://no-such-name.invalid:9090"),
+            "no-such-name.invalid:9090 did not answer: the name does not resolve",
+        ),
         (("--admin", "https://127.0.0.1:9090"), "is not an admin listener's address"),
         (("--admin", "http://127.0.0.1:9090/metrics"), "is not an admin listener's address"),
         (("--admin", "http://127.0.0.1:port"), "is not an admin listener's address"),

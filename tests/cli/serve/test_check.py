@@ -1,6 +1,8 @@
 """`check`: is a configuration sound, and does Productlane accept its keys?"""
 
+import re
 from pathlib import Path
+from typing import Any
 
 from tests.support.command import run
 from tests.support.config_files import SECRETS, write
@@ -163,3 +165,35 @@ async def test_offline_nothing_is_sent(tmp_path: Path, upstream: Upstream) -> No
 
     assert 0 == done.status
     assert 0 == upstream.connections
+
+
+async def test_two_callers_that_one_token_could_be(tmp_path: Path) -> None:
+    """Such a token is refused when it comes, so patterns that meet are shown before; --strict fails on them."""
+    issuer = {"issuer": "https://ci.example.com", "audience": "gateway"}
+
+    def caller(name: str, subject: str, **claims: str) -> dict[str, Any]:
+        entry = {"issuer": "ci", "subject": subject} | ({"claims": claims} if claims else {})
+        return policy(name, authenticate={"oidc": [entry]})
+
+    path = write(
+        tmp_path,
+        "http://127.0.0.1:1",
+        caller("deploy", "repo:acme/app:*"),
+        caller("any", "repo:acme/*:main"),
+        caller("tags", "repo:acme/app:*", ref_type="tag"),
+        caller("branches", "repo:acme/*:main", ref_type="branch"),
+        callers={"oidc": {"ci": issuer}},
+    )
+    done = await run("check", "--config", path, environ=SECRETS)
+    strict = await run("check", "--config", path, "--strict", environ=SECRETS)
+
+    pairs = {tuple(sorted(re.findall(r"policies (\w+) and (\w+)", line)[0])) for line in done.err.splitlines()}
+    assert (0, 1) == (done.status, strict.status)
+    assert {
+        ("any", "deploy"),
+        ("deploy", "tags"),
+        ("branches", "deploy"),
+        ("any", "tags"),
+        ("any", "branches"),
+    } == pairs
+    assert "(ci: sub=repo:acme/*:main and ci: sub=repo:acme/app:*)" in done.err
