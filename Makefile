@@ -51,7 +51,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 
 types: $(READY)
-	$(BIN)/mypy gateway tests helm deploy monitoring $(wildcard bench/*.py)
+	$(BIN)/mypy gateway tests helm deploy monitoring $(wildcard bench/*.py bench/*/*.py)
 	$(BIN)/mypy docs/generate.py
 
 # Faults that a linter of security finds, credentials in the tree, and imports that no dependency accounts for. What

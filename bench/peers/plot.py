@@ -1,18 +1,12 @@
-"""The figures of `bench.peers` as an SVG: CPU of a GET by peer, and memory at rest.
+"""The figures of a comparison as an SVG: CPU of a GET by peer, and memory at rest."""
 
-python -m bench.peers_plot figures.json > docs/performance.svg
-"""
-
-import json
-import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Final
 
 _WIDTH: Final = 720
 _ROW: Final = 22
-_LEFT: Final = 110
-_BAR: Final = 480
+_LEFT: Final = 130
+_BAR: Final = 500
 # Rows longer than this are cut, with their figure beside them: one peer would else make all others invisible.
 _MOST: Final = 500.0
 
@@ -26,7 +20,7 @@ def plot(peers: Mapping[str, Mapping[str, float]]) -> str:
         f'<rect width="{_WIDTH}" height="{height}" fill="white"/>',
     ]
     top = 24
-    for title, column in (("CPU of a GET of 1 kB, µs", "GET µs"), ("Memory at rest, MB", "idle MB")):
+    for title, column in (("CPU of a GET of 1 kB, µs", "GET"), ("Memory at rest, MB", "idle memory")):
         lines.append(f'<text x="10" y="{top}" font-size="14">{title}</text>')
         lines += _bars(peers, column, top + 10)
         top += len(peers) * _ROW + 50
@@ -41,7 +35,3 @@ def _bars(peers: Mapping[str, Mapping[str, float]], column: str, top: int) -> It
         yield f'<text x="{_LEFT - 8}" y="{y + 15}" text-anchor="end">{name}</text>'
         yield f'<rect x="{_LEFT}" y="{y + 3}" width="{width}" height="{_ROW - 6}" fill="{colour}"/>'
         yield f'<text x="{_LEFT + width + 5}" y="{y + 15}">{row[column]:.0f}</text>'
-
-
-if __name__ == "__main__":
-    sys.stdout.write(plot(json.loads(Path(sys.argv[1]).read_text())["peers"]))
