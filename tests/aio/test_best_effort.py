@@ -6,15 +6,7 @@ import sqlite3
 import pytest
 
 from gateway.aio.best_effort import BestEffort, CallFailed, Resting
-
-
-class Clock:
-    """Seconds, moved by hand."""
-
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clock import Clock
 
 
 async def _answer() -> str:

@@ -25,6 +25,7 @@ from gateway.core.refusal import Code, Reason, Refused
 from gateway.runtime.gateway import Gateway
 from gateway.telemetry.event import Event
 from gateway.telemetry.log import Log
+from tests.support.clock import Clock
 from tests.support.deadline import DEADLINE
 from tests.support.in_process import policy, running
 from tests.support.recording import Upstream
@@ -32,14 +33,6 @@ from tests.support.sentinels import KEY
 
 Start = Callable[..., Any]
 APP = Policy("app", reads=3, writes=2)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @contextlib.asynccontextmanager

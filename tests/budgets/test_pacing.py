@@ -19,6 +19,7 @@ from gateway.core.secret import Secret
 from gateway.keys.keyring import Chosen
 from gateway.telemetry.status import ShareStatus, moment
 from tests.support.answer_fields import answer_fields
+from tests.support.clock import Clock
 from tests.support.deadline import eventually
 from tests.support.in_process import Running, policy
 from tests.support.raw_caller import head
@@ -29,16 +30,6 @@ Start = Callable[..., Any]
 CHOSEN = Chosen("main", "1", Secret(KEY))
 APP = Policy("app")
 OTHER_TOKEN = "plgw_token-of-other-0123456789"
-
-
-class Clock:
-    """Both clocks of a pacer, moved by the test."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def pacer_at(clock: Clock) -> Pacer:

@@ -19,7 +19,8 @@ from gateway.callers.peers import STRANGER, Peer
 from gateway.callers.refusals import supplied_key
 from gateway.callers.tokens import digest
 from gateway.core.refusal import REMEDIES, Code, Reason, Refused
-from tests.support.issuer import ACCOUNT, AUDIENCE, NOW, Clock, Signer, claims_of, key_set
+from tests.support.clock import Clock
+from tests.support.issuer import ACCOUNT, AUDIENCE, NOW, Signer, claims_of, key_set
 
 TOKEN = "plgw_token-of-billing"
 ANYONE: dict[str, dict[Any, str]] = {"anonymous": {True: "anyone"}}

@@ -11,7 +11,8 @@ from gateway.callers.issuers import Issuers
 from gateway.core.refusal import Refused
 from gateway.telemetry.event import Event
 from gateway.telemetry.events.peers import IssuerBack, IssuerFault
-from tests.support.issuer import ACCOUNT, AUDIENCE, NOW, Clock, LocalIssuer, Signer, claims_of
+from tests.support.clock import Clock
+from tests.support.issuer import ACCOUNT, AUDIENCE, NOW, LocalIssuer, Signer, claims_of
 
 
 class Bench:

@@ -12,7 +12,8 @@ from gateway.callers.signatures import NoKeys
 from gateway.telemetry.event import Event
 from gateway.telemetry.events.peers import IssuerFault
 from gateway.telemetry.status import IssuerStatus
-from tests.support.issuer import Clock, Signer, key_set
+from tests.support.clock import Clock
+from tests.support.issuer import Signer, key_set
 
 ONE, TWO = Signer("one"), Signer("two")
 AGE = 300.0

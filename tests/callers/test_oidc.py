@@ -12,8 +12,9 @@ from gateway.callers.keyset import KeySet
 from gateway.callers.kind import Credentials, Rejected
 from gateway.callers.oidc import KIND, OidcSubject, Subject, matcher
 from gateway.callers.tokens import digest
+from tests.support.clock import Clock
 from tests.support.in_process import policy
-from tests.support.issuer import AUDIENCE, NOW, Clock, LocalIssuer, Signer, issuer_on_loopback, key_set
+from tests.support.issuer import AUDIENCE, NOW, LocalIssuer, Signer, issuer_on_loopback, key_set
 from tests.support.sentinels import TOKEN
 
 GITHUB = "https://token.actions.githubusercontent.com"

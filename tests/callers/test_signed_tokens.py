@@ -12,7 +12,8 @@ from gateway.callers.kind import Credentials, Rejected, Waiting
 from gateway.callers.kubernetes import account_of
 from gateway.callers.signed_tokens import LEEWAY, SignedTokens
 from gateway.callers.tokens import digest
-from tests.support.issuer import ACCOUNT, AUDIENCE, NOW, Clock, Signer, claims_of, key_set
+from tests.support.clock import Clock
+from tests.support.issuer import ACCOUNT, AUDIENCE, NOW, Signer, claims_of, key_set
 
 URL = "https://kubernetes.default.svc"
 ISSUER = IssuerSettings("kubernetes", URL, AUDIENCE)
@@ -25,7 +26,7 @@ class Bench:
     def __init__(self) -> None:
         self.signers = [SIGNER]
         self.asked, self.verified = 0, 0
-        self.clock, self.monotonic = Clock(), Clock(0.0)
+        self.clock, self.monotonic = Clock(NOW), Clock(0.0)
         self.keys = KeySet("issuer", self.fetch, max_age=300, clock=self.monotonic)
         self.tokens = SignedTokens("the token", [ISSUER], {URL: self.keys}, self.caller_of)
 

@@ -14,7 +14,7 @@ import pytest
 
 import gateway
 from tests.support.deploy_tools import ROOT, eventually, image, podman, run, tool
-from tests.support.deploy_upstream import free_ports
+from tests.support.ports import free_ports
 
 # Nothing is granted: no capability, no writable path, no new privilege; and the image's own user.
 HARDENED = ["--read-only", "--read-only-tmpfs=false", "--cap-drop=all", "--security-opt=no-new-privileges"]

@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 from tests.support.deploy_tools import ROOT, Manifest, eventually, image, manifests, only, pod_specs, podman, template
-from tests.support.deploy_upstream import KEY, NEXT_KEY, ask, free_ports, productlane
+from tests.support.deploy_upstream import KEY, NEXT_KEY, ask, productlane
 from tests.support.kubelet import GROUP, playable, write_volume
+from tests.support.ports import free_ports
 
 TOKEN = "plgw_for-the-deploy-tests"
 NAME = "egress-productlane-gateway"

@@ -17,7 +17,7 @@ import yaml
 
 from tests.support.deadline import kill
 from tests.support.deploy_tools import ROOT
-from tests.support.deploy_upstream import free_ports
+from tests.support.ports import free_ports
 from tests.support.simulated import SECRET, running
 
 TOKEN = "plgw_for-the-rollout"

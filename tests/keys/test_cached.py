@@ -15,7 +15,8 @@ from gateway.core.secret import Secret
 from gateway.keys.cached import MeAnswers, name_of
 from gateway.keys.store import BestEffortStore
 from gateway.telemetry.events.keys import StoreFault
-from tests.support.me_upstream import A, B, Clock, Productlane, asking, me_settings, productlane_serving
+from tests.support.clock import Clock
+from tests.support.me_upstream import A, B, Productlane, asking, me_settings, productlane_serving
 from tests.support.stores import MemoryStore
 
 UPSTREAM = "https://productlane.test/api/v2"

@@ -17,17 +17,8 @@ from gateway.keys.cached import name_of
 from gateway.keys.identity import Identities, Known
 from gateway.telemetry.event import Event
 from gateway.telemetry.events.keys import IdentityLookup, StoreFault
-from tests.support.me_upstream import (
-    A,
-    B,
-    C,
-    Clock,
-    Productlane,
-    asking,
-    me_settings,
-    productlane_serving,
-    ready_have_run,
-)
+from tests.support.clock import Clock
+from tests.support.me_upstream import A, B, C, Productlane, asking, me_settings, productlane_serving, ready_have_run
 from tests.support.stores import MemoryStore
 
 

@@ -12,8 +12,9 @@ from gateway.keys.keyring import Chosen
 from gateway.telemetry.event import Event
 from gateway.telemetry.events.keys import IdentityLookup
 from gateway.telemetry.status import moment
+from tests.support.clock import Clock
 from tests.support.keyrings import key, permit, ring, route, slots
-from tests.support.me_upstream import A, B, C, Clock, Productlane, asking, productlane_serving
+from tests.support.me_upstream import A, B, C, Productlane, asking, productlane_serving
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ from gateway.keys.identity import Identities
 from gateway.keys.sources import Sources, read_place
 from gateway.telemetry.event import Event
 from gateway.telemetry.events.keys import SecretStateChanged
+from tests.support.clock import Clock
 from tests.support.keyrings import keyring_of, slots
-from tests.support.me_upstream import A, B, C, Clock, Productlane, asking, productlane_serving
+from tests.support.me_upstream import A, B, C, Productlane, asking, productlane_serving
 
 DEADLINE = 10.0
 

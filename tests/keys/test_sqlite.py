@@ -20,8 +20,8 @@ from gateway.keys.sqlite import SqliteStore
 from gateway.keys.store import BestEffortStore
 from gateway.telemetry.event import Event
 from gateway.telemetry.events.keys import StoreDamaged
+from tests.support.clock import Clock
 from tests.support.deadline import DEADLINE
-from tests.support.me_upstream import Clock
 
 
 @pytest.fixture

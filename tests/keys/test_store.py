@@ -14,7 +14,7 @@ from gateway.config.store import Store as Setting
 from gateway.keys.store import BestEffortStore, kind_of, make_store
 from gateway.telemetry.event import ignore
 from gateway.telemetry.events.keys import StoreBack, StoreFault
-from tests.support.me_upstream import Clock
+from tests.support.clock import Clock
 from tests.support.stores import MemoryStore
 from tests.support.unmeasured import unmeasured
 

@@ -18,8 +18,9 @@ from gateway.keys.status import slot_statuses
 from gateway.telemetry.event import Event
 from gateway.telemetry.events.keys import SecretStateChanged
 from gateway.telemetry.status import moment
+from tests.support.clock import Clock
 from tests.support.keyrings import key, keyring_of, permit, route, slots
-from tests.support.me_upstream import A, B, C, Clock, Productlane, asking, productlane_serving, ready_have_run
+from tests.support.me_upstream import A, B, C, Productlane, asking, productlane_serving, ready_have_run
 
 ROUTE = route("support")
 

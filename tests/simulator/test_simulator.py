@@ -14,7 +14,8 @@ import trustme
 from gateway.core.catalog import Catalog, Endpoint, Lane, plain
 from gateway.simulator import Limits, SimulatedKey, Simulator
 from gateway.simulator.resources import RESOURCES
-from tests.support.simulated import SECRET, Answered, Client, Clock, catalog, full_key, running
+from tests.support.clock import Clock
+from tests.support.simulated import SECRET, Answered, Client, catalog, full_key, running
 
 IDS = {
     "/threads/{}": "thread_1",
@@ -467,7 +468,7 @@ async def test_it_serves_tls() -> None:
 
 async def test_limits_show_and_hold() -> None:
     """Every answer with a valid key shows the class's budget; beyond it 429 says exactly how long to wait."""
-    clock = Clock()
+    clock = Clock(1_800_000_000.0)
     limits = Limits(reads=3, writes=2, burst=6)
     async with running(clock=clock, limits=limits) as client:
         reads = [await client("GET", path) for path in ("/me", "/nope", "/tags", "/tags")]

@@ -12,7 +12,8 @@ import pytest
 
 from gateway.simulator import Limits
 from gateway.simulator.uploads import ALLOWED, MAX_FILE
-from tests.support.simulated import SECRET, Answered, Client, Clock, running
+from tests.support.clock import Clock
+from tests.support.simulated import SECRET, Answered, Client, running
 
 
 async def upload(client: Client, content: Any, name: str = "file", kind: str = "image/png", **parts: Any) -> Answered:

@@ -1,8 +1,7 @@
-"""A simulated Productlane for what runs in other processes, and free ports of this machine."""
+"""A simulated Productlane for what runs in other processes."""
 
 import contextlib
 import json
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -11,19 +10,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.support.deploy_tools import ROOT, eventually
+from tests.support.ports import free_ports
 
 KEY = "pl_v2_key-of-the-deploy-tests"
 NEXT_KEY = "pl_v2_key-that-comes-after-it"
 SCOPES = "threads:read,threads:write,companies:read,contacts:read"
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on now."""
-    with contextlib.ExitStack() as stack:
-        held = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in held:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in held]
 
 
 @contextlib.contextmanager

@@ -4,27 +4,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from gateway.cli.doctor.finding import Finding, Id
 from gateway.config.assembly.snapshot import Snapshot
 from gateway.config.load import load
-from tests.support.in_process import config, policy
-from tests.support.sentinels import KEY
+from tests.support.in_process import write
 
 
 def loaded(folder: Path, *policies: dict[str, Any], **settings: Any) -> Snapshot:
     """A configuration whose one key is in a file, read without its secrets."""
-    (folder / "policies").mkdir(exist_ok=True)
-    for fields in policies or (policy(),):
-        (folder / "policies" / f"{fields['caller']}.yaml").write_text(yaml.safe_dump(fields))
-    secret = folder / "main.key"
-    if not secret.exists():
-        secret.write_text(KEY)
-        secret.chmod(0o600)
-    keys = {"keys": {"main": {"secrets": [f"file:{secret}"]}}}
-    (folder / "gateway.yaml").write_text(yaml.safe_dump(config("http://127.0.0.1:1", **(keys | settings))))
-    return load(folder / "gateway.yaml", environ={}, offline=True)
+    path = write(folder, "http://127.0.0.1:1", *policies, **{"own_key": True, **settings})
+    return load(path, environ={}, offline=True)
 
 
 def bad(found: Iterable[Finding]) -> list[tuple[Id, str]]:

@@ -20,7 +20,7 @@ from gateway.telemetry.log import Log
 from tests.support.deadline import DEADLINE
 from tests.support.raw_caller import Caller, Response, head
 from tests.support.recording import Upstream
-from tests.support.sentinels import ALL_SCOPES, KEY, OTHER_KEY, TOKEN
+from tests.support.sentinels import ALL_SCOPES, KEY, SECRETS, TOKEN
 
 
 @dataclass
@@ -91,21 +91,18 @@ class Running:
 
     async def events(self, event: str, count: int = 1, **fields: Any) -> list[dict[str, Any]]:
         """The log lines of an event with these fields, once there are at least so many."""
-        async with asyncio.timeout(DEADLINE):
-            while True:
-                text = (await asyncio.to_thread(self.log_file.read_text)).rpartition("\n")[0]  # whole lines
-                lines = [json.loads(line) for line in text.splitlines() if f'"event":"{event}"' in line]
-                found = [line for line in lines if fields.items() <= line.items()]
-                if len(found) >= count:
-                    return found
-                await asyncio.sleep(0.01)
+        return await self._logged(f'"event":"{event}"', count, fields)
 
     async def lines(self, count: int = 1) -> list[dict[str, Any]]:
         """The log lines of requests, once there are at least so many."""
+        return await self._logged('"endpoint"', count, {})
+
+    async def _logged(self, mark: str, count: int, fields: dict[str, Any]) -> list[dict[str, Any]]:
         async with asyncio.timeout(DEADLINE):
             while True:
                 text = (await asyncio.to_thread(self.log_file.read_text)).rpartition("\n")[0]  # whole lines
-                found = [json.loads(line) for line in text.splitlines() if '"endpoint"' in line]
+                lines = [json.loads(line) for line in text.splitlines() if mark in line]
+                found = [line for line in lines if fields.items() <= line.items()]
                 if len(found) >= count:
                     return found
                 await asyncio.sleep(0.01)
@@ -130,6 +127,22 @@ def policy(caller: str = "app", token: str | None = TOKEN, **fields: Any) -> dic
     return {"caller": caller, "authenticate": proof, "scopes": list(ALL_SCOPES), **fields}
 
 
+def write(folder: Path, upstream: str, /, *policies: dict[str, Any], own_key: bool = False, **settings: Any) -> Path:
+    """A ``gateway.yaml`` and its policies, from 0.yaml on, as files; ``own_key`` puts the key in a file as well."""
+    (folder / "policies").mkdir(parents=True, exist_ok=True)
+    for number, fields in enumerate(policies or (policy(),)):
+        (folder / "policies" / f"{number}.yaml").write_text(yaml.safe_dump(fields))
+    if own_key:
+        key = folder / "main.key"
+        if not key.exists():
+            key.touch(mode=0o600)
+            key.write_text(KEY + "\n")
+        settings = {"keys": {"main": {"secrets": [f"file:{key}"]}}} | settings
+    path = folder / "gateway.yaml"
+    path.write_text(yaml.safe_dump(config(upstream, **settings)))
+    return path
+
+
 @contextlib.asynccontextmanager
 async def running(
     folder: Path,
@@ -147,12 +160,8 @@ async def running(
 
     ``lookup`` stands in for `socket.getaddrinfo`.
     """
-    (folder / "policies").mkdir(parents=True, exist_ok=True)
-    for number, fields in enumerate(policies if policies is not None else [policy()]):
-        (folder / "policies" / f"{number}.yaml").write_text(yaml.safe_dump(fields))
-    path = folder / "gateway.yaml"
-    path.write_text(yaml.safe_dump(config(upstream.url, **settings)))
-    origin = ConfigSource(path, {"MAIN_KEY": KEY, "SECOND_KEY": OTHER_KEY, **(environ or {})})
+    path = write(folder, upstream.url, *(policies or ()), **settings)
+    origin = ConfigSource(path, {**SECRETS, **(environ or {})})
     contents = origin.contents()
     snapshot = origin.load()
     log_file = folder / "log"

@@ -19,16 +19,6 @@ ACCOUNT: Final = "billing/billing-api"
 NOW: Final = 1_800_000_000.0
 
 
-@dataclass
-class Clock:
-    """Seconds that pass when a test says so."""
-
-    now: float = NOW
-
-    def __call__(self) -> float:
-        return self.now
-
-
 class Signer:
     """A key pair of an issuer. ``algorithm`` is RS256 or one of ES256, ES384, ES512."""
 

@@ -18,7 +18,7 @@ from gateway.keys.status import slot_statuses
 from gateway.keys.verifier import KeyVerifier
 from gateway.telemetry.event import Emit, ignore
 from gateway.telemetry.status import SlotStatus
-from tests.support.me_upstream import Clock
+from tests.support.clock import Clock
 
 
 def key(name: str, *secrets: Secret | None, workspace: str | None = None) -> Key:

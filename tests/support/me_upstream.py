@@ -15,21 +15,12 @@ from gateway.keys.identity import Identities
 from gateway.keys.me_values import MeSettings
 from gateway.keys.store import BestEffortStore, Store
 from gateway.telemetry.event import Emit, ignore
+from tests.support.clock import Clock
 
 A = Secret("pl_v2_aaaa-the-first-secret")
 B = Secret("pl_v2_bbbb-another-secret")
 C = Secret("pl_v2_cccc-one-more-secret")
 SETTINGS = IdentitySettings(ttl=60.0, refused_ttl=10.0, stale_if_error=3600.0, prefetch=False)
-
-
-class Clock:
-    """A monotonic clock that a test moves."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def me_settings(url: str, **more: Any) -> MeSettings:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import shutil
 import signal
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ import redis.exceptions
 
 from gateway.config.store import Password, Redis
 from tests.support.deadline import DEADLINE, kill
+from tests.support.ports import free_ports
 
 PASSWORD = "sesame-sentinel-0123456789"
 NEEDS_REDIS = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
@@ -61,12 +61,6 @@ class RedisServer:
         return found
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 def documented_acl(*, limits: bool = False) -> str:
     """The rules that `docs/store.md` gives for the gateway's user; of the two lines the second is for `limits`."""
     text = (Path(__file__).parents[2] / "docs" / "store.md").read_text()
@@ -78,7 +72,7 @@ async def redis_serving(
     folder: Path, *, tls: tuple[Path, Path] | None = None, ca: Path | None = None, acl: str = "", database: int = 0
 ) -> AsyncIterator[RedisServer]:
     """A Redis that keeps nothing on disk. ``tls`` is certificate and key; ``acl`` are the rules of a user `gateway`."""
-    port = free_port()
+    (port,) = free_ports(1)
     arguments = ["--bind", "127.0.0.1", "--save", "", "--dir", str(folder), "--logfile", "/dev/null"]
     arguments += ["--enable-debug-command", "local"]
     if tls is None:

@@ -11,13 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tests.support.deadline import DEADLINE, kill
-from tests.support.in_process import config, policy
+from tests.support.in_process import write
 from tests.support.raw_caller import Caller, Response, head
 from tests.support.recording import Upstream
-from tests.support.sentinels import KEY
 
 ROOT = Path(__file__).parents[2]
 # What would change how an interpreter or the gateway behaves, were it inherited from the shell that runs the tests.
@@ -31,18 +28,8 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def write_config(folder: Path, url: str, /, **settings: Any) -> Path:
-    """A ``gateway.yaml`` with its policies, its key in a file that only its owner reads, and log level debug."""
-    policies = settings.pop("policies", [policy()])
-    (folder / "policies").mkdir(parents=True, exist_ok=True)
-    for number, fields in enumerate(policies):
-        (folder / "policies" / f"{number}.yaml").write_text(yaml.safe_dump(fields))
-    key = folder / "main.key"
-    key.touch(mode=0o600)
-    key.write_text(KEY + "\n")
-    keys = {"main": {"secrets": [f"file:{key}"]}}
-    path = folder / "gateway.yaml"
-    path.write_text(yaml.safe_dump(config(url) | {"keys": keys, "log": {"level": "debug"}} | settings))
-    return path
+    """The files of a gateway with its key in one that only its owner reads, and log level debug."""
+    return write(folder, url, *settings.pop("policies", ()), **{"own_key": True, "log": {"level": "debug"}, **settings})
 
 
 class Ended(Exception):

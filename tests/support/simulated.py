@@ -26,16 +26,6 @@ def full_key(**parts: Any) -> SimulatedKey:
     return SimulatedKey(SECRET, frozenset(catalog().scopes), **parts)
 
 
-@dataclass
-class Clock:
-    """A clock that the test moves; it starts at a whole Unix second."""
-
-    now: float = 1_800_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @dataclass(frozen=True)
 class Answered:
     """One answer, read to its end."""

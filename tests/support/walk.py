@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import socket
 import sys
 from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator, Mapping
@@ -13,6 +12,7 @@ from typing import Final
 
 from tests.support.command import environment
 from tests.support.deadline import kill
+from tests.support.ports import free_ports
 
 DEADLINE: Final = 60.0
 END: Final = "end-of-output-7f3a"
@@ -47,7 +47,7 @@ class Walk:
 
     async def typed(self, folder: Path) -> list[tuple[str, str]]:
         """Type every line in a folder of its own, on free ports, and give the answers without what varies."""
-        ports = _free_ports()
+        ports = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
         environ = await asyncio.to_thread(self._prepare, folder, ports)
         found = []
         async with _shell(folder, environ) as it:
@@ -75,15 +75,6 @@ class Walk:
         command.chmod(0o700)
         environ = environment()
         return environ | {"PATH": f"{command.parent}:{environ['PATH']}", "LC_ALL": "C"}
-
-
-def _free_ports() -> dict[str, str]:
-    """A free port for each of those that the documents use."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in PORTS]
-    found = dict(zip(PORTS, (str(one.getsockname()[1]) for one in sockets), strict=True))
-    for one in sockets:
-        one.close()
-    return found
 
 
 def _with(text: str, ports: Mapping[str, str]) -> str:

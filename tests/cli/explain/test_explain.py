@@ -9,11 +9,10 @@ import pytest
 from gateway.cli.explain.explain import explained
 from gateway.config.load import load
 from tests.support.command import run
-from tests.support.config_files import SECRETS, write
-from tests.support.in_process import policy, running
+from tests.support.in_process import policy, running, write
 from tests.support.raw_caller import head
 from tests.support.recording import Upstream
-from tests.support.sentinels import KEY, OTHER_KEY, TOKEN
+from tests.support.sentinels import KEY, OTHER_KEY, SECRETS, TOKEN
 
 NOWHERE = "http://127.0.0.1:1/api/v2"
 APP: dict[str, Any] = {

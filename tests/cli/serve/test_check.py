@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.command import run
-from tests.support.config_files import SECRETS, write
-from tests.support.in_process import policy
+from tests.support.in_process import policy, write
 from tests.support.recording import Upstream, error
-from tests.support.sentinels import ALL_SCOPES, KEY, OTHER_KEY, TOKEN
+from tests.support.sentinels import ALL_SCOPES, KEY, OTHER_KEY, SECRETS, TOKEN
 
 EXAMPLE = {
     "PRODUCTLANE_SUPPORT_KEY": "pl_v2_aaaasupport",
