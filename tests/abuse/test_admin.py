@@ -99,7 +99,7 @@ async def test_a_head_has_its_time(served: Served) -> None:
 
 
 async def test_looking_at_the_status_slows_nobody(tmp_path: Path, upstream: Upstream) -> None:
-    """Loops on the status with 300 policies leave others' p50 below five times what it is alone, and below 50 ms."""
+    """With 300 policies, loops on the status raise the p50 of callers less than fivefold and not to 50 ms."""
     policies = [policy(), *(policy(f"caller-{n}", f"plgw_caller-{n:04d}-0123456789") for n in range(300))]
     async with serving(tmp_path, upstream, policies=policies) as served:
         alone = await p50(served)

@@ -1,4 +1,4 @@
-"""Callers who lose their proof while they are connected, and who was at the other end of what was refused."""
+"""Callers that lose their credential while connected, and the peer that the log names for a refusal."""
 
 import os
 from collections.abc import Callable
@@ -44,7 +44,7 @@ async def test_a_connection_ends_when_its_authority_is_withdrawn(start: Callable
 
 
 async def test_the_log_says_who_was_at_the_other_end(start: Callable[..., Any], tmp_path: Path) -> None:
-    """Each line has the address of the caller, or the user of the process on a unix socket, also of what is refused."""
+    """Each log line has the caller's address, or the process's user on a unix socket, for refusals too."""
     over_tcp = await start()
     await over_tcp.ask(token="wrong")
     await over_tcp.ask(token=TOKEN)

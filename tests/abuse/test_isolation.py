@@ -1,4 +1,4 @@
-"""No caller takes from others what it may hold itself: turns of the loop, connections, budget, the circuit, memory."""
+"""No caller can starve others of loop time, connections, budget, the circuit breaker or memory."""
 
 import asyncio
 import contextlib
@@ -55,7 +55,7 @@ async def test_slow_answers_of_one_caller_leave_room_for_others(tmp_path: Path, 
         await upstream.until(lambda: len(upstream.arrivals) == 4)
         honest = await asks(served, 10)
         waiting = [asyncio.ensure_future(caller.response()) for caller in held]
-        # Which four of them hold a connection is for the budget's order to say.
+        # The order of the budget decides which four hold a connection.
         refused = set()
         rest = set(waiting)
         while len(rest) > 4:
@@ -73,7 +73,7 @@ async def test_slow_answers_of_one_caller_leave_room_for_others(tmp_path: Path, 
 
 
 async def test_one_callers_bad_requests_open_no_circuit_for_others(tmp_path: Path, upstream: Upstream) -> None:
-    """Requests that make the upstream hang up keep back the caller that sends them, and nobody else."""
+    """Requests that make the upstream hang up stop only the caller that sends them."""
 
     def reply(arrival: Arrival, writer: asyncio.StreamWriter) -> None:
         if b"poison" in arrival.target:

@@ -22,7 +22,7 @@ class Transport:
 
 
 def verdict(peer: object, path: str = "/status", token: str | None = TOKEN, **fields: str) -> int:
-    """The status of the refusal, 200 for none."""
+    """The status of the refusal; 200 if there is none."""
     transport: Any = Transport(peer)
     request = make_mocked_request("GET", path, headers={"Host": "localhost"} | fields, transport=transport)
     try:
@@ -61,7 +61,7 @@ def test_who_may_see_the_status(peer: object, fields: dict[str, str], expected: 
 
 
 def test_without_a_token_nobody_else_sees_it() -> None:
-    """Where no token is set, no other host sees the status, whatever it sends; probes and metrics are open to all."""
+    """Without a status token no other host sees the status; probes and metrics are open to all."""
     assert 403 == verdict(POD, token=None, Authorization="Bearer ")
     assert 403 == verdict(POD, token="", Authorization="Bearer ")
     assert [200] * 3 == [verdict(POD, path, None) for path in ("/metrics", "/livez", "/readyz")]

@@ -117,7 +117,7 @@ async def admin(aiohttp_client: AiohttpClient, metrics: Metrics, health: Health)
 
 
 async def test_liveness_says_only_that_the_loop_turns(admin: TestClient[Any, Any]) -> None:
-    """A process that is not ready is alive all the same, so it is not restarted for it."""
+    """A process that is not ready is still alive, so Kubernetes does not restart it."""
     answer = await admin.get("/livez")
 
     assert (200, "ok\n") == (answer.status, await answer.text())
@@ -145,7 +145,7 @@ async def test_readiness_names_each_fact_that_is_missing(admin: TestClient[Any, 
 
 
 async def test_metrics_come_in_the_format_that_is_asked_for(admin: TestClient[Any, Any]) -> None:
-    """Prometheus' text format by default, OpenMetrics where the scraper accepts it, each under its own media type."""
+    """The default is Prometheus' text format; a scraper that accepts OpenMetrics gets it. Media types match."""
     plain = await admin.get("/metrics")
     open_ = await admin.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     text = await plain.text()
@@ -157,7 +157,7 @@ async def test_metrics_come_in_the_format_that_is_asked_for(admin: TestClient[An
 
 
 async def test_a_version_that_is_none_is_no_reason_to_tell_nothing(admin: TestClient[Any, Any]) -> None:
-    """A scraper whose ``Accept`` makes no sense gets the text format."""
+    """A malformed ``Accept`` gets the text format."""
     told = await admin.get("/metrics", headers={"Accept": "application/openmetrics-text; version=newest"})
 
     assert (200, True) == (told.status, told.headers["Content-Type"].startswith("text/plain; version=0.0.4"))
@@ -268,14 +268,14 @@ async def test_the_status_tells_everything_but_the_secret(admin: TestClient[Any,
 
 
 async def test_commands_read_the_status_by_the_type_that_made_it(admin: TestClient[Any, Any]) -> None:
-    """What a command decodes is equal to what the process knew, each unknown as None."""
+    """A command decodes the same status that the process encoded; unknown values are None."""
     told = await (await admin.get("/status.json")).read()
 
     assert status() == msgspec.json.decode(told, type=Status)
 
 
 class Shape(HTMLParser):
-    """What a page is made of: its text, its tags, and whether each one that opens closes."""
+    """The text and tags of a page, and whether each opened tag is closed."""
 
     VOID = frozenset({"meta", "link", "br"})
 
@@ -337,7 +337,7 @@ MOMENT = re.compile(r"\d{4}-\d\d-\d\dT")
 
 
 def spoiled(value: Any) -> Any:
-    """The same shape with every text made markup. Moments stay: their type lets nothing else through."""
+    """The same value with markup in every text. Moments stay, because their type allows nothing else."""
     if isinstance(value, dict):
         return {name: spoiled(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
@@ -358,7 +358,7 @@ def test_no_name_can_break_out_of_the_page() -> None:
 
 
 def test_a_page_of_many_callers_shows_the_latest() -> None:
-    """With thousands of callers the page stays small, shows those seen last and says where the others are."""
+    """With thousands of callers the page stays small, shows the most recent ones and links to the others."""
     told = status()
     callers = [
         structs.replace(told.callers[0], caller=f"caller-{n:04d}", used={"GET /me": UseStatus(1, 0, 0, moment(n))})
@@ -392,7 +392,7 @@ async def test_what_is_not_there_is_said_in_json(
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/status", "/status.json", "/nothing"])
 async def test_answers_name_no_software_and_are_not_kept(admin: TestClient[Any, Any], path: str) -> None:
-    """No answer tells what serves it, may be sniffed for another type, or stays in a cache."""
+    """No answer names its server software, allows sniffing of its type, or may be cached."""
     headers = (await admin.get(path)).headers
 
     assert "Server" not in headers

@@ -11,7 +11,7 @@ async def _fail() -> None:
 
 
 async def test_an_error_is_passed_on() -> None:
-    """The error of a task that nobody waits for reaches ``on_error``."""
+    """The error of a background task reaches ``on_error``."""
     errors: list[BaseException] = []
     tasks = Background(errors.append)
 

@@ -1,4 +1,4 @@
-"""`gateway.aio.best_effort`: what is down costs one caller its patience, not every caller."""
+"""`gateway.aio.best_effort`: a service that is down delays one caller, not every caller."""
 
 import asyncio
 import sqlite3
@@ -101,7 +101,7 @@ async def test_a_call_may_have_a_time_out_of_its_own() -> None:
 
 
 async def test_a_client_that_ignores_its_cancellation_is_not_waited_for() -> None:
-    """The caller goes on after the time-out, and `close` after another one, whatever the client does."""
+    """A call returns after the time-out and `close` after another one, even if the client ignores its cancellation."""
     calls, release = BestEffort(timeout=0.02, rest=10), asyncio.Event()
 
     async def stubborn() -> None:
@@ -119,7 +119,7 @@ async def test_a_client_that_ignores_its_cancellation_is_not_waited_for() -> Non
 
 
 async def test_a_cancelled_caller_cancels_its_call() -> None:
-    """Nothing goes on for a caller that has left."""
+    """The work of a caller that has left is cancelled."""
     calls, began, ended = BestEffort(timeout=3600, rest=10), asyncio.Event(), asyncio.Event()
 
     async def work() -> None:

@@ -50,7 +50,7 @@ async def test_another_key_is_another_call() -> None:
 
 
 async def test_a_caller_that_leaves_takes_nothing_away() -> None:
-    """The call goes on for the others when the caller that began it is cancelled."""
+    """The call continues for the others when the caller that started it is cancelled."""
     flights, source = SingleFlight[str, int](), Source()
 
     async def ask() -> None:

@@ -12,7 +12,7 @@ from tests.support.deadline import DEADLINE
 
 
 async def test_the_result_and_the_error_of_the_work_are_given() -> None:
-    """Whoever waits gets what the work returned, or the error that it raised."""
+    """The waiter gets the work's result, or the error that it raised."""
 
     def fail() -> None:
         raise LookupError("no")
@@ -49,7 +49,7 @@ async def test_what_nobody_waits_for_is_no_complaint() -> None:
 
 
 async def test_a_thread_that_cannot_be_had_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At the limit of threads the caller gets an error, where it would get one of the work."""
+    """At the limit of threads the caller gets an error in place of a result."""
 
     def refuse(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")

@@ -1,4 +1,4 @@
-"""`gateway.aio.waiting`: waiting has an end, and leaves alone what is waited for."""
+"""`gateway.aio.waiting`: a wait has a deadline and does not cancel the work."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ from gateway.aio.waiting import cancelled, finished, happened
 
 
 async def test_the_end_of_the_time_leaves_the_work_alone() -> None:
-    """A wait that runs out of time says so, and the work goes on."""
+    """A wait that times out returns false, and the work continues."""
     work = asyncio.get_running_loop().create_future()
 
     assert not await finished(work, 0.01)

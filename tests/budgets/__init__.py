@@ -1,1 +1,1 @@
-"""Rate budgets: what a key may still spend, whose share it is, and who waits for it."""
+"""Rate budgets: what remains of a key's rate limit, how callers share it, and who waits for it."""

@@ -46,7 +46,7 @@ async def counting(store: Store = None, **settings: Any) -> AsyncIterator[Caps]:
 
 
 async def allowed(caps: Caps, policy: Policy, lane: Lane, tries: int) -> int:
-    """How many of so many requests are let through."""
+    """How many of these requests are allowed."""
     count = 0
     for _ in range(tries):
         with contextlib.suppress(Refused):
@@ -56,7 +56,7 @@ async def allowed(caps: Caps, policy: Policy, lane: Lane, tries: int) -> int:
 
 
 async def test_a_cap_is_over_any_minute() -> None:
-    """No sixty seconds hold more than the cap, wherever they begin, and room comes back request by request.
+    """No window of sixty seconds exceeds the cap, wherever it begins, and room comes back request by request.
 
     They are counted by the monotonic clock: one that is set back would lock a caller out for as long.
     """
@@ -112,7 +112,7 @@ async def test_lanes_and_callers_are_counted_apart() -> None:
 
 
 async def test_callers_that_are_silent_are_forgotten() -> None:
-    """Memory is for those who sent something in the last minute, however many have come and gone."""
+    """Only callers that sent a request in the last minute use memory."""
     clock = Clock()
     async with counting(clock=clock) as caps:
         for number in range(3000):
@@ -140,7 +140,7 @@ async def test_a_caller_past_its_cap_is_told(start: Start) -> None:
 
 
 async def test_me_counts_as_a_read(start: Start) -> None:
-    """`GET /me` is answered without Productlane, and is a request of the caller all the same."""
+    """`GET /me` is answered from memory and still counts as a request of the caller."""
     run = await start(policies=[policy(limits={"reads_per_minute": 1})])
 
     assert [200, 429] == [(await run.ask("GET", "/api/v2/me")).status for _ in range(2)]
@@ -180,7 +180,7 @@ def _until_open(port: int) -> None:
 
 @needs_redis
 async def test_replicas_count_together(redis_server: tuple[Redis, Any], tmp_path: Path, upstream: Upstream) -> None:
-    """Two gateways before one Redis let through together what the policy grants, and say exactly when there is more."""
+    """Two gateways with one Redis together allow what the policy grants, and say exactly when more is available."""
     redis, _ = redis_server
     async with two_gateways(redis, tmp_path, upstream) as ask:
         answers = [await ask(number) for number in (0, 1, 0, 1, 1, 0)]
@@ -218,7 +218,7 @@ async def two_gateways(redis: Redis, folder: Path, upstream: Upstream) -> AsyncI
 
 @needs_redis
 async def test_a_redis_that_is_gone_costs_no_request(redis_server: tuple[Redis, Any]) -> None:
-    """Without its Redis a replica goes on with its own count, which knows what it let through before."""
+    """Without its Redis a replica continues with its own count, which includes the requests that it already allowed."""
     redis, process = redis_server
     faults: list[Event] = []
     async with counting(redis, emit=faults.append) as caps:
@@ -249,13 +249,13 @@ async def test_a_redis_that_hangs_costs_its_patience_once(redis_server: tuple[Re
         again = await allowed(caps, APP, Lane.WRITE, 5)
 
     assert (2, 1, 1) == (hung, len(faults), while_resting)
-    # The write that was let through meanwhile is not known to Redis.
+    # Redis does not know of the write that was allowed meanwhile.
     assert 2 == again
     assert took < DEADLINE / 2
 
 
 async def test_no_redis_from_the_start_costs_no_request() -> None:
-    """A gateway whose Redis is not up yet serves, by its own count."""
+    """A gateway whose Redis is not up yet serves with its own count."""
     async with counting(Redis("127.0.0.1", 9)) as caps:
         assert 3 == await allowed(caps, APP, Lane.READ, 5)
 

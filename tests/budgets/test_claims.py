@@ -17,7 +17,7 @@ def claim(budget: RateBudget, lane: Lane = Lane.WRITE, caller: str = "app", weig
 
 
 def known(*lanes: Lane) -> RateBudget:
-    """A budget whose lane limits came from answers; an upload has cost a write."""
+    """A budget that learnt its limits from answers; an upload costs a write as well."""
     budget = RateBudget()
     for lane, limit in ((Lane.READ, 1000), (Lane.WRITE, 60), (Lane.UPLOAD, 30)):
         if lane in lanes:
@@ -77,7 +77,7 @@ def test_an_uploads_answer_is_told_apart_by_its_limit(limit: int, told: Lane) ->
 
 
 def test_a_count_that_an_uploads_answer_does_not_tell_of_is_used_all_the_same() -> None:
-    """Uploads do not go one by one where their answers tell of the writes alone."""
+    """Uploads are not sent one by one when their answers show the write budget only."""
     budget = known(Lane.WRITE)
     upload = claim(budget, Lane.UPLOAD)
     upload.take(NOW)
@@ -96,7 +96,7 @@ def test_a_refused_upload_does_not_stop_other_writes() -> None:
 
 
 def test_a_caller_past_its_share_learns_when_there_is_more() -> None:
-    """What is left is kept for another caller, so the next window is when there is more for certain."""
+    """The rest of the window is reserved for another caller, so the next window is the earliest certain time."""
     budget = known(Lane.WRITE)
     for _ in range(40):
         claim(budget, caller="other").arrived(NOW)

@@ -45,7 +45,7 @@ def told(limit: int, left: int, seconds: float) -> dict[str, str]:
 def spend(
     pacer: Pacer, lane: Lane = Lane.WRITE, *, left: int = 0, seconds: float = 3.0, limit: int = 60, of: Chosen = CHOSEN
 ) -> None:
-    """Let an answer say that so much is left for so many seconds."""
+    """Give the lane an answer with this limit, remainder and reset."""
     lease = pacer.take(of, lane, APP)
     assert lease is not None
     lease.answered(200, answer_fields(told(limit, left, seconds)))
@@ -85,7 +85,7 @@ async def test_budget_that_is_there_is_taken_at_once() -> None:
 
 
 async def test_a_wait_that_would_be_in_vain_is_refused_at_once() -> None:
-    """If the budget comes back later than a request may wait, its caller learns so now: what, whose, and when."""
+    """If the budget comes back later than a request may wait, the caller gets a refusal now with budget and time."""
     clock = Clock()
     pacer = pacer_at(clock)
     spend(pacer, seconds=40)
@@ -139,7 +139,7 @@ async def test_without_a_wait_a_key_of_which_nothing_is_known_is_used() -> None:
 
 @pytest.mark.parametrize("prefer", ["wait=1", 'respond-async, WAIT = "1"', "wait=1; x, handling=lenient"])
 async def test_a_caller_may_prefer_a_shorter_wait(prefer: str) -> None:
-    """`Prefer: wait=1` (RFC 7240 section 4.3) ends a wait that would take longer, at once where that is known."""
+    """`Prefer: wait=1` (RFC 7240 section 4.3) ends a longer wait, at once if its length is known."""
     pacer = pacer_at(Clock())
     spend(pacer, seconds=3)
 
@@ -149,7 +149,7 @@ async def test_a_caller_may_prefer_a_shorter_wait(prefer: str) -> None:
 
 @pytest.mark.parametrize("prefer", ["wait=100", "wait=soon", "waiting=1", "await=1", "wait=-1", "wait="])
 async def test_a_caller_cannot_prefer_a_longer_wait(prefer: str) -> None:
-    """No `Prefer` makes a request wait longer than `max_wait`, and what is no number changes nothing."""
+    """`Prefer` cannot raise the wait above `max_wait`, and a value that is no number is ignored."""
     pacer = pacer_at(Clock())
     spend(pacer, seconds=40)
 
@@ -191,7 +191,7 @@ async def test_a_full_queue_of_one_key_is_not_that_of_another() -> None:
 
 
 async def test_an_answer_lets_the_next_one_go() -> None:
-    """A request that waits goes as soon as an answer says that there is budget after all."""
+    """A waiting request is sent as soon as an answer shows budget."""
     pacer = pacer_at(Clock())
     spend(pacer, left=2, seconds=30)
     lease = taken(pacer)[0]
@@ -203,7 +203,7 @@ async def test_an_answer_lets_the_next_one_go() -> None:
 
 
 async def test_the_first_request_goes_alone_and_the_others_follow_its_answer() -> None:
-    """After a restart one request shows what is left of the window; a spent one costs no more than one 429."""
+    """After a restart one request shows the rest of the window; a spent window costs at most one 429."""
     pacer = pacer_at(Clock())
     first = pacer.take(CHOSEN, Lane.WRITE, APP)
     assert first is not None
@@ -247,7 +247,7 @@ async def test_waiting_in_vain_ends_when_it_is_certain() -> None:
 
 
 async def test_at_the_reset_those_who_wait_go() -> None:
-    """Nobody has to answer for the next minute to begin."""
+    """The next minute begins without any answer."""
     pacer = Pacer()
     lease = pacer.take(CHOSEN, Lane.WRITE, APP)
     assert lease is not None
@@ -257,7 +257,7 @@ async def test_at_the_reset_those_who_wait_go() -> None:
 
 
 async def test_at_the_reset_nobody_waits_for_what_is_in_flight() -> None:
-    """The next minute begins for those who wait even where a slow request holds the last of this one."""
+    """The next minute begins for waiting requests even while a slow request holds the last budget of this one."""
     pacer = Pacer(wall=lambda: 1000.9, chance=lambda: 0.0)
     spend(pacer, left=1, seconds=1)
     slow = pacer.take(CHOSEN, Lane.WRITE, APP)
@@ -284,7 +284,7 @@ async def test_whoever_leaves_costs_nothing() -> None:
 
 @pytest.mark.parametrize(("left", "rest"), [(False, 5), (True, 4)])
 async def test_a_request_costs_what_it_may_have_cost_upstream(left: bool, rest: int) -> None:
-    """What broke off before a byte of it was sent costs nothing; what may have arrived is taken to have."""
+    """A request that failed before its first byte costs nothing; one that may have arrived counts."""
     pacer = pacer_at(Clock())
     spend(pacer, left=5)
     lease = pacer.take(CHOSEN, Lane.WRITE, APP)
@@ -374,7 +374,7 @@ async def test_budgets_are_of_secrets() -> None:
 
 @pytest.mark.parametrize(("text", "seconds"), [("7", 7), ("", 1), ("soon", 1), ("-5", 1), ("99999999999", 1)])
 async def test_a_refusal_of_the_upstream_is_heeded(text: str, seconds: int) -> None:
-    """After a 429 the lane is empty for as long as Retry-After says, and a second where it says nothing sensible."""
+    """After a 429 the lane is empty for the time in Retry-After, or for a second if that is missing or malformed."""
     clock = Clock()
     pacer = pacer_at(clock)
     lease = pacer.take(CHOSEN, Lane.WRITE, APP)
@@ -406,7 +406,7 @@ async def test_one_endpoints_refusal_stops_a_lane_for_a_minute_at_most(lane: Lan
 
 
 async def test_the_distance_to_the_reset_is_that_of_the_upstreams_own_clock() -> None:
-    """A gateway whose clock is an hour wrong waits exactly as long: the answer's date and reset are of one clock."""
+    """A gateway whose clock is an hour wrong waits the right time, because an answer's Date and reset share a clock."""
     clock = Clock()
     pacer = Pacer(clock=clock, wall=lambda: 999_999.0, chance=lambda: 0.0)
     lease = pacer.take(CHOSEN, Lane.WRITE, APP)
@@ -431,7 +431,7 @@ async def test_what_a_request_has_waited_before_counts() -> None:
 
 
 async def test_the_status_shows_whose_the_budget_is() -> None:
-    """Of each key and lane: limit, left, lowest, reset, what is to be expected, who waits, and each caller's share."""
+    """The status shows for each key and lane: limit, left, lowest, reset, forecast, queue and each caller's share."""
     clock = Clock()
     pacer = pacer_at(clock)
     spend(pacer, left=2, seconds=30)
@@ -513,7 +513,7 @@ async def test_a_spent_key_is_told_with_its_reset(start: Start) -> None:
 
 
 async def test_a_request_waits_for_the_reset_and_goes(start: Start) -> None:
-    """A caller does not notice more of a spent minute than that its answer takes longer; log and metrics tell."""
+    """In a spent minute a caller only waits longer for its answer; log and metrics show why."""
     run = await start()
     run.upstream.reply = limited(0, 1.0)
     await write(run)
@@ -528,7 +528,7 @@ async def test_a_request_waits_for_the_reset_and_goes(start: Start) -> None:
 
 
 async def test_a_caller_that_waits_holds_nothing(start: Start) -> None:
-    """While it waits no connection upstream is taken and its large body is not asked for; gone, it leaves the queue."""
+    """A waiting request holds no upstream connection and no large body; if its caller leaves, it is dropped."""
     run = await start(pacing={"max_wait": "30s"}, upstream={"max_connections": 1})
     run.upstream.reply = limited(0, 20)
     await write(run)
@@ -583,7 +583,7 @@ async def test_a_body_that_is_too_large_does_not_wait(start: Start) -> None:
 
 
 async def test_a_refusal_of_the_upstream_is_relayed_and_heeded(start: Start) -> None:
-    """The caller that met the 429 gets it as it came; the next one is spared the way."""
+    """The caller that met the 429 gets it unchanged; the next one is refused without asking Productlane."""
     run = await start(pacing={"max_wait": "0s"})
     run.upstream.reply = limited(40, 30, 60, 429, "Retry-After: 7")
     relayed = await write(run)
@@ -595,7 +595,7 @@ async def test_a_refusal_of_the_upstream_is_relayed_and_heeded(start: Start) -> 
 
 
 async def test_a_read_is_repeated_once_after_a_429_that_is_soon_over(start: Start) -> None:
-    """A GET whose Retry-After its wait has room for is sent once more, and counted; a write never is."""
+    """A GET is resent once and counted if its Retry-After fits into the wait; a write never is."""
     run = await start()
     run.upstream.reply = limited(40, 30, 60, 429, "Retry-After: 1")
     written = await write(run)
@@ -621,7 +621,7 @@ async def test_a_read_is_repeated_no_more_than_once(start: Start) -> None:
 
 
 async def test_every_answer_tells_the_callers_own_share(start: Start) -> None:
-    """`RateLimit` and `RateLimit-Policy` are of the caller, not of the key, on relayed answers and on refusals."""
+    """`RateLimit` and `RateLimit-Policy` describe the caller's budget, not the key's, on answers and refusals."""
     run = await start(
         policies=[policy("heavy", TOKEN, weight=3), policy("light", OTHER_TOKEN)], pacing={"max_wait": "0s"}
     )
@@ -653,7 +653,7 @@ async def test_a_caller_that_prefers_not_to_wait_does_not(start: Start) -> None:
 
 
 async def test_a_body_that_never_came_costs_no_budget(start: Start) -> None:
-    """Budget is given back where the caller leaves before its request could be sent."""
+    """The budget is returned if the caller leaves before its request is sent."""
     run = await start(pacing={"max_wait": "0s"})
     run.upstream.reply = limited(1, 20)
     await write(run)
@@ -679,7 +679,7 @@ async def test_an_upstream_that_cannot_be_reached_costs_no_budget(start: Start) 
 
 
 async def test_callers_share_by_weight(start: Start) -> None:
-    """`weight` in a policy is its share: of eight that go, six are of the caller with weight 3."""
+    """`weight` in a policy sets the share: of eight requests sent, six belong to the caller with weight 3."""
     run = await start(
         policies=[policy("heavy", TOKEN, weight=3), policy("light", OTHER_TOKEN)], pacing={"max_wait": "20s"}
     )
@@ -705,7 +705,7 @@ async def test_callers_share_by_weight(start: Start) -> None:
 
 
 async def test_a_limit_of_nothing_stops_nobody(run: Running) -> None:
-    """An upstream that tells a limit of 0, which no minute would end, is still asked."""
+    """An upstream that states a limit of 0 is still asked, since no minute would end it."""
     lines = ("X-RateLimit-Limit: 0", "X-RateLimit-Remaining: 0", "X-RateLimit-Reset: 9999999999")
     run.upstream.reply = answer(fields=lines)
 

@@ -85,7 +85,7 @@ def test_a_light_caller_waits_for_its_share_and_no_longer(weight: int, rounds: i
 
 
 def test_a_caller_that_comes_late_is_next_until_it_has_its_share_of_the_window() -> None:
-    """What a window has left goes first to the caller that has used least of it."""
+    """The rest of a window goes first to the caller that has used the least of it."""
     queue = Queue()
     for number in range(200):
         queue.push(("early", number))
@@ -132,7 +132,7 @@ def test_in_a_new_window_all_begin_anew() -> None:
 
 
 def test_only_lanes_that_can_go_are_drawn() -> None:
-    """An upload that waits for uploads does not hold up the writes behind it, not even its own caller's."""
+    """An upload that waits for the upload budget does not delay writes behind it, even those of its own caller."""
     queue = Queue()
     queue.push(("a", 1), lane=Lane.UPLOAD)
     queue.push(("a", 2), lane=Lane.WRITE)
@@ -146,7 +146,7 @@ def test_only_lanes_that_can_go_are_drawn() -> None:
 
 
 def test_whoever_leaves_is_not_drawn() -> None:
-    """A caller that hung up costs nobody a turn."""
+    """A caller that hung up does not use up a turn."""
     queue = Queue()
     queue.push(("a", 1))
     queue.push(("a", 2))
@@ -159,7 +159,7 @@ def test_whoever_leaves_is_not_drawn() -> None:
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=300))
 def test_the_order_takes_no_more_memory_than_those_who_wait(steps: list[tuple[str, bool]]) -> None:
-    """However many come and leave, what is remembered of them is bounded by who is there."""
+    """Only callers that are in the queue use memory."""
     queue, waiting = Queue(), list[Item]()
     for number, (caller, comes) in enumerate(steps * 3):
         if comes:

@@ -1,4 +1,4 @@
-"""`gateway.budgets.rates`: what may still be spent, in seconds of a clock on which the test begins at 1000.
+"""`gateway.budgets.rates`: how much budget remains, by a clock that starts at 1000 seconds.
 
 The upstream's clock of these tests is 4000 s ahead; it is never compared with ours.
 """
@@ -29,7 +29,7 @@ def spent(made: RateWindow, times: int, now: float = NOW) -> list[int]:
 
 
 def test_of_an_unknown_window_one_request_tries() -> None:
-    """After a start nobody knows what others have left of the window: one goes, and the rest wait for its answer."""
+    """After a start the rest of the window is unknown: one request is sent, and the others wait for its answer."""
     made = RateWindow(60)
     before = made.left(NOW)
     epoch = made.take(NOW)
@@ -48,7 +48,7 @@ def test_a_request_that_was_not_sent_lets_the_next_one_try() -> None:
 
 
 def test_while_the_first_answer_is_late_more_and_more_try() -> None:
-    """One slow endpoint does not keep a whole lane waiting: what may try doubles each half second."""
+    """One slow endpoint does not block its lane: the number of probes doubles each half second."""
     made = RateWindow(60)
     made.take(NOW)
 
@@ -114,7 +114,7 @@ def test_after_its_end_one_request_tries_and_the_rest_follow_its_reading() -> No
 
 
 def test_what_the_last_window_had_left_may_go_without_a_try() -> None:
-    """Where there was enough, nobody waits at the turn of the minute."""
+    """If the budget was enough, no request waits when the minute turns."""
     made = window()
 
     assert 60 == made.left(NOW + 60)
@@ -158,7 +158,7 @@ def test_a_late_answer_of_the_last_window_says_nothing_of_this_one() -> None:
 
 
 def test_a_request_older_than_the_window_counts_as_spent() -> None:
-    """Uploads whose bodies dribble hold the budget of the window that they were sent in, and of no other."""
+    """Slow uploads hold budget only in the window in which they were sent."""
     made = window()
     slow = spent(made, 59)
     during, after = made.left(NOW + 59), made.left(NOW + 60)
@@ -170,7 +170,7 @@ def test_a_request_older_than_the_window_counts_as_spent() -> None:
 
 
 def test_an_answer_without_fields_counts_as_spent() -> None:
-    """An error page of a CDN, or no answer at all, may have cost a request: it is taken to have."""
+    """An error page of a CDN, or no answer, counts as one request spent."""
     made = window()
     first, *others = spent(made, 3)
     made.settle(NOW, first, Budget(60, 2, 5060), 60.0)
@@ -181,7 +181,7 @@ def test_an_answer_without_fields_counts_as_spent() -> None:
 
 
 def test_an_upstream_that_tells_no_limits_is_not_slowed_down() -> None:
-    """A stand-in of one's own that has no rate limits gets all that is sent; only what is in flight is bounded."""
+    """An upstream without rate limits gets every request; only the number in flight is bounded."""
     made = RateWindow(60)
     for _ in range(100):
         made.settle(NOW, made.take(NOW), None, 0.0)
@@ -198,7 +198,7 @@ def test_a_reset_far_away_is_a_minute_away_at_most() -> None:
 
 
 def test_a_refusal_of_the_upstream_holds_whatever_readings_say() -> None:
-    """A 429 for a burst, with budget left in the window, is heeded all the same."""
+    """A 429 for a burst counts even if the window has budget left."""
     made = window()
     made.block(NOW, 5.0)
 
@@ -281,7 +281,7 @@ class Counter:
     served: int = 0
 
     def ask(self, now: float) -> tuple[Budget, float]:
-        """What an answer tells: the reading, and its reset less its date."""
+        """A reading, and the seconds from the answer's Date to its reset."""
         at = now + self.ahead
         if at >= self.ends:
             self.ends, self.used = at + 60, 0

@@ -56,7 +56,7 @@ def test_the_last_requests_are_drawn_by_lot(drawn: float, left: int) -> None:
 
 
 def test_an_old_reading_of_much_is_looked_at_again_by_one_request() -> None:
-    """Where others may have stopped, one request goes to see; the rest of the window is not given up."""
+    """If other replicas may have stopped, one request probes, so the rest of the window is not lost."""
     made = beside_three(20)
 
     assert [1, 0] == [made.left(NOW + 60, 20, in_flight, LIMIT) for in_flight in (0, 1)]
@@ -64,9 +64,9 @@ def test_an_old_reading_of_much_is_looked_at_again_by_one_request() -> None:
 
 
 def test_a_new_window_begins_with_as_many_replicas() -> None:
-    """At the reset all replicas have requests waiting; none of them sends more than its part at once.
+    """When the window resets and all replicas have requests waiting, none sends more than its part at once.
 
-    Replicas that are gone are forgotten one by one, a window each.
+    Each window forgets one replica that no longer sends.
     """
     made = beside_three(2)
     made.begin(NOW + 60, 59, 1)
@@ -97,7 +97,7 @@ class Upstream:
     refused: int = 0
 
     def ask(self, now: float) -> tuple[Budget, float]:
-        """What an answer says; the window ends a minute after `NOW`."""
+        """A reading of an answer; the window ends a minute after `NOW`."""
         self.refused += self.used >= self.limit
         self.used = min(self.limit, self.used + 1)
         return Budget(self.limit, self.limit - self.used, 5060), NOW + 60 - now

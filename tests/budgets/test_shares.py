@@ -1,4 +1,4 @@
-"""`gateway.budgets.shares`: what is kept for whom, in seconds of a clock that is an argument."""
+"""`gateway.budgets.shares`: how much budget is reserved for each caller."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,13 +15,13 @@ def shares(**weights: int) -> tuple[Shares, dict[str, Flow]]:
 
 
 def stream(flow: Flow, seconds: float, rate: float, start: float = NOW) -> None:
-    """Let a caller ask so often a second, for so long."""
+    """Let a caller ask at this rate, for these seconds."""
     for number in range(int(seconds * rate)):
         flow.arrived(start + number / rate)
 
 
 def test_a_steady_caller_is_expected_to_go_on() -> None:
-    """What is kept for a caller is its recent rate for the rest of the window, with room for chance."""
+    """A caller's reserve is its recent rate over the rest of the window, with a margin."""
     flow = Flow("a", 1, NOW)
     stream(flow, 300, 0.5)
 
@@ -40,7 +40,7 @@ def test_a_caller_that_stopped_is_expected_less_and_less() -> None:
 
 
 def test_one_request_a_minute_keeps_little() -> None:
-    """A caller that asks once in a while does not hold its whole share."""
+    """A caller that asks rarely does not reserve its whole share."""
     flow = Flow("a", 1, NOW)
     flow.arrived(NOW)
 
@@ -48,7 +48,7 @@ def test_one_request_a_minute_keeps_little() -> None:
 
 
 def test_nothing_is_kept_in_the_last_second() -> None:
-    """Budget that nobody has asked for by then goes to the waiting callers, and is not lost with the window."""
+    """Budget that its callers do not use in time goes to waiting callers, before the window ends."""
     flow = Flow("a", 1, NOW)
     stream(flow, 60, 5)
 
@@ -119,7 +119,7 @@ def test_guaranteed_shares_are_within_the_limit(weights: dict[str, int], limit: 
 
 
 def test_callers_that_went_are_forgotten_with_the_window() -> None:
-    """Memory is for those who asked in the last minutes, however many have come and gone."""
+    """Only callers that asked in the last minutes use memory."""
     made, flow = shares(a=1, b=1)
     flow["a"].arrived(NOW)
     flow["b"].arrived(NOW + 400)

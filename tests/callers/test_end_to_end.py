@@ -123,7 +123,7 @@ async def test_a_gateway_starts_without_its_issuer(start: Callable[..., Any]) ->
 async def test_a_new_process_is_ready_once_it_has_the_keys(
     start: Callable[..., Any], issuer: LocalIssuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A rollout stops at a process whose issuer cannot be asked, for 20 seconds at most."""
+    """A process whose issuer is unreachable stays not ready for 20 seconds at most."""
     issuer.gate = asyncio.Event()
     kubernetes = {"issuer": issuer.url, "audience": AUDIENCE, "ca": str(issuer.ca)}
     waiting = await start(callers={"kubernetes": kubernetes}, policies=[kubernetes_policy()])

@@ -48,7 +48,7 @@ GOOD = Certificate(ID, "", NOW + 60)
 
 
 def settled(callers: Callers, authorization: Sequence[str], peer: Peer = STRANGER) -> str | Reason | None:
-    """The caller or the reason of the refusal, without waiting; None where it has to wait."""
+    """The caller or the reason for the refusal, without waiting; None if it must wait."""
     try:
         return Identification(callers).identify_now(authorization, peer, now=NOW)
     except Refused as refused:
@@ -56,7 +56,7 @@ def settled(callers: Callers, authorization: Sequence[str], peer: Peer = STRANGE
 
 
 def identification(callers: Callers) -> Identification:
-    """One whose issuer's key is at hand when it is asked for."""
+    """An identification that finds the issuer's key in memory."""
 
     async def fetch() -> bytes:
         return key_set(SIGNER)
@@ -148,7 +148,7 @@ def test_a_credential_proves_one_caller_or_none(
 async def test_the_first_proof_that_holds_decides(
     callers: Callers, authorization: list[str], peer: Peer, expected: str | Reason
 ) -> None:
-    """Certificate, token, Kubernetes, unix user, in this order; what is shown and proves nobody is never anonymous."""
+    """The order is certificate, token, Kubernetes, unix user; an invalid credential never counts as anonymous."""
     try:
         found: str | Reason = await identification(callers).identify(authorization, peer, now=NOW)
     except Refused as refused:
@@ -196,7 +196,7 @@ async def test_the_note_says_which_proof_failed_and_why(authorization: list[str]
     "authorization", [[], ["Bearer wrong"], ["Bearer pl_v2_abcdefgh"], [f"Bearer {OTHER_ACCOUNT}"]]
 )
 async def test_a_401_says_how_to_authenticate_and_quotes_nothing(authorization: list[str]) -> None:
-    """Every 401 carries WWW-Authenticate (RFC 9110 section 15.5.2), and none repeats what was not verified."""
+    """Every 401 carries WWW-Authenticate (RFC 9110 section 15.5.2), and none repeats unverified text."""
     with pytest.raises(Refused) as caught:
         await identification(ALL).identify(authorization, STRANGER, now=NOW)
     said = f"{caught.value.message} {caught.value.note} {caught.value.headers}"
@@ -249,7 +249,7 @@ VALUES = st.one_of(
 
 @given(st.lists(VALUES, max_size=2), st.booleans())
 async def test_no_value_is_a_caller_but_by_its_proof(values: list[str], bearer: bool) -> None:
-    """Whatever stands in Authorization, it is its caller's token or signed for its account, or it is refused."""
+    """Any Authorization is a caller's token, a token signed for its account, or refused."""
     shown = [f"Bearer {value}" if bearer else value for value in values]
     proven = {f"Bearer {TOKEN}": "by-token", f"Bearer {SIGNED}": "by-kubernetes"}
     try:
@@ -273,7 +273,7 @@ async def test_no_value_is_a_caller_but_by_its_proof(values: list[str], bearer: 
     ],
 )
 def test_a_key_in_a_callers_hands_is_noticed(authorization: list[str], version: str | None) -> None:
-    """Callers that hold an upstream key of their own are found, wherever in Authorization they put it."""
+    """A caller that sends its own upstream key is found, wherever the key is in Authorization."""
     assert version == supplied_key(authorization)
 
 
@@ -314,7 +314,7 @@ def test_a_refusal_asks_for_what_this_gateway_takes(
 
 
 def test_a_sidecar_needs_no_key_of_version_1() -> None:
-    """Where the only caller is anonymous, the cure for a v1 key is no Authorization at all, and no policy."""
+    """If the only caller is anonymous, the advice for a v1 key is to send no Authorization."""
     with pytest.raises(Refused) as caught:
         Identification(ANONYMOUS).identify_now(["Bearer pl_v1_abcdefgh"], now=NOW)
 

@@ -24,7 +24,7 @@ def settings(issuer: LocalIssuer, **other: Any) -> IssuerSettings:
 
 
 async def why_not(issuer: IssuerSettings) -> str:
-    """Why no keys come; `{…}` stands for the address of the issuer, in front of the path that was asked."""
+    """The reason why no keys were fetched; `{…}` is the issuer's address in front of the path."""
     with pytest.raises(NoKeys) as caught:
         await source_of(issuer)()
     return str(caught.value).replace(issuer.issuer, "{…}")
@@ -40,7 +40,7 @@ async def test_keys_are_found_by_discovery(issuer: LocalIssuer) -> None:
 
 
 async def test_the_gateways_own_token_is_shown_where_there_is_one(issuer: LocalIssuer, tmp_path: Path) -> None:
-    """An API server shows its keys to service accounts; the token's file is read anew, since Kubernetes rotates it."""
+    """An API server shows its keys to service accounts; the token file is reread, because Kubernetes rotates it."""
     file = tmp_path / "token"
     source = source_of(settings(issuer, token=file))
     await source()
@@ -79,7 +79,7 @@ def with_body(body: bytes) -> Callable[[web.Request], web.Response]:
 async def test_a_configuration_that_leads_astray_is_refused(
     issuer: LocalIssuer, configuration: dict[str, Any], expected: str
 ) -> None:
-    """Keys are taken only from where the very issuer that is configured says, and never over plain HTTP."""
+    """Keys come only from the address that the configured issuer names, and never over plain HTTP."""
     issuer.configuration = configuration
 
     assert expected == await why_not(settings(issuer))
@@ -98,7 +98,7 @@ async def test_a_configuration_that_leads_astray_is_refused(
 async def test_an_answer_that_is_of_no_use_is_told(
     issuer: LocalIssuer, answer: Callable[[web.Request], web.Response], expected: str
 ) -> None:
-    """Whatever is wrong with the issuer's answer is a line for the log, and nobody's crash."""
+    """Any fault in the issuer's answer is logged and crashes nothing."""
     issuer.answer = answer
 
     assert expected == await why_not(settings(issuer))
@@ -143,7 +143,7 @@ async def test_a_refusal_names_what_is_missing(issuer: LocalIssuer, tmp_path: Pa
 
 
 async def test_an_issuer_that_is_silent_is_given_up(issuer: LocalIssuer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Callers whose key is unknown do not wait for ever."""
+    """Callers whose key is unknown wait for a limited time."""
     monkeypatch.setattr("gateway.callers.issuer.TIMEOUT", 0.05)
     issuer.gate = asyncio.Event()
 
@@ -152,7 +152,7 @@ async def test_an_issuer_that_is_silent_is_given_up(issuer: LocalIssuer, monkeyp
 
 
 async def test_keys_may_be_in_a_file(tmp_path: Path) -> None:
-    """Where no issuer can be asked, a file holds the keys; it is read anew each time."""
+    """Keys may come from a file, which is reread each time."""
     file = tmp_path / "jwks.json"
     source = source_of(IssuerSettings("kubernetes", "https://kubernetes.default.svc", AUDIENCE, jwks=file))
     found: list[str] = []
@@ -174,7 +174,7 @@ def test_the_keys_of_the_tests_are_those_of_an_api_server() -> None:
 
 
 async def test_the_issuer_is_found_by_the_resolver_that_is_handed_in(issuer: LocalIssuer) -> None:
-    """The issuer's name is looked up where the upstream's is, and once for several questions."""
+    """The issuer's name is resolved by the upstream's resolver, once for several requests."""
     asked: list[str] = []
 
     def lookup(host: str, port: None, **options: Any) -> list[tuple[Any, ...]]:

@@ -1,4 +1,4 @@
-"""`gateway.callers.issuers`: an issuer that rotates its keys, goes down, and is configured anew."""
+"""`gateway.callers.issuers`: an issuer that rotates its keys, goes down, and is reconfigured."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from tests.support.issuer import ACCOUNT, AUDIENCE, NOW, LocalIssuer, Signer, cl
 
 
 class Bench:
-    """Callers of a local issuer, whose clock a test holds."""
+    """Callers of a local issuer, with a clock that a test moves."""
 
     def __init__(self, issuer: LocalIssuer) -> None:
         self.settings = IssuerSettings("kubernetes", issuer.url, AUDIENCE, ca=issuer.ca)
@@ -78,7 +78,7 @@ async def test_an_outage_of_the_issuer_fails_no_known_caller(issuer: LocalIssuer
 
 
 async def test_a_new_configuration_keeps_the_keys_of_the_same_issuer(issuer: LocalIssuer) -> None:
-    """A reload that changes something else asks no issuer anew; one that changes an issuer does."""
+    """A reload asks an issuer again only if the issuer's settings changed."""
     bench = Bench(issuer)
     assert 200 == await bench.status(issuer.signers[0])
     other = IssuerSettings("other", issuer.url, "another audience", ca=issuer.ca)

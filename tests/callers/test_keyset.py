@@ -49,7 +49,7 @@ class Bench:
         return self.keys.get(kid) is not None
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        """Let what goes on in the background go on until something holds."""
+        """Let background tasks run until a condition holds."""
         async with asyncio.timeout(10):
             while not holds():  # noqa: ASYNC110 - a turn of the loop, not a time
                 await asyncio.sleep(0)
@@ -151,7 +151,7 @@ async def test_a_withdrawn_key_ends_here_too(bench: Bench) -> None:
 
 
 async def test_a_key_that_is_replaced_under_its_name_is_another_key(bench: Bench) -> None:
-    """What an old key has proven is forgotten when the issuer shows another one under the same name."""
+    """Tokens verified by an old key are forgotten when the issuer publishes another key with the same `kid`."""
     assert await bench.knows("one")
 
     bench.signers = [Signer("one")]
@@ -163,7 +163,7 @@ async def test_a_key_that_is_replaced_under_its_name_is_another_key(bench: Bench
 
 
 async def test_an_answer_without_keys_changes_nothing(bench: Bench) -> None:
-    """An issuer that by some fault shows no key at all does not lock every caller out."""
+    """An issuer that by mistake publishes no keys does not lock every caller out."""
     assert await bench.knows("one")
 
     bench.signers = []

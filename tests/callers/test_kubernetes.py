@@ -1,4 +1,4 @@
-"""`gateway.callers.kubernetes`: which service account a token identifies, and whom the gateway shows its own."""
+"""`gateway.callers.kubernetes`: which service account a token identifies, and who gets the gateway's own token."""
 
 from typing import Any
 

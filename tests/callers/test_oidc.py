@@ -1,4 +1,4 @@
-"""`gateway.callers.oidc`: whose tokens of an OpenID Connect issuer identify a caller, and whose do not."""
+"""`gateway.callers.oidc`: which tokens of an OpenID Connect issuer identify a caller."""
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -68,7 +68,7 @@ def test_a_pattern_matches_whole_claims_and_never_crosses_a_colon(patterns: dict
 
 
 def test_a_line_break_does_not_end_a_claim() -> None:
-    """A claim that goes on after what a pattern allows does not match."""
+    """A claim longer than its pattern does not match."""
     assert not matcher(Subject("github", (("sub", "repo:acme/app"),)))({"sub": "repo:acme/app\n"})
 
 
@@ -81,14 +81,14 @@ def test_a_line_break_does_not_end_a_claim() -> None:
     ],
 )
 def test_an_entry_is_written_as_it_was_read(value: OidcSubject) -> None:
-    """A policy that a command writes anew holds the same subjects."""
+    """A policy that a command rewrites keeps its subjects."""
     entry = KIND.entry(value)
 
     assert entry == KIND.entry(OidcSubject(**KIND.written(entry)))
 
 
 async def found(entries: dict[Subject, str], **claims: Any) -> str | Rejected | None:
-    """What a token of GitHub's comes to, with the issuer's key at hand."""
+    """The result for a token of GitHub's, with the issuer's key in memory."""
     signer = Signer("k", "RS256")
 
     async def fetch() -> bytes:
@@ -117,7 +117,7 @@ async def test_a_token_identifies_the_caller_that_lists_its_subject() -> None:
 
 
 async def test_an_entry_is_for_its_own_issuer() -> None:
-    """A subject that is listed for one issuer is nobody at another, whatever its tokens claim."""
+    """A subject that is listed for one issuer is unknown at another, whatever its tokens claim."""
     elsewhere = await found({Subject("gitlab", MAIN.patterns): "deploy"})
 
     assert isinstance(elsewhere, Rejected)
@@ -133,7 +133,7 @@ async def test_a_token_that_two_policies_list_identifies_nobody() -> None:
 
 @pytest.fixture
 async def gitlab(tmp_path: Path, authority: trustme.CA) -> AsyncIterator[LocalIssuer]:
-    """A second issuer, whose key has the name of the first one's."""
+    """A second issuer whose key has the same `kid` as the first one's."""
     async with issuer_on_loopback(tmp_path / "gitlab-ca.crt", authority, "") as local:
         yield local
 

@@ -35,7 +35,7 @@ class Accepts(asyncio.Protocol):
 
 
 async def test_a_unix_socket_tells_who_connected(tmp_path: Path) -> None:
-    """The kernel says whose process is at the other end; nothing that it sends has a part in it."""
+    """The user comes from the kernel, not from anything that the process sends."""
     found: asyncio.Queue[Peer] = asyncio.Queue()
     server = await asyncio.get_running_loop().create_unix_server(lambda: Accepts(found), str(tmp_path / "s"))
     _, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
@@ -85,7 +85,7 @@ def unix_policy(caller: str, *uids: int) -> dict[str, Any]:
 
 
 async def asked(run: Running, uid: int | None = None) -> int:
-    """The status of a request on the unix socket, of another user's process where one is named."""
+    """The status of a request on the unix socket, sent by a process of user ``uid`` if that is given."""
     path = str(run.gateway.traffic.path)
     if uid is None:
         return (await run.ask(token=None)).status
@@ -134,7 +134,7 @@ def open_folder() -> Iterator[Path]:
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user")
 async def test_users_are_told_apart(start: Callable[..., Any], open_folder: Path) -> None:
-    """Two users on one socket are two callers, and a third is none."""
+    """Two users on one socket are two callers, and a third user is refused."""
     policies = [unix_policy("root", 0), unix_policy("other", NOBODY_ELSE)]
     run = await start(listen=f"unix:{open_folder}/gw", policies=policies)
 
@@ -143,7 +143,7 @@ async def test_users_are_told_apart(start: Callable[..., Any], open_folder: Path
 
 
 async def test_anonymous_beside_users_is_who_shows_nothing(start: Callable[..., Any], tmp_path: Path) -> None:
-    """Where a policy is anonymous, an unlisted user may be it, but not with a credential that is wrong."""
+    """An unlisted user may use an anonymous policy, but not with an invalid credential."""
     policies = [unix_policy("app", NOBODY_ELSE), policy("anyone", token=None)]
     run = await start(listen=f"unix:{tmp_path}/gw", policies=policies)
 

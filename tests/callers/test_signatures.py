@@ -1,4 +1,4 @@
-"""`gateway.callers.signatures`: only what a key of the issuer has signed is believed."""
+"""`gateway.callers.signatures`: only tokens signed by a key of the issuer are accepted."""
 
 import base64
 import hashlib
@@ -103,7 +103,7 @@ def test_a_forged_token_proves_nobody(token: str) -> None:
 
 @pytest.mark.parametrize("signer", [EC, RSA, Signer("e3", "ES384"), Signer("e5", "ES512")], ids=lambda s: s.algorithm)
 def test_what_kubernetes_signs_is_believed(signer: Signer) -> None:
-    """RS256, ES256, ES384 and ES512, which are what an API server can sign with."""
+    """RS256, ES256, ES384 and ES512 are accepted, the algorithms of an API server."""
     keys = read_keys(key_set(signer))
     token = signer.sign(CLAIMS)
 
@@ -140,7 +140,7 @@ def test_a_key_that_could_prove_too_much_is_left_out(jwk: Any) -> None:
 
 
 def test_two_keys_of_one_name_are_neither() -> None:
-    """Where a name does not say which key is meant, no token of that name is believed; the same key twice is one."""
+    """A `kid` shared by two keys is refused; the same key listed twice counts once."""
     assert {"rsa"} == set(read_keys(key_set(EC, STRANGER, RSA)))
     assert {"ec", "rsa"} == set(read_keys(key_set(EC, EC, RSA)))
 

@@ -21,7 +21,7 @@ SIGNER = Signer("k1")
 
 
 class Bench:
-    """Tokens of an issuer whose keys and clocks a test holds. Each account is a caller of the same name."""
+    """Tokens of an issuer whose keys and clocks a test controls. Each account is a caller of the same name."""
 
     def __init__(self) -> None:
         self.signers = [SIGNER]
@@ -52,12 +52,12 @@ class Bench:
 
 @pytest.fixture
 def bench() -> Bench:
-    """Tokens of an issuer whose keys were never asked for."""
+    """Tokens of an issuer whose keys were not fetched yet."""
     return Bench()
 
 
 async def test_a_token_is_verified_once_and_known_until_it_expires(bench: Bench) -> None:
-    """What was found good serves without cryptography, and not a second longer than the token itself."""
+    """A verified token is remembered until it expires, without cryptography."""
     token = SIGNER.sign(claims_of(URL, exp=NOW + 600))
     assert isinstance(bench.now(token), Waiting)
     assert ACCOUNT == await bench.verify(token)
@@ -72,14 +72,14 @@ async def test_a_token_is_verified_once_and_known_until_it_expires(bench: Bench)
 
 
 async def test_a_refused_token_is_not_remembered_as_good(bench: Bench) -> None:
-    """A token that identified nobody identifies nobody the second time either."""
+    """A token without a caller is refused the second time too."""
     token = SIGNER.sign(claims_of(URL, aud="other"))
 
     assert [True, True] == [isinstance(await bench.verify(token), Rejected) for _ in range(2)]
 
 
 async def test_tokens_of_a_withdrawn_key_are_forgotten(bench: Bench) -> None:
-    """A key that has leaked and is withdrawn ends what it has signed, known or not."""
+    """A withdrawn key invalidates all of its tokens, remembered or not."""
     token, other = SIGNER.sign(claims_of(URL)), Signer("k2")
     assert ACCOUNT == await bench.verify(token)
     bench.signers = [other]

@@ -6,7 +6,7 @@ from gateway.callers.tokens import digest, new_token
 
 
 def test_a_token_is_new_each_time_and_its_policy_line_fits() -> None:
-    """`productlane-gateway token` gives 256 bits of chance, and the line beside it lets exactly that token in."""
+    """`productlane-gateway token` prints a token of 256 random bits and the digest that admits exactly that token."""
     token, line = new_token()
     other, _ = new_token()
 

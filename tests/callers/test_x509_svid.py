@@ -70,7 +70,7 @@ def test_what_is_no_certificate_names_nobody(data: bytes) -> None:
 
 
 def test_a_damaged_name_names_nobody() -> None:
-    """A certificate whose names break the rules of their own encoding is one that cannot be read."""
+    """A certificate whose names are encoded wrongly counts as unreadable."""
     whole = AUTHORITY.issue(ID).der
     found = read_certificate(whole.replace(b"spiffe://", b"sp\xffffe://"))
 

@@ -1,1 +1,1 @@
-"""The commands, run as users run them: in a process of their own."""
+"""The commands, run as users run them, each in its own process."""

@@ -13,7 +13,7 @@ from tests.support.command import ROOT, Finished, finish, run
 
 
 async def test_a_token_comes_with_its_digest() -> None:
-    """The first line is the token and the second what a policy holds for it, and nothing else is on standard output."""
+    """Standard output has the token on the first line, its digest for a policy on the second, and nothing else."""
     done = await run("token")
 
     token, digest = done.out.splitlines()
@@ -25,7 +25,7 @@ async def test_a_token_comes_with_its_digest() -> None:
 
 
 async def test_no_two_tokens_are_alike() -> None:
-    """A token is made anew each time."""
+    """Each run makes a new token."""
     assert (await run("token")).out != (await run("token")).out
 
 
@@ -33,7 +33,7 @@ async def test_no_two_tokens_are_alike() -> None:
     ("which", "required"), [("config", ["keys", "routes"]), ("policy", ["caller", "authenticate"])]
 )
 async def test_a_schema_is_json_that_an_editor_can_use(which: str, required: list[str]) -> None:
-    """`schema` prints a JSON Schema that knows what is required and refuses what is unknown."""
+    """`schema` prints a JSON Schema that demands required keys and refuses unknown ones."""
     done = await run("schema", which)
 
     schema: dict[str, Any] = done.json

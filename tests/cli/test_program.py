@@ -106,7 +106,7 @@ async def test_an_interrupted_command_is_no_answer(tmp_path: Path) -> None:
 
 
 async def test_a_terminal_without_the_signs_gets_others(tmp_path: Path) -> None:
-    """What a terminal's encoding cannot show is written out, and stops nothing."""
+    """A character outside the terminal's encoding is written as an escape."""
     environ = {
         "PRODUCTLANE_KEY": "pl_v2_aaaaaaaa",
         "PRODUCTLANE_SCOPES": "threads:read",
@@ -141,7 +141,7 @@ async def test_small_commands_stay_small(words: list[str]) -> None:
 
 
 async def test_serving_loads_nothing_of_the_demo(tmp_path: Path) -> None:
-    """The process that holds keys never has the simulator in it."""
+    """A serving process never loads the simulator."""
     environ = {"PRODUCTLANE_KEY": "pl_v2_aaaaaaaa", "PRODUCTLANE_SCOPES": "threads:read", "PYTHONASYNCIODEBUG": "1"}
     done = await run("serve", environ=environ, cwd=tmp_path, flags=("-X", "importtime"))
 
@@ -174,7 +174,7 @@ async def test_the_version_is_that_of_the_package() -> None:
     ],
 )
 async def test_a_failure_is_json_too(words: list[str], part: str) -> None:
-    """A program that asked for JSON gets JSON on standard output whatever goes wrong, with status 2."""
+    """With --json every problem is JSON on standard output, with status 2."""
     done = await run(*words)
 
     (problem,) = done.json["problems"]

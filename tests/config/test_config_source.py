@@ -1,4 +1,4 @@
-"""`gateway.config.config_source`: which files a configuration is made of, however wrong they are."""
+"""`gateway.config.config_source`: the files of a configuration, even of a broken one."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def test_every_file_that_is_named_is_watched(tmp_path: Path) -> None:
 
 
 def test_a_document_with_mistakes_is_followed_as_far_as_it_goes(tmp_path: Path) -> None:
-    """What is wrong in one place does not hide the others: the mistake may be put right in any of the files."""
+    """A problem in one file does not hide the other files from the watcher."""
     (tmp_path / "gateway.yaml").write_text(WHOLE.replace("tls:", "tsl:") + 'unknown: ["x"]\nlisten: nowhere\n')
 
     assert {"gateway.yaml", "grants", "more.yaml", "extra.pem", "one", "/run/two", "jwks.json"} == names(
@@ -83,10 +83,10 @@ def test_a_sidecar_without_files_watches_its_key_alone(tmp_path: Path) -> None:
     ],
 )
 def test_only_what_is_read_in_a_folder_counts(name: str, part: bool) -> None:
-    """A truth table or a note beside the policies costs no reload; what is reported as misnamed does count."""
+    """Cases and notes beside the policies cause no reload; misnamed files that are reported do."""
     assert part == counts(name)
 
 
 def test_an_origin_shows_no_environment(tmp_path: Path) -> None:
-    """Keys stand in the environment, so it never shows."""
+    """The environment, which contains keys, is never shown."""
     assert "pl_v2" not in repr(ConfigSource(tmp_path, {"PRODUCTLANE_KEY": "pl_v2_whatever"}))

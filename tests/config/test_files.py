@@ -43,7 +43,7 @@ AROUND = {
 
 @pytest.fixture(autouse=True)
 def around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory that holds what the files in `configs/gateway` refer to."""
+    """A working directory with the files that `configs/gateway` refers to."""
     for name, text in AROUND.items():
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
@@ -139,7 +139,7 @@ def test_no_problem_holds_a_secret(path: Path) -> None:
 
 
 def test_every_fixture_is_used() -> None:
-    """A file that no test reads would promise what nobody holds."""
+    """Every example file is read by a test."""
     names = {str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*") if path.is_file()}
     read = {str(path.relative_to(CONFIGS)) for kind in READERS for path in (CONFIGS / kind).glob("*.*.yaml")}
 

@@ -47,7 +47,7 @@ def test_a_schema_is_json_that_points_only_into_itself(schema: Any) -> None:
 
 @pytest.mark.parametrize(("schema", "cls"), [(config_schema, Gateway), (policy_schema, Policy)])
 def test_the_schema_and_the_reader_know_the_same_keys(schema: Any, cls: type[Section]) -> None:
-    """What an editor accepts is what the gateway reads."""
+    """The JSON Schema accepts exactly the files that the gateway accepts."""
     names = {tuple(sorted(one.settings)) for one in (cls, *sections(cls))}
 
     assert names == {tuple(sorted(found["properties"])) for found in objects(schema())}
@@ -67,7 +67,7 @@ PUBLISHED = {"config": config_schema, "policy": policy_schema, "cases": cases_sc
 FOLDERS = {"gateway": "config", "policy": "policy", "cases": "cases"}
 FILES = [pytest.param(p, id=f"{p.parent.name}-{p.name}") for f in FOLDERS for p in sorted((CONFIGS / f).glob("*.yaml"))]
 
-# What is wrong in these lies between keys or files, or within a URL or an address, where no JSON Schema looks.
+# The problems of these files are between keys or files, or inside a URL or address, which no JSON Schema checks.
 ELSEWHERE = {
     "addresses",
     "anonymous_100018080",
@@ -113,7 +113,7 @@ class Loader(yaml.SafeLoader):
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_published_schemas_are_those_of_the_command(name: str) -> None:
-    """What editors use from `policies/schema` is what this version reads; `schema` in the command writes it anew."""
+    """The files in `policies/schema` equal the output of `schema` in this version."""
     text = (ROOT / "policies" / "schema" / f"{name}.schema.json").read_text("utf-8")
 
     Draft202012Validator.check_schema(json.loads(text))

@@ -165,14 +165,14 @@ def settings_of(cls: type[Section], above: tuple[str, ...] = ()) -> Iterator[tup
 
 
 def value_at(settings: object, path: tuple[str, ...]) -> object:
-    """The value at a path, or a value of its own where a section above it is not given."""
+    """The value at a path, or a marker if a section above it is missing."""
     for name in path:
         settings = object() if settings is None else getattr(settings, name)
     return settings
 
 
 def test_the_whole_file_is_whole(folder: Path) -> None:
-    """The file that the tests call whole holds every setting there is, each with another value than its default."""
+    """`whole.good` contains every setting, each with a value other than its default."""
 
     def paths(value: Any, above: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
         if not isinstance(value, dict) or not value or above in (("keys",), ("callers", "oidc")):
@@ -217,7 +217,7 @@ def test_flags_win_over_the_environment_and_it_over_the_file(folder: Path) -> No
     ],
 )
 def test_single_settings_have_a_variable(folder: Path, variable: str, text: str, path: str, value: Any) -> None:
-    """A variable named after the setting's place sets it, where the file says nothing of its section."""
+    """A variable named after a setting's path sets it, even if the file lacks its section."""
     found: Any = loaded(folder, SMALLEST, {f"PRODUCTLANE_GATEWAY_{variable}": text}).settings
     for step in path.split("."):
         found = getattr(found, step)
@@ -234,7 +234,7 @@ def test_sizes_are_set_by_variables_too(folder: Path) -> None:
 
 
 def test_a_bad_variable_or_flag_is_named(folder: Path) -> None:
-    """A problem says which variable or flag it is about, since no file holds it."""
+    """A problem from a variable or flag names it."""
     (folder / "gateway.yaml").write_text(SMALLEST)
     environ = {**ENVIRON, "PRODUCTLANE_GATEWAY_LOG_LEVEL": "loud"}
     problems = problems_of(folder / "gateway.yaml", environ=environ, flags={"identity.refused_ttl": "5"})
@@ -296,7 +296,7 @@ def test_a_variable_that_holds_a_secret_may_be_called_as_its_owner_likes(folder:
 
 
 def test_the_file_can_be_named_by_a_variable(folder: Path) -> None:
-    """``PRODUCTLANE_GATEWAY_CONFIG`` is used where no path is given."""
+    """``PRODUCTLANE_GATEWAY_CONFIG`` is the path if none is given."""
     (folder / "gateway.yaml").write_text(SMALLEST)
     (folder / "other.yaml").write_text(SMALLEST + "log: {level: debug}\n")
     environ = {**ENVIRON, "PRODUCTLANE_GATEWAY_CONFIG": str(folder / "other.yaml")}
@@ -306,7 +306,7 @@ def test_the_file_can_be_named_by_a_variable(folder: Path) -> None:
 
 
 def test_paths_from_a_variable_are_from_the_working_directory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who types a path means it from where they are; who writes it into a file, from where the file is."""
+    """A relative path on the command line starts at the working directory; in a file, at the file's folder."""
     elsewhere = folder / "elsewhere"
     (elsewhere / "mine").mkdir(parents=True)
     (elsewhere / "mine" / "app.yaml").write_text("caller: app\nauthenticate: {anonymous: true}\n")
@@ -331,7 +331,7 @@ def test_a_sidecar_needs_no_files() -> None:
 
 
 def test_a_sidecars_key_may_be_in_a_file(tmp_path: Path) -> None:
-    """``PRODUCTLANE_KEY=file:/path`` names the file that holds the key."""
+    """``PRODUCTLANE_KEY=file:/path`` names the file with the key."""
     file = tmp_path / "key"
     file.touch(0o600)
     file.write_text(BILLING + "\n")
@@ -341,7 +341,7 @@ def test_a_sidecars_key_may_be_in_a_file(tmp_path: Path) -> None:
 
 
 def test_a_sidecars_key_may_be_in_another_variable() -> None:
-    """``PRODUCTLANE_KEY=env:NAME`` names the variable that holds the key."""
+    """``PRODUCTLANE_KEY=env:NAME`` names the variable with the key."""
     snapshot = load(None, environ={**SIDECAR, "PRODUCTLANE_KEY": "env:MINE", "MINE": BILLING})
 
     assert (Slot(1, "env:MINE", Secret(BILLING)),) == snapshot.keys["default"].slots
@@ -355,7 +355,7 @@ def test_a_path_in_the_place_of_a_sidecars_key_is_seen() -> None:
 
 
 def test_a_sidecar_takes_settings_too() -> None:
-    """Variables and flags set what a file would, commas part scopes as well as spaces."""
+    """Variables and flags replace a file; commas or spaces separate scopes."""
     environ = {**SIDECAR, "PRODUCTLANE_SCOPES": "threads:read,tags:read", "PRODUCTLANE_GATEWAY_DRAIN_DELAY": "0s"}
     snapshot = load(None, environ=environ, flags={"listen": "unix:/run/gateway.sock"})
 
@@ -389,7 +389,7 @@ def test_a_sidecar_takes_settings_too() -> None:
     ],
 )
 def test_a_sidecar_that_is_not_right_does_not_start(changed: dict[str, str], problem: str) -> None:
-    """No scopes is not all scopes, and what is wrong is named by its variable."""
+    """Missing scopes are a problem that names the variable."""
     assert [problem] == problems_of(None, environ={**SIDECAR, **changed})
 
 
@@ -401,7 +401,7 @@ def test_a_sidecar_without_its_key_says_so() -> None:
 
 
 def test_nothing_at_all_says_what_there_could_be() -> None:
-    """A first start without anything tells the three ways to configure the gateway."""
+    """A start without any configuration explains the three ways to configure the gateway."""
     problems = problems_of(None, environ={})
 
     assert 1 == len(problems)
@@ -410,7 +410,7 @@ def test_nothing_at_all_says_what_there_could_be() -> None:
 
 
 def test_a_sidecars_scopes_beside_a_file_are_a_problem(folder: Path) -> None:
-    """Scopes that would have no effect are not taken for a limit."""
+    """Scopes that would have no effect are a problem."""
     (folder / "gateway.yaml").write_text(SMALLEST)
     problems = problems_of(folder / "gateway.yaml", environ={**ENVIRON, "PRODUCTLANE_SCOPES": "threads:read"})
 
@@ -435,7 +435,7 @@ def test_addresses_are_shown_as_they_are_written(folder: Path) -> None:
 
 
 def test_a_caller_is_asked_for_proof_once_any_policy_has_tokens(folder: Path) -> None:
-    """Where only an anonymous policy stands, credentials mean nothing."""
+    """If the only policy is anonymous, credentials have no effect."""
     assert loaded(folder, SMALLEST).callers.authenticated
     assert not load(None, environ=SIDECAR).callers.authenticated
 

@@ -45,7 +45,7 @@ def test_one_line_end_is_no_part_of_the_secret(tmp_path: Path, end: str) -> None
     ],
 )
 def test_what_is_no_key_is_refused_without_being_shown(tmp_path: Path, data: str | bytes, why: str) -> None:
-    """The message says what to do, and holds nothing of what the file holds."""
+    """The message says what to do and shows nothing of the file."""
     with pytest.raises(BadSecret, match=why) as caught:
         read(written(tmp_path / "key", data))
 
@@ -74,12 +74,12 @@ def kubernetes_volume(folder: Path, data: str = KEY) -> Path:
 
 
 def test_a_kubernetes_secret_is_read_through_its_links(tmp_path: Path) -> None:
-    """In a Secret volume the file is readable for all and two links away, and is read all the same."""
+    """A file in a Secret volume is accepted, although it is readable for all and behind two links."""
     assert Secret(KEY) == read(kubernetes_volume(tmp_path / "secret"))
 
 
 def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
-    """A link that leads elsewhere could be made to show a file that nobody meant."""
+    """A link out of the folder is refused, because it could expose another file."""
     written(tmp_path / "elsewhere" / "key")
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "key").symlink_to("../elsewhere/key")
@@ -99,7 +99,7 @@ def test_a_link_out_of_a_kubernetes_volume_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_folder_itself_may_be_a_link(tmp_path: Path) -> None:
-    """``/var/run`` is a link on most systems; what counts is where the file is below its folder."""
+    """Links above the file's folder are allowed: ``/var/run`` is one on most systems."""
     written(tmp_path / "real" / "key")
     (tmp_path / "link").symlink_to("real")
 
@@ -107,7 +107,7 @@ def test_the_folder_itself_may_be_a_link(tmp_path: Path) -> None:
 
 
 def test_what_is_not_a_file_is_refused(tmp_path: Path) -> None:
-    """A folder or a pipe is refused at once; a pipe does not hold the start up."""
+    """A folder or a pipe is refused at once; a pipe does not block the start."""
     os.mkfifo(tmp_path / "pipe", 0o600)
 
     for path in (tmp_path, tmp_path / "pipe"):
@@ -124,7 +124,7 @@ def test_what_is_not_there_is_missing(tmp_path: Path) -> None:
 
 
 def test_a_path_below_a_file_is_a_problem_and_not_missing(tmp_path: Path) -> None:
-    """What can never come is not waited for."""
+    """A source that can never become valid is refused at once."""
     with pytest.raises(BadSecret, match="cannot be read: Not a directory"):
         read(written(tmp_path / "key") / "below")
 
@@ -162,7 +162,7 @@ def test_a_tmpfs_that_everybody_writes_to_is_not_a_secret_mount(tmp_path: Path) 
 
 
 def test_a_file_that_is_mounted_alone(tmp_path: Path) -> None:
-    """A file that is a mount point differs from one whose folder is; a variable is never mounted."""
+    """A file that is a mount point is told apart from one in a mounted folder; a variable is never mounted."""
     file = written(tmp_path / "a folder" / "key")
 
     assert is_mounted_alone(f"file:{file}", mounted("ext4", file))

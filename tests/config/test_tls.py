@@ -1,4 +1,4 @@
-"""The TLS contexts: what is verified, and what is said of files that cannot be used."""
+"""The TLS contexts: what they verify, and how unusable files are reported."""
 
 import ssl
 from collections.abc import Callable

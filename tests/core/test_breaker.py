@@ -37,7 +37,7 @@ def test_an_answer_between_starts_the_count_anew() -> None:
 
 
 def test_an_answer_closes_it() -> None:
-    """The first answer lets every request through again."""
+    """The first answer closes the circuit for every request."""
     breaker = opened()
     probe = breaker.admit(PROBE_EVERY)
     breaker.answered()
@@ -61,7 +61,7 @@ def test_one_probe_a_second_at_most(gaps: list[float]) -> None:
 
 
 def test_one_caller_closes_the_way_for_itself_alone() -> None:
-    """Requests of one caller that make the upstream hang up keep back that caller, and nobody else."""
+    """Requests of one caller that make the upstream hang up open the circuit for that caller only."""
     breaker = Breaker()
     for _ in range(3 * FAILURES):
         breaker.failed(0.0, "poisoner")
@@ -89,7 +89,7 @@ def test_an_upstream_that_takes_no_connection_is_closed_for_everyone() -> None:
 
 
 def test_a_probe_goes_to_another_caller_first() -> None:
-    """A caller whose probe failed does not get the next one at once, but gets it where nobody else asks."""
+    """A caller whose probe failed gets the next probe only if no other caller asks."""
     breaker = Breaker()
     for number in range(FAILURES):
         breaker.failed(0.0, "ab"[number % 2])
@@ -103,7 +103,7 @@ def test_a_probe_goes_to_another_caller_first() -> None:
 
 
 def test_an_answer_to_one_caller_does_not_forgive_another() -> None:
-    """While others are answered, a caller whose requests all fail is still kept back."""
+    """A caller whose requests all fail stays blocked while others are answered."""
     breaker = Breaker()
     for _ in range(FAILURES):
         breaker.failed(0.0, "poisoner")

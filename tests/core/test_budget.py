@@ -48,7 +48,7 @@ def test_what_is_not_a_plain_number_says_nothing(name: str, value: str) -> None:
 
 @given(st.dictionaries(st.sampled_from(sorted(GOOD)), st.text(max_size=20)))
 def test_no_fields_can_do_harm(headers: dict[str, str]) -> None:
-    """Whatever the fields hold, the reading is a limit of one or more and two numbers from nothing up, or none."""
+    """Any fields give a limit of at least one and two numbers of at least zero, or no reading."""
     read = Budget.read(answer_fields(headers))
 
     assert read is None or (read.limit >= 1 and min(read.remaining, read.reset) >= 0)

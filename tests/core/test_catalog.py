@@ -45,7 +45,7 @@ def segments(catalog: Catalog) -> st.SearchStrategy[str]:
 
 
 def find(catalog: Catalog, method: str, path: str) -> Endpoint | tuple[Code, str]:
-    """What comes of a path below ``/api/v2``: an endpoint, or the code and ``Allow`` of its refusal."""
+    """The result for a path below ``/api/v2``: an endpoint, or the code and ``Allow`` of its refusal."""
     try:
         return decide(asking(catalog, method, "/api/v2" + path)).endpoint
     except Refused as refused:
@@ -127,7 +127,7 @@ def test_each_endpoint_is_found_by_a_path_of_its_own(catalog: Catalog) -> None:
 
 
 def test_an_endpoint_is_named_as_in_a_policy(catalog: Catalog) -> None:
-    """A policy may call an id what it likes, but must spell method and path as the API does."""
+    """A policy may use any name for an id, but must spell method and path as the API does."""
     found = catalog.named("POST /companies/{company}/merge")
 
     assert found is not None
@@ -238,7 +238,7 @@ def test_a_method_in_small_letters_is_told_so(catalog: Catalog) -> None:
 
 
 def test_of_two_endpoints_with_one_name_the_later_stands() -> None:
-    """An overlay that describes a known endpoint anew replaces it everywhere, whatever it calls the id."""
+    """An overlay that redefines an endpoint replaces it everywhere, whatever it calls the id."""
     old = Endpoint("GET", "/a/{id}", frozenset({"a:read"}), Lane.READ)
     new = replace(old, template="/a/{a_id}", scopes=frozenset({"b:read"}))
 
@@ -264,7 +264,7 @@ def test_v1_successors_are_kept_apart_by_method_and_path() -> None:
 
 
 def test_an_endpoint_is_equal_only_with_all_its_facts() -> None:
-    """A grant of an endpoint holds for that endpoint as the catalog describes it, and for no other."""
+    """A grant of an endpoint covers only that endpoint as the catalog describes it."""
     endpoint = Endpoint("GET", "/a", frozenset({"a:read"}), Lane.READ)
 
     assert hash(endpoint) == hash(replace(endpoint))

@@ -1,4 +1,4 @@
-"""`gateway.core.comparison`: what a change of policies changes, against the slow and plain way."""
+"""`gateway.core.comparison`: the effect of a policy change, compared with a slow and obvious implementation."""
 
 from dataclasses import replace
 from datetime import date
@@ -55,7 +55,7 @@ TABLE = [
 
 @pytest.mark.parametrize(("after", "setting", "turns"), TABLE, ids=[setting.name for _, setting, _ in TABLE])
 def test_a_setting_and_what_it_turns(after: Policy, setting: Setting, turns: list[tuple[Endpoint, str, str]]) -> None:
-    """Each field of a policy that changes is named, with what it changes for which endpoint and for no other."""
+    """Each changed field of a policy is named, with its effect on exactly the endpoints it concerns."""
     (found,) = compare({"app": BASE}, {"app": after}, ALL, TODAY)
 
     assert (setting,) == found.settings
@@ -63,7 +63,7 @@ def test_a_setting_and_what_it_turns(after: Policy, setting: Setting, turns: lis
 
 
 def test_a_caller_that_comes_or_goes() -> None:
-    """What a new caller may do is gained, what a removed one could do is lost; what it could not is no change."""
+    """A new caller gains its rights and a removed one loses them; rights it never had are no change."""
     (added,) = compare({}, {"app": BASE}, ALL, TODAY)
     (removed,) = compare({"app": BASE}, {}, ALL, TODAY)
 
@@ -97,7 +97,7 @@ def test_turns_are_all_there_are(catalog: Catalog, data: st.DataObject) -> None:
 
 @given(data=st.data())
 def test_the_settings_are_what_leads_from_one_to_the_other(catalog: Catalog, data: st.DataObject) -> None:
-    """What was removed taken from the old policy, and what was added put to it, is the new one; backwards as well."""
+    """The old policy without the removed and with the added parts is the new policy, and the reverse."""
     old, new = data.draw(policies(catalog)), data.draw(policies(catalog))
     there = {
         setting.name: setting for one in compare({"app": old}, {"app": new}, (), TODAY) for setting in one.settings

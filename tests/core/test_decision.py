@@ -120,9 +120,9 @@ def test_the_decision_is_that_of_the_table(policy: Policy, endpoint: Endpoint, v
     assert (verdict, reason) == outcome(policy, endpoint)
 
 
-# How much a caller may send is counted elsewhere; it never changes what it may send.
+# Limits are counted elsewhere and never change a decision.
 AMOUNTS = {"reads", "writes", "weight"}
-# Where a message sends its reader; it never changes a decision either.
+# The contact in a message never changes a decision either.
 WORDS = {"variable"}
 
 
@@ -168,7 +168,7 @@ def test_the_whole_api_follows_one_formula(
 
 
 def test_a_permit_says_who_may_do_what_and_why() -> None:
-    """What is counted and logged for an allowed request is what was judged."""
+    """Metrics and log show the judged endpoint of an allowed request."""
     held, audited = decided(grant("threads:read"), READ), decided(grant(audit=True), READ)
 
     assert ("billing", READ, ROUTE, Lane.READ) == (held.caller, held.endpoint, held.route, held.lane)
@@ -180,7 +180,7 @@ def test_a_permit_says_who_may_do_what_and_why() -> None:
 
 
 def test_a_missing_scope_is_told_as_productlane_tells_it() -> None:
-    """A client that reads ``details`` of `scope_required` finds what is needed and what its policy grants."""
+    """``details`` of `scope_required` list the needed scopes and those that the policy grants."""
     with pytest.raises(Refused) as caught:
         decided(grant("threads:read", "contacts:read"), BOTH)
 
@@ -210,7 +210,7 @@ def test_one_missing_scope_is_told_in_the_singular() -> None:
     ],
 )
 def test_the_note_names_the_rule_and_the_fix(policy: Policy, endpoint: Endpoint, words: list[str]) -> None:
-    """A reader of `Proxy-Status` or the log knows which line of which policy to change."""
+    """`Proxy-Status` and the log name the policy and the line to change."""
     with pytest.raises(Refused) as caught:
         decided(policy, endpoint)
 
@@ -231,7 +231,7 @@ def test_a_sidecar_is_sent_to_its_variable() -> None:
 
 @pytest.mark.parametrize(("lane", "cap"), [(Lane.READ, 300), (Lane.WRITE, 10), (Lane.UPLOAD, 10)])
 def test_a_cap_is_of_a_lane(lane: Lane, cap: int) -> None:
-    """An upload counts as a write, and what a policy does not limit has no cap."""
+    """An upload counts as a write, and a lane without a limit has no cap."""
     assert (cap, None) == (Policy("app", reads=300, writes=10).cap(lane), Policy("app").cap(lane))
 
 
@@ -279,7 +279,7 @@ def test_target_and_caller_are_known_before_anything_is_asked(catalog: Catalog) 
 
 
 def test_a_policy_can_be_asked_without_keys(catalog: Catalog) -> None:
-    """A cases file holds for the policy alone, whatever keys and routes an installation has."""
+    """A cases file tests the policy alone, independent of keys and routes."""
     rule = ruling(ask(read_target("GET", "/api/v2/threads"), READER, catalog, None, TODAY))
 
     assert rule.allows
@@ -306,7 +306,7 @@ WALK = (*NAMES, "mode", "routes", "keys")
 def test_a_trace_says_what_each_rule_did(
     catalog: Catalog, words: str, policy: Policy, outcomes: dict[str, str]
 ) -> None:
-    """Every rule stands once in its order; after a refusal none is asked, and what was allowed is not asked again."""
+    """Each rule appears once and in order; after a refusal no rule is asked."""
     steps = trace(asked(catalog, words, policy))
     found = {step.rule: step.outcome for step in steps}
     refusing = next((n for n, step in enumerate(steps) if step.outcome == "refuses"), len(steps))
@@ -340,7 +340,7 @@ def test_a_target_that_cannot_be_read_ends_the_walk() -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.name}-{rule.reason}")
 def test_the_rules_are_one_closed_table(rule: Rule) -> None:
-    """Each rule has a stage, a summary for people, and a reason of its own kind."""
+    """Each rule has a stage, a summary and a reason."""
     assert rule.summary
     assert rule.stage in Stage
     assert rule.allows == (rule.code is None)

@@ -143,7 +143,7 @@ def test_what_audit_forwards_is_in_use() -> None:
 
 
 def test_what_no_key_can_serve_is_named() -> None:
-    """The advice to widen a key names the request that fails without it; where another key serves it, there is none."""
+    """Advice to widen a key names the request that fails without it; if another key serves it, there is no advice."""
     policy = Policy("billing", scopes("contacts:read", "issues:read"))
     split = of(policy, main=scopes("contacts:read"), spare=scopes("issues:read"))["main"]
 

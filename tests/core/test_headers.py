@@ -235,14 +235,14 @@ def test_what_connection_names_stays_on_its_hop(connection: list[str], kept: lis
 
 @pytest.mark.parametrize("name", ["traceparent", "TraceParent", "tracestate", "TRACESTATE"])
 def test_a_trace_of_the_gateways_own_takes_the_callers_place(name: str) -> None:
-    """Where the gateway has spans, a request has no second trace; what a caller gives its own code to carry stays."""
+    """With spans of the gateway's own the caller's trace headers are replaced; its baggage stays."""
     fields = [("A", "1"), (name, "x"), ("baggage", "b")]
 
     assert [("A", "1"), ("baggage", "b")] == crossing(fields, request_rules(["A"], traced=True))
 
 
 def test_a_named_field_crosses_and_its_kin_do_not() -> None:
-    """A name of the settings lets that very name cross, in any letter case, and nothing that only resembles it."""
+    """A header named in the settings passes in any letter case; similar names do not."""
     fields = [("X-Team", "1"), ("x-TEAM", "2"), ("X-Team-Id", "3"), ("X_Team", "4"), ("XX-Team", "5")]
 
     assert fields[:2] == crossing(fields, request_rules(["x-team"]))

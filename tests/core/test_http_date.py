@@ -16,7 +16,7 @@ def test_a_date_is_the_second_that_it_names(second: int) -> None:
 
 
 def test_a_leap_second_is_a_second() -> None:
-    """The 61st second of a minute (RFC 9110 section 5.6.7) is not taken for no date at all."""
+    """A leap second (RFC 9110 section 5.6.7) is a valid date."""
     assert 1_483_228_799 == http_date("Sat, 31 Dec 2016 23:59:60 GMT")
 
 
@@ -43,5 +43,5 @@ def test_what_no_sender_may_make_is_no_date(text: str) -> None:
 
 @given(st.text(max_size=40))
 def test_no_text_can_do_harm(text: str) -> None:
-    """Whatever stands in the field, reading it ends with a number or with none."""
+    """Reading any field value gives a number or None."""
     assert http_date(text) is None or isinstance(http_date(text), int)

@@ -1,4 +1,4 @@
-"""`gateway.core.key_faults`: one list says what is wrong with a key, and everything else reads it."""
+"""`gateway.core.key_faults`: one table of the faults of keys, which everything else reads."""
 
 import pytest
 
@@ -14,7 +14,7 @@ from gateway.core.refusal import ANSWERS
 
 
 def test_every_fault_has_its_row() -> None:
-    """There is no fault without a status for the caller and a cure for the operator."""
+    """Every fault has a status for the caller and a cure for the operator."""
     assert set(KeyFault) == set(KEY_FAULTS)
     assert {502} == {ANSWERS[row.code].status for row in KEY_FAULTS.values()}
     assert all(row.message and row.meaning and row.cure for row in KEY_FAULTS.values())
@@ -52,5 +52,5 @@ def test_only_productlanes_own_words_accuse_a_key(status: int, code: str, fault:
     ],
 )
 def test_a_status_alone_is_read_by_the_page_on_errors(status: int, fault: KeyFault | None, code: str) -> None:
-    """Where the body says nothing, the status stands for the code that Productlane documents for it."""
+    """If the body has no code, the status gives the code that Productlane documents for it."""
     assert (fault, code) == (fault_of_status(status), default_code(status))

@@ -1,4 +1,4 @@
-"""`gateway.core.message`: what it takes for HTTP, held against h11, which is as strict and written apart."""
+"""`gateway.core.message` accepts the same HTTP messages as h11, an independent strict parser."""
 
 import re
 import time
@@ -335,7 +335,7 @@ KELVIN = "\u212a".encode()
     ids=["kelvin", "no-break-space"],
 )
 def test_framing_is_ascii(raw: bytes) -> None:
-    """What is a letter, a digit or white space to Unicode alone says nothing about where a body ends."""
+    """Letters, digits and white space outside ASCII never affect where a body ends."""
     with pytest.raises(Malformed):
         read_head(raw, "GET", EVERYTHING)
 

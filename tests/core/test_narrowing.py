@@ -20,19 +20,19 @@ def named(catalog: Catalog) -> dict[str, Endpoint]:
 
 
 ROWS = [
-    # A scope stays where something used needs it, and goes otherwise.
+    # A scope stays if a used endpoint needs it.
     (["threads:read", "threads:write"], [], [], ["GET /threads"], ["threads:read"], []),
     (["contacts:read", "issues:read"], [], [], ["GET /contacts/{id}/issues"], ["contacts:read", "issues:read"], []),
     (["threads:read"], [], [], [], [], []),
     # An endpoint that is named singly stays if it was used, and brings no scope with it.
     ([], ["GET /threads", "GET /tags"], [], ["GET /threads"], [], ["GET /threads"]),
     (["threads:read"], ["GET /threads"], [], ["GET /threads"], [], ["GET /threads"]),
-    # … and goes where a scope that stays covers it.
+    # … and is removed if a kept scope covers it.
     (["threads:read"], ["GET /threads"], [], ["GET /threads", "GET /threads/{id}"], ["threads:read"], []),
     # A guarded one is always named, and never becomes so.
     (["webhooks", "admin"], ["POST /webhooks"], [], ["POST /webhooks"], [], ["POST /webhooks"]),
     (["changelogs:write"], [], [], ["POST /changelogs/{id}/broadcast"], [], []),
-    # What is denied, or not granted, was used under another policy.
+    # Endpoints that are denied or not granted were used under an older policy.
     (["threads:write"], [], ["DELETE /threads/{id}"], ["DELETE /threads/{id}"], [], []),
     ([], [], [], ["GET /threads"], [], []),
     # Any key will do.
@@ -50,7 +50,7 @@ def test_what_is_left(
     left: list[str],
     left_single: list[str],
 ) -> None:
-    """Scopes and single endpoints are cut by what was used, each by its own rule."""
+    """Scopes and single endpoints are cut to what was used."""
     granted, denied = (frozenset(named[name] for name in names) for names in (single, deny))
     policy = Policy("app", frozenset(scopes), granted, denied)
     found = narrowed(policy, [named[name] for name in used])
@@ -60,7 +60,7 @@ def test_what_is_left(
 
 
 def test_audited_use_is_granted_if_so_wished(named: dict[str, Endpoint]) -> None:
-    """What audit let through is granted only when asked for, and then as narrowly as the rest."""
+    """Requests that only audit allowed are granted only on demand, and as narrowly as the rest."""
     policy = Policy("app", frozenset({"threads:read"}), audit=True)
     used, audited = [named["GET /threads"]], [named["GET /companies"]]
 
@@ -81,7 +81,7 @@ def test_exactly_what_was_used(named: dict[str, Endpoint]) -> None:
 
 @given(data=st.data())
 def test_all_that_was_used_and_no_more(catalog: Catalog, data: st.DataObject) -> None:
-    """The narrower policy allows what was used of the old one, nothing else, and has not a grant too many."""
+    """The narrower policy allows exactly what was used of the old one, with the fewest grants."""
     policy = replace(data.draw(policies(catalog)), audit=False, expires=None)
     some = endpoints(catalog)
     used = data.draw(st.lists(st.sampled_from(some), unique=True, max_size=6))
@@ -104,7 +104,7 @@ def test_all_that_was_used_and_no_more(catalog: Catalog, data: st.DataObject) ->
 
 @given(data=st.data())
 def test_what_scopes_open_beside_it(catalog: Catalog, data: st.DataObject) -> None:
-    """The report lists exactly what the policy allows by scope and nobody used."""
+    """The report lists exactly the endpoints that the policy allows by scope and that were never used."""
     policy = replace(data.draw(policies(catalog)), audit=False, expires=None, endpoints=frozenset())
     some = endpoints(catalog)
     used = data.draw(st.lists(st.sampled_from(some), unique=True, max_size=6))

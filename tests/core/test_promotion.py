@@ -1,4 +1,4 @@
-"""How the secrets of a key change, event by event: what serves is always verified where it can be."""
+"""`gateway.core.promotion`: which secret serves after each event; a verified one serves if there is one."""
 
 from collections.abc import Iterable
 from itertools import pairwise
@@ -63,7 +63,7 @@ def reasons(rotation: Rotation) -> dict[str, str]:
 
 
 def test_the_first_in_order_that_verifies_is_active() -> None:
-    """Of several good secrets the first serves, whichever was verified first, and the others stand by."""
+    """Of several good secrets the first in order serves, and the others are standby."""
     second_first = told(key(A, B), B, GOOD)
     both = told(second_first, A, GOOD)
 
@@ -92,7 +92,7 @@ def test_a_bad_new_secret_changes_nothing(finding: Finding | None, shown: str) -
 
 
 def test_a_good_new_secret_is_promoted_once_it_is_verified() -> None:
-    """A new value serves from the moment `/me` vouches for it, and the replaced one stands by in memory."""
+    """A new value serves as soon as `/me` verifies it, and the replaced one is standby in memory."""
     before = told(key(A), A, GOOD)
     unverified = written(before, B, now=7)
     after = told(unverified, B, GOOD)
@@ -103,7 +103,7 @@ def test_a_good_new_secret_is_promoted_once_it_is_verified() -> None:
 
 
 def test_what_is_wrong_is_said_in_words() -> None:
-    """An operator reads why a secret does not serve: which scopes it lacks, which workspace it is of."""
+    """The status says why a secret does not serve: missing scopes or another workspace."""
     before = told(key(A), A, GOOD)
     narrow = told(written(before, B), B, NARROW)
     foreign = told(written(before, B), B, FOREIGN)
@@ -116,7 +116,7 @@ def test_what_is_wrong_is_said_in_words() -> None:
 
 
 def test_a_standby_that_carries_less_is_no_alarm() -> None:
-    """After a rotation to a wider secret there is nothing to say of the old one: it does not stand in its way."""
+    """After a rotation to a wider secret the old one is not reported as a fault."""
     wider = told(told(key(A, B), A, GOOD), B, NARROW)
 
     assert ({"1": "active", "2": "standby"}, {"1": "", "2": ""}) == (states(wider), reasons(wider))
@@ -159,7 +159,7 @@ def test_a_refused_one_gives_way_at_once_and_comes_back(finding: Finding) -> Non
 
 
 def test_one_answer_does_not_make_a_secret_doubtful() -> None:
-    """One answer that names the secret as refused has `/me` asked about it, and it goes on serving meanwhile."""
+    """An answer that refuses the secret starts a look-up of `/me`; the secret serves meanwhile."""
     both = told(told(key(A, B), A, GOOD), B, GOOD)
     suspected = doubt(both, A, 10)
     vouched = told(suspected, A, GOOD, now=10)
@@ -242,7 +242,7 @@ def test_a_replaced_value_that_is_refused_is_forgotten() -> None:
 
 
 def test_of_replaced_values_the_one_that_serves_stays() -> None:
-    """However often bad values are written, the good one in memory goes on serving."""
+    """The good value in memory serves however often bad values are written."""
     rotation = told(key(A), A, GOOD)
     for bad in (B, C, D):
         rotation = told(written(rotation, bad), bad, REVOKED)
@@ -262,7 +262,7 @@ def test_a_good_standby_that_was_displaced_stays() -> None:
 
 
 def test_of_two_that_are_displaced_the_one_that_serves_stays() -> None:
-    """When both files are written at once, the secret that serves goes on, even where another carries as much."""
+    """When both files are written at once, the serving secret continues, even if another has the same scopes."""
     other = Finding(None, "wks_1", frozenset({"threads:write"}))
     both = told(told(doubt(key(A, B), A, 0), B, NARROW), A, other, now=1)
     after = written(both, C, D)
@@ -271,7 +271,7 @@ def test_of_two_that_are_displaced_the_one_that_serves_stays() -> None:
 
 
 def test_a_new_first_secret_does_not_bring_the_second_to_serve() -> None:
-    """While a new first secret is verified, the old first one goes on before the second."""
+    """While a new first secret is verified, the old first one serves before the second."""
     both = told(told(key(A, B), A, GOOD), B, GOOD)
     rewritten = written(both, C, B)
 
@@ -279,14 +279,14 @@ def test_a_new_first_secret_does_not_bring_the_second_to_serve() -> None:
 
 
 def test_a_secret_of_another_workspace_is_no_measure() -> None:
-    """What a foreign secret carries holds none back."""
+    """The scopes of a secret from another workspace do not block the promotion of others."""
     rotation = told(told(key(A, B), A, NARROW), B, FOREIGN)
 
     assert SUFFICES == rank_of(rotation, A)
 
 
 def test_a_value_that_moves_keeps_what_is_known_of_it() -> None:
-    """Copying the old secret to the second file, as operators do, asks nothing anew and holds it once."""
+    """Copying the old secret to the second file asks `/me` nothing and keeps it once."""
     rotated = told(written(told(key(A, D), A, GOOD), B, D), B, GOOD)
     moved = written(rotated, B, A, now=50)
 
@@ -415,7 +415,7 @@ def history(events: Iterable[tuple[str, object, object]]) -> list[Rotation]:
 
 @given(st.lists(EVENTS, max_size=12))
 def test_what_serves_is_the_best_there_is(events: list[tuple[str, object, object]]) -> None:
-    """Whatever happens: what serves is held, may be sent, and no held value is of a better kind."""
+    """After any events the serving secret is held and usable, and no held secret is better."""
     for rotation in history(events):
         held = {slot.secret for slot in rotation.all_slots if slot.secret is not None}
         ranks = {secret: rank for secret in held if (rank := rank_of(rotation, secret)) is not None}

@@ -4,7 +4,7 @@ from gateway.core.recent import Recent
 
 
 def test_memory_is_bounded_by_what_was_used_last() -> None:
-    """A full memory drops what was not asked for the longest."""
+    """A full memory drops the least recently used entry."""
     recent: Recent[int] = Recent(2)
     recent.put("a", 1)
     recent.put("b", 2)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from gateway.core.envelope import envelope, proxy_status
 from gateway.core.refusal import ANSWERS, REMEDIES, Answer, Code, Reason, Refused
 
-# What a caller reads, by status: the contract of the README's table of errors.
+# The codes by status, as the README's table of errors lists them.
 STATUSES = {
     400: {"invalid_request"},
     401: {"unauthenticated"},
@@ -89,7 +89,7 @@ def test_a_refusal_says_the_cause_and_the_fix() -> None:
 
 
 def test_every_reason_to_refuse_has_its_remedy() -> None:
-    """There is no refusal without a place to look and a thing to do."""
+    """Every refusal names a place to look and an action."""
     allowing = {Reason.SCOPE_HELD, Reason.ENDPOINT_NAMED, Reason.ANY_KEY}
 
     assert set(Reason) - allowing == set(REMEDIES)
@@ -153,7 +153,7 @@ def test_proxy_status_says_who_refused_and_why(error: str, details: str, receive
     st.none() | st.integers(100, 599),
 )
 def test_proxy_status_can_always_be_parsed(error: str, details: str, received: int | None) -> None:
-    """Whatever a name from the configuration holds, the field stays one well-formed member with that text in it."""
+    """The field stays one well-formed member for any configured name."""
     read = MEMBER.fullmatch(proxy_status(error, details, received=received))
 
     assert read is not None

@@ -34,5 +34,5 @@ def test_an_absent_field_is_no_delay() -> None:
     ("seconds", "text"), [(0.0, "1"), (-3.0, "1"), (0.2, "1"), (1.0, "1"), (1.01, "2"), (59.5, "60")]
 )
 def test_a_caller_never_comes_back_too_early(seconds: float, text: str) -> None:
-    """What is written is rounded up, and never zero."""
+    """The written value is rounded up and never zero."""
     assert ("Retry-After", text) == retry_after(seconds)

@@ -165,7 +165,7 @@ def test_the_table_agrees_with_comparing_paths(catalog: Catalog, data: st.DataOb
 def test_the_narrowest_key_that_carries_the_scopes_serves(
     keys: dict[str, set[str] | KeyFault | None], needed: str, chosen: str
 ) -> None:
-    """Least privilege holds upstream too: no request goes out with a wider key than it needs."""
+    """No request is sent with a wider key than it needs."""
     known = {
         name: Standing(refused=state)
         if isinstance(state, KeyFault)
@@ -196,7 +196,7 @@ def test_the_choice_agrees_with_trying_every_key(pairs: list[tuple[str, Standing
 
 
 def test_a_scope_on_no_key_is_told_as_productlane_tells_it() -> None:
-    """The caller sees what is needed and what its own policy grants; the operator sees which keys, and what to do."""
+    """The caller sees needed and granted scopes; the operator sees the keys and the cure."""
     keys = {
         "support": Standing(frozenset({"b:read"})),
         "gone": Standing(refused=KeyFault.REJECTED),

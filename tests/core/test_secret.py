@@ -44,7 +44,7 @@ def test_a_key_is_never_printed(shown: str) -> None:
 
 
 def test_the_preview_is_what_the_dashboard_shows() -> None:
-    """An operator can tell keys apart by the four characters that Productlane's dashboard shows."""
+    """The preview is the four characters that Productlane's dashboard shows."""
     assert "abcd" == Secret(TEXT).preview
 
 
@@ -76,7 +76,7 @@ def test_keys_are_equal_by_their_text_only() -> None:
 
 
 def test_the_fingerprint_names_a_key_without_telling_it() -> None:
-    """A store shared between replicas and releases finds a key's entry again, and holds nothing of the key."""
+    """The name of a store entry is the same in every replica and release, and contains nothing of the key."""
     fingerprint = Secret(TEXT).fingerprint
 
     assert FINGERPRINT == fingerprint
@@ -134,13 +134,13 @@ def test_what_could_not_stand_after_bearer_is_no_key(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["pl_v2_12345678", "pl_v2_" + "a" * 512, "pl_v2_abcd1234==", "pl_v2_a.b_c~d+e/f-g"])
 def test_every_text_of_the_bearer_syntax_is_taken_whole(text: str) -> None:
-    """Any key that RFC 6750 section 2.1 lets stand after ``Bearer`` is revealed exactly as it was given."""
+    """Any key in the syntax of RFC 6750 section 2.1 is revealed exactly as it was given."""
     assert text == Secret(text).reveal()
 
 
 @given(st.text(_KEY_CHARACTERS, min_size=8, max_size=40), st.characters(exclude_characters=_KEY_CHARACTERS + "="))
 def test_one_foreign_character_anywhere_spoils_a_key(body: str, foreign: str) -> None:
-    """Nothing outside the bearer syntax gets into a header by way of a key, wherever it stands."""
+    """A character outside the bearer syntax is refused at any place in a key."""
     for place in (0, len(body) // 2, len(body)):
         with pytest.raises(BadSecret):
             Secret(f"pl_v2_{body[:place]}{foreign}{body[place:]}")
@@ -173,7 +173,7 @@ HELD = HeldSecrets((Secret(TEXT), OTHER, Secret(TEXT + "-and-more")))
 
 @given(pieces=st.lists(st.sampled_from([TEXT, "pl_v2_zyxwOTHERpart", "pl_v2_zyxw", "OTHERpart", "-and-more", "x"])))
 def test_every_held_secret_is_hidden(pieces: list[str]) -> None:
-    """However the pieces come, no secret of this process is in what goes out, and the length is what it was."""
+    """For any split into pieces, the output contains no secret and has the same length."""
     mask, whole = HELD.mask(), "".join(pieces).encode()
     masked = b"".join([mask.feed(piece.encode()) for piece in pieces] + [mask.rest()])
 
@@ -184,7 +184,7 @@ def test_every_held_secret_is_hidden(pieces: list[str]) -> None:
 
 
 def test_a_field_whose_name_is_a_secret_is_dropped() -> None:
-    """A secret in a value is hidden, and a field with one in its name goes, in whatever case the name arrives."""
+    """A secret in a value is masked, and a field with one in its name is dropped, in any letter case."""
     lines = [b"a: b", f"x-{TEXT.lower()}: 1".encode(), f"x: y{TEXT}".encode(), f"{TEXT}-z: 1".encode()]
 
     assert b"a: b\r\nx: ypl_v2_abcd" + b"*" * (len(TEXT) - 10) == HELD.redact_lines(lines)
@@ -201,12 +201,12 @@ def test_a_field_whose_name_is_a_secret_is_dropped() -> None:
     ],
 )
 def test_decoded_values_are_looked_through(value: object, found: bool) -> None:
-    """A secret is found in any name or value of a JSON document; a preview is none."""
+    """A secret is found in any name or value of a JSON document; a preview is not a secret."""
     assert found is HELD.occur_in(value)
 
 
 def test_a_secret_that_is_held_no_more_is_hidden_where_it_is_named() -> None:
-    """A request that goes on with a secret that was taken away does not show it."""
+    """A request that still uses a removed secret does not show it."""
     held = HeldSecrets((OTHER,))
 
     assert TEXT.encode() == held.hide(TEXT.encode())

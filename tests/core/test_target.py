@@ -103,7 +103,7 @@ _STEPS = (
 
 
 def outcome(raw: str) -> Target | None:
-    """The target that is read, or None where it is refused."""
+    """The target, or None if it is refused."""
     try:
         return read_target("GET", raw)
     except Refused:
@@ -168,7 +168,7 @@ def test_a_target_has_a_length_limit() -> None:
 
 
 def test_a_refusal_does_not_repeat_the_target() -> None:
-    """Neither a path nor a query, which may hold personal data, comes back in a refusal or gets into a log by it."""
+    """A refusal shows neither path nor query, which may hold personal data, to the caller or the log."""
     for raw in ("/api/v2/PERSON%40/x", "/api/v2/threads?PERSON#", "PERSON", "/PERSON/..", "/x?" + "PERSON" * 2000):
         with pytest.raises(Refused) as caught:
             read_target("GET", raw)
@@ -180,7 +180,7 @@ def test_a_refusal_does_not_repeat_the_target() -> None:
     ("method", "judged"), [("HEAD", "GET"), ("GET", "GET"), ("POST", "POST"), ("head", "head"), ("DELETE", "DELETE")]
 )
 def test_head_is_judged_as_get(method: str, judged: str) -> None:
-    """HEAD may do what GET may do, no other method stands for another, and the method that is sent stays the same."""
+    """HEAD is judged as GET, other methods as themselves, and the method is sent unchanged."""
     target = read_target(method, "/api/v2/threads")
 
     assert judged == target.judged_method
@@ -197,7 +197,7 @@ def test_the_oracle_sees_the_attacks(raw: str) -> None:
 @example("/api/v2/threads/th_1")
 @example("/api/v2/threads/.a..b~_-")
 def test_an_accepted_path_has_one_reading(raw: str) -> None:
-    """Decoded, resolved, merged, cut or folded by whatever stands behind, an accepted path is still the one judged."""
+    """An accepted path names the judged endpoint however a server decodes, resolves, merges, cuts or folds it."""
     target = outcome(raw)
 
     assert target is None or {raw} == readings(raw)
@@ -205,7 +205,7 @@ def test_an_accepted_path_has_one_reading(raw: str) -> None:
 
 @given(st.text(max_size=40) | st.text("/.%aA2eEfF5cC;\\?#", max_size=12))
 def test_nothing_is_changed_on_the_way(raw: str) -> None:
-    """What was judged is what is sent, for any text: a target is kept whole or refused whole."""
+    """Any target is either sent exactly as judged or refused."""
     target = outcome(raw)
 
     if target is not None:

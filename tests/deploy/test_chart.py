@@ -32,7 +32,7 @@ KUBERNETES = ["1.29", "1.30", "1.31", "1.32", "1.33", "1.34", "1.35", "1.36", "1
 NAME = "egress-productlane-gateway"
 DIGEST = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
-# Values that the chart refuses, and what it says about them.
+# Values that the chart refuses, with its messages.
 REFUSED = {
     "a misspelt value": ("replicaCont: 3", "replicaCont"),
     "a misspelt value below": ("service: {prt: 80}", "prt"),
@@ -113,7 +113,7 @@ def test_lint_has_nothing_to_say(version: str, shape: str) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_helm_3_and_4_make_the_same_objects(shape: str) -> None:
-    """Which Helm somebody has makes no difference to what is installed."""
+    """Helm 3 and Helm 4 install the same objects."""
     old, new = ({(one["kind"], one["metadata"]["name"]): one for one in rendered(v, shape)} for v in HELMS)
 
     assert old == new
@@ -247,7 +247,7 @@ def test_what_can_change_is_mounted_as_a_folder(shape: str) -> None:
 
 
 def changed(*sets: str, shape: str = "minimal") -> list[Manifest]:
-    """What the chart makes of a shape with some values changed."""
+    """The chart's objects for a shape with some values changed."""
     pairs = [part for one in sets for part in ("--set", one)]
     return manifests(template("4", CHART / "ci" / f"{shape}-values.yaml", *pairs).stdout)
 
@@ -274,7 +274,7 @@ def test_another_number_of_replicas_restarts_nothing() -> None:
     "setting", ["config.log.level=debug", "listenAddress=[::]", "store.url=redis://r:1/0", "config.redis.prefix=x"]
 )
 def test_a_setting_of_the_process_replaces_the_pods(setting: str) -> None:
-    """What a process reads once, at its start, takes effect with `helm upgrade` alone."""
+    """Settings that a process reads only at its start take effect with `helm upgrade` alone."""
     templates = [only(one, "Deployment")["spec"]["template"] for one in (rendered("4", "minimal"), changed(setting))]
 
     assert templates[0]["metadata"]["annotations"] != templates[1]["metadata"]["annotations"]
@@ -395,7 +395,7 @@ def test_only_the_gateway_has_a_token_and_only_if_it_asks_the_api_server(shape: 
     ],
 )
 def test_no_other_issuer_gets_the_token(elsewhere: str) -> None:
-    """An issuer whose whole name is not that of the API server is asked without a token, and on no extra port."""
+    """An issuer other than the API server is asked without a token, and no extra port is opened."""
     objects = changed(elsewhere, shape="central")
 
     assert [{}] * 3 == [tokens(spec) for spec in pod_specs(objects)]
@@ -466,7 +466,7 @@ def test_the_preflight_judges_the_new_files() -> None:
     [("{}", 40), ("{delay: 5s, timeout: 1m}", 72), ("{delay: 500ms, timeout: 1h}", 3608), ("{delay: 0s}", 37)],
 )
 def test_a_pod_has_the_time_to_drain(drain: str, seconds: int, tmp_path: Path) -> None:
-    """Kubernetes waits longer than the gateway may take to end what it has begun."""
+    """Kubernetes waits longer than the gateway's drain may take."""
     values = tmp_path / "values.yaml"
     values.write_text(f"config: {{drain: {drain}}}")
     text = template("4", CHART / "ci" / "minimal-values.yaml", "--values", str(values)).stdout
@@ -511,7 +511,7 @@ def notes(*values: str) -> str:
 
 
 def test_the_notes_say_what_to_do_next() -> None:
-    """After an install the notes give the URL, the next commands, where keys are, and what is still missing."""
+    """After an install the notes give the URL, the next commands, the place of the keys, and missing steps."""
     shown = notes()
 
     assert f"http://{NAME}.apps.svc:80/api/v2" in shown
@@ -546,7 +546,7 @@ def test_rules_and_dashboard_are_taken_whole() -> None:
 
 
 def test_alerts_are_about_this_job_and_lead_to_your_runbook(tmp_path: Path) -> None:
-    """Rules name the job as the ServiceMonitor does after `nameOverride`, and link to where the runbook is read."""
+    """Rules use the ServiceMonitor's job name after `nameOverride`, and link to the runbook."""
     values = tmp_path / "values.yaml"
     values.write_text(
         "nameOverride: way-out\n"

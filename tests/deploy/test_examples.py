@@ -13,7 +13,7 @@ from tests.support.deploy_tools import ROOT, Manifest, manifests, only, pod_spec
 FOLDER = ROOT / "deploy" / "examples"
 VALUES = sorted(path for path in FOLDER.rglob("*values.yaml"))
 OBJECTS = sorted(path for path in (FOLDER / "integrations").glob("*.yaml") if path not in VALUES)
-# Kinds whose schema is in no package that can be installed. Their group, version and fields were read by eye.
+# Kinds without an installable schema. Their group, version and fields were checked by hand.
 WITHOUT_SCHEMA = {"SecretProviderClass", "CiliumNetworkPolicy", "Server", "MeshTLSAuthentication"}
 LINKERD = "policy.linkerd.io/v1alpha1"
 
@@ -38,7 +38,7 @@ def test_an_example_is_valid(path: Path) -> None:
 @pytest.mark.parametrize("version", ["3", "4"])
 @pytest.mark.parametrize("path", VALUES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_values_of_an_example_render(path: Path, version: str, tmp_path: Path) -> None:
-    """The chart accepts the values, and Kubernetes what it makes of them; the image is one that can exist."""
+    """The chart accepts the values, Kubernetes accepts the objects, and the image name is valid."""
     made = manifests(template(version, path).stdout)
     (tmp_path / "made.yaml").write_text(yaml.safe_dump_all(made))
 

@@ -58,7 +58,7 @@ def test_actionlint_finds_nothing() -> None:
 
 
 def test_zizmor_finds_nothing() -> None:
-    """No workflow can be made to run what a stranger writes, and none has a right that it does not need."""
+    """No workflow runs text that a stranger wrote, and none has a permission that it does not need."""
     run(tool("deploy", "bin", "zizmor"), "--offline", "--quiet", *WORKFLOWS)
 
 
@@ -82,7 +82,7 @@ def test_the_scripts_of_a_release_can_be_read(job: str) -> None:
 
 
 def test_a_release_runs_everything_first() -> None:
-    """Nothing is published before everything holds, PyPI comes after the image, and the release comes last."""
+    """Nothing is published before every check passes; PyPI comes after the image, and the release last."""
     needs = {
         name: {*([job["needs"]] if isinstance(job.get("needs"), str) else job.get("needs", []))}
         for name, job in RELEASE.items()
@@ -162,7 +162,7 @@ def test_a_step_that_fails_stops_the_release(capsys: pytest.CaptureFixture[str])
 
 
 def test_the_workflow_runs_make_and_nothing_else() -> None:
-    """What a forge checks is what anybody can check: targets of the Makefile, the whole of `make check` among them."""
+    """CI runs targets of the Makefile, including all of `make check`."""
     targets = set(re.findall(r"^\.PHONY: (.*)", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)[0].split())
     made = [command.split("make ")[1].split() for command in COMMANDS if "make " in command]
     others = {command for command in COMMANDS if "make " not in command}

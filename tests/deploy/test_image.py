@@ -1,4 +1,4 @@
-"""The image that `make image` built: what is in it, and that it runs with nothing granted."""
+"""The image that `make image` built: its contents, and that it runs without any privilege."""
 
 import json
 import re
@@ -62,7 +62,7 @@ def test_the_dockerfile_is_clean() -> None:
 
 
 def test_only_what_is_copied_gets_into_the_build() -> None:
-    """A key file that lies in the tree cannot end up in a layer: the build's context is a list of what it needs."""
+    """A key file in the tree cannot end up in a layer, because the build's context is a list of allowed files."""
     rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
     copied = set(re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
 
@@ -122,7 +122,7 @@ def test_the_image_says_what_it_is_made_of(tar: Path) -> None:
 
 
 def test_a_stand_in_is_called_one() -> None:
-    """An image whose base is not python:3.13-slim cannot be taken for one whose base is."""
+    """An image with another base than python:3.13-slim has another name."""
     facts = json.loads(podman("image", "inspect", image()).stdout)[0]
     base = facts["Config"]["Labels"]["org.opencontainers.image.base.name"]
 
@@ -157,7 +157,7 @@ def test_it_drains_on_sigterm(sidecar: tuple[str, str, float]) -> None:
 
 
 def test_the_health_check_sees_a_gateway_that_answers(sidecar: tuple[str, str, float]) -> None:
-    """Engines without probes of their own learn from the image whether the gateway lives, on whichever port."""
+    """The image has a health check for engines without probes, which works on any port."""
     container, url, _ = sidecar
     command = json.loads(podman("image", "inspect", image()).stdout)[0]["Healthcheck"]["Test"]
     admin = ["--env", f"PRODUCTLANE_GATEWAY_ADMIN={url.removeprefix('http://')}"]

@@ -70,7 +70,7 @@ def promtool(
 
 @NEEDS_PROMTOOL
 def test_alerts_fire_as_their_cases_say(tmp_path: Path) -> None:
-    """Each alert fires where it should, and not where something comes close."""
+    """Each alert fires in its cases, and not in similar harmless ones."""
     done = promtool(tmp_path, [rule for group in RULES for rule in group["rules"]], CASES)
 
     assert (0, "") == (done.returncode, done.stderr)
@@ -108,7 +108,7 @@ def test_an_alert_has_both_cases(rule: dict[str, str]) -> None:
 @NEEDS_PROMTOOL
 @pytest.mark.parametrize("rule", ALERTS, ids=lambda rule: rule["alert"])
 def test_the_cases_would_notice(rule: dict[str, str], tmp_path: Path) -> None:
-    """The cases of an alert fail where it never fires, and where it always does."""
+    """The cases of an alert fail if it never fires and if it always fires."""
     cases = [
         {**case, "alert_rule_test": [one for one in case["alert_rule_test"] if one["alertname"] == rule["alert"]]}
         for case in CASES
@@ -184,7 +184,7 @@ def test_alerts_look_at_what_is_there(seen: Evidence) -> None:
 @NEEDS_REDIS
 @NEEDS_PROMETHEUS
 def test_alerts_see_what_a_gateway_says(seen: Evidence) -> None:
-    """What goes wrong with a real gateway makes the expressions of its alerts hold in a real Prometheus."""
+    """Faults of a real gateway make the expressions of its alerts true in a real Prometheus."""
     staged = {name for name in alerts() if name.removeprefix("ProductlaneGateway") not in UNSTAGED}
 
     assert staged == seen.alerts | seen.gone
@@ -204,7 +204,7 @@ def test_the_dashboard_is_what_its_code_makes() -> None:
 
 
 def test_every_metric_is_somewhere() -> None:
-    """There is no metric that neither a panel nor an alert uses."""
+    """Every metric is used by a panel or an alert."""
     names = documents.metrics()
     used = (MONITORING / "dashboard.json").read_text("utf-8") + (MONITORING / "rules.yaml").read_text("utf-8")
 
@@ -213,7 +213,7 @@ def test_every_metric_is_somewhere() -> None:
 
 
 def test_panels_have_places_of_their_own() -> None:
-    """No panel lies on another one, and each says what it shows."""
+    """No two panels overlap, and each has a description."""
     found = json.loads((MONITORING / "dashboard.json").read_text("utf-8"))["panels"]
     cells = [
         (place["x"] + x, place["y"] + y)

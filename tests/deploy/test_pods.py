@@ -33,7 +33,7 @@ def upstream() -> Iterator[str]:
 def played(name: str, pod: Manifest) -> Iterator[None]:
     """A pod of this name that runs under podman."""
     try:
-        # JSON, which is YAML too: podman reads it and writes it anew, and stumbles over folded strings.
+        # JSON, which is YAML too: podman rewrites what it reads, and breaks folded strings.
         podman("play", "kube", "--log-driver=k8s-file", "-", input=json.dumps(pod))
         yield
     finally:
@@ -135,7 +135,7 @@ def test_a_request_goes_through_the_rendered_egress(egress: Egress) -> None:
 
 
 def test_the_egress_shows_its_metrics_on_the_port_that_is_scraped(egress: Egress) -> None:
-    """Prometheus finds what it looks for where the ServiceMonitor sends it, and not behind the Service."""
+    """The ServiceMonitor's target has the metrics; the Service does not expose them."""
     ask(f"{egress.url}/threads", TOKEN)
     status, text = ask(f"{egress.admin_url}/metrics")
 
@@ -224,11 +224,11 @@ print(*found, 'key' if os.path.exists('/run/secrets/productlane') else 'no key',
 
 @pytest.mark.parametrize("variant", ["loopback", "unix-socket"])
 def test_an_app_calls_through_its_sidecar(variant: str, upstream: str, tmp_path: Path) -> None:
-    """Beside an app the gateway forwards what its scopes allow and refuses the rest, and the app holds no key."""
+    """As a sidecar the gateway forwards requests that its scopes allow and refuses others, and the app has no key."""
     deployment = only(manifests((ROOT / "deploy" / "sidecar" / f"{variant}.yaml").read_text()), "Deployment")
     traffic, admin = free_ports(2)
     write_volume(tmp_path / "key", {"key": KEY})
-    # An emptyDir belongs to the pod's fsGroup, and what is made in it too; and that group is the app's as well.
+    # An emptyDir and the files in it belong to the pod's fsGroup, which is the app's group as well.
     (tmp_path / "socket").mkdir()
     os.chown(tmp_path / "socket", 0, GROUP)
     (tmp_path / "socket").chmod(0o2775)

@@ -1,4 +1,4 @@
-"""A rolling update on one host: two generations of the real process behind a switch that does what a Service does."""
+"""A rolling update on one host: two generations of the real process behind a switch that acts like a Service."""
 
 import asyncio
 import contextlib

@@ -62,7 +62,7 @@ def plain(variant: str) -> Manifest:
 
 @cache
 def kustomized(folder: str) -> list[Manifest]:
-    """What Kustomize makes of a folder."""
+    """The objects that Kustomize builds from a folder."""
     kubectl = tool("helm4", "kubectl")
     path = f"{tool('helm3')}:{os.environ['PATH']}"
     return manifests(
@@ -178,7 +178,7 @@ def test_manifests_and_examples_are_valid(kubernetes: str, tmp_path: Path) -> No
 
 
 def test_the_example_app_has_its_own_key_and_scopes() -> None:
-    """What an app sets for itself wins over what the component brings."""
+    """The app's own values take precedence over the component's."""
     spec = only(kustomized("deploy/examples/sidecar-app"), "Deployment", "reports")["spec"]["template"]["spec"]
     container = spec["initContainers"][0]
 
@@ -189,7 +189,7 @@ def test_the_example_app_has_its_own_key_and_scopes() -> None:
 
 
 def test_the_example_cluster_fits_together() -> None:
-    """Services call the name that the egress has, from namespaces that it lets in, as accounts that its policies know."""
+    """Services call the egress by its name, from allowed namespaces, as accounts that its policies know."""
     objects = kustomized("deploy/examples/cluster")
     service = only(objects, "Service", "productlane-gateway")
     url = f"http://{service['metadata']['name']}.{service['metadata']['namespace']}.svc/api/v2"

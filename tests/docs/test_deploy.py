@@ -75,7 +75,7 @@ def check_gateway(words: list[str]) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_works(command: str, tmp_path: Path) -> None:
-    """What a page says to type does what the page says, as far as no cluster, registry or engine is needed for it."""
+    """Commands of the page work as described, if they need no cluster, registry or engine."""
     (tmp_path / "values.yaml").write_text(VALUES)
     for name in ("current.txt", "key.txt"):
         (tmp_path / name).write_text("pl_v2_for-a-test-only")

@@ -1,4 +1,4 @@
-"""`docs/reference.md` names all that there is of settings, fields, codes, metrics, log fields and commands."""
+"""`docs/reference.md` names every setting, field, code, metric, log field and command."""
 
 import os
 import re

@@ -22,7 +22,7 @@ from tests.support.documents import ROOT, settings
 RUNBOOK: Final = (ROOT / "docs" / "runbook.md").read_text("utf-8")
 PROSE: Final = re.sub(r"^```.*?^```", "", RUNBOOK, flags=re.DOTALL | re.MULTILINE)
 SPANS: Final = sorted({" ".join(span.split()) for span in re.findall(r"`([^`]+)`", PROSE)})
-# What stands for something else, or belongs to Kubernetes, Prometheus, Redis, HTTP or Productlane.
+# Placeholders, and words of Kubernetes, Prometheus, Redis, HTTP or Productlane.
 OTHERS: Final = {
     "DEPLOY", "NS", "namespace", "container_cpu_cfs_throttled_periods_total", "maxmemory", "up", "-", "2", "pl_v2_…",
     "GET /me", "/me", "Retry-After", "RateLimit", "X-Request-Id", "Proxy-Status", "event", "relay",
@@ -31,7 +31,7 @@ OTHERS: Final = {
 
 
 def commands() -> list[str]:
-    """Every command line of the gateway's that the runbook gives, without what stands before it."""
+    """Every command line of the gateway in the runbook, without its prompt."""
     blocks = "".join(re.findall(r"^```sh\n(.*?)^```", RUNBOOK, flags=re.DOTALL | re.MULTILINE))
     lines = [line.partition("  #")[0] for line in blocks.splitlines()] + SPANS
     found = (re.search(r"productlane-gateway (\w.*)", line) for line in lines)
@@ -88,7 +88,7 @@ def test_an_event_is_logged(event: str) -> None:
 
 @pytest.mark.parametrize("span", [span for span in SPANS if span.startswith('"')])
 def test_a_piece_of_a_line_can_be_searched_for(span: str) -> None:
-    """A piece of the log stands there as it is written in the runbook: names and order of a line's fields."""
+    """Log excerpts in the runbook have the fields of real lines, in order."""
     names = list(json.loads("{" + span.replace("…", "") + "}"))
     orders = ["event", "outcome"], [*Record.__struct_fields__]
 
@@ -104,7 +104,7 @@ def test_a_panel_is_on_the_dashboard(title: str) -> None:
 
 
 def test_a_section_that_is_pointed_to_is_there() -> None:
-    """Where the runbook says to look at another alert, that alert has its section."""
+    """Every alert that the runbook refers to has its section."""
     named = set(re.findall(r"ProductlaneGateway\w+", RUNBOOK))
 
     assert named == set(re.findall(r"^## (\w+)$", RUNBOOK, flags=re.MULTILINE))

@@ -11,7 +11,7 @@ from tests.support.served import serving
 
 
 async def test_the_command_follows_its_files(tmp_path: Path, upstream: Upstream) -> None:
-    """`serve` takes a changed policy up by itself, and answers `kill -HUP` in its log where nothing has changed."""
+    """`serve` applies a changed policy by itself, and logs an answer to `kill -HUP` even if nothing changed."""
     async with serving(tmp_path, upstream) as served:
         before = await served.ask()
         served.process.send_signal(signal.SIGHUP)

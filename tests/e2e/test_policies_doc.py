@@ -11,7 +11,7 @@ WALK = Walk((ROOT / "docs" / "policies.md").read_text(), {r"sha256:[0-9a-f]+": "
 
 
 async def test_the_walk_as_it_is_told(tmp_path: Path) -> None:
-    """Every line can be typed as it stands, against a real gateway and simulator, and answers what the text shows."""
+    """Every line can be typed as printed, against a real gateway and simulator, and gives the printed answer."""
     assert WALK.told() == await WALK.typed(tmp_path)
 
 

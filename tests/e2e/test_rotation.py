@@ -17,7 +17,7 @@ BAD: Mapping[str, tuple[Mapping[str, Any], str]] = {
 
 
 async def more(stage: Stage, count: int = 30) -> None:
-    """Let so many more requests reach Productlane."""
+    """Wait until this many more requests have reached Productlane."""
     goal = stage.simulator.arrivals.count + count
     await stage.until(lambda: stage.simulator.arrivals.count >= goal)
 
@@ -38,7 +38,7 @@ async def test_rotations_under_load_lose_no_request(tmp_path: Path) -> None:
 
 
 async def test_a_revoke_before_the_rotation_loses_no_request(tmp_path: Path) -> None:
-    """Even where the old secret is revoked at the very moment at which the new one is written, the standby serves."""
+    """If the old secret is revoked at the moment when the new one is written, the standby serves."""
     async with stage(tmp_path) as it, load(it):
         second = it.mint()
         await it.promoted(second, replace_file)

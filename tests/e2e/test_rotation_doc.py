@@ -11,7 +11,7 @@ WALK = Walk((ROOT / "docs" / "rotation.md").read_text(), {r"\b\d+ (?:s|min)\b": 
 
 
 async def test_the_rotation_as_it_is_told(tmp_path: Path) -> None:
-    """Every line of the walk-through can be typed as it stands, and answers what the text shows."""
+    """Every line of the walk-through can be typed as printed and gives the printed answer."""
     assert WALK.told() == await WALK.typed(tmp_path)
 
 

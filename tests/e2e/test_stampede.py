@@ -84,7 +84,7 @@ async def test_a_me_that_hangs_costs_its_time_out_once(start: Start) -> None:
 
 
 async def test_a_missing_scope_does_not_end_that(start: Start) -> None:
-    """A 403 that drops what was known of a key does not have the next request wait for a `/me` that hangs."""
+    """After a 403 forgot a key's identity, the next request does not wait for a `/me` that hangs."""
     run = await start(identity={"ttl": "0s"}, upstream={"connect_timeout": "1s"})
     run.upstream.me = run.upstream.hang
     run.upstream.reply = error(403, "scope_required", required=["threads:read"])

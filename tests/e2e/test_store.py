@@ -115,7 +115,7 @@ async def test_a_start_in_an_outage_enforces_what_was_known(tmp_path: Path, upst
 
 
 async def test_an_outage_without_a_store_is_told_as_well(tmp_path: Path, upstream: Upstream) -> None:
-    """Where nothing is known of a key, the log says that too, and again when it is over."""
+    """If a key's identity is unknown, the log says so, and again when that ends."""
     upstream.me = answer(503)
     async with running(tmp_path, upstream, identity={"prefetch": True}) as run:
         (unknown,) = await run.events("identity_unknown")
@@ -188,7 +188,7 @@ class _Evil:
 
 
 async def test_a_clock_that_is_set_fails_nothing(tmp_path: Path, upstream: Upstream) -> None:
-    """An hour or a day forward or back, with a store that goes by the wall clock: every request is served."""
+    """Every request is served when the wall clock jumps by an hour or a day, with a store that uses it."""
     now = [1_800_000_000.0]
     settings: dict[str, Any] = {"store": f"sqlite:{tmp_path}/identity.db", "identity": {"ttl": "20ms"}}
     statuses = []
@@ -203,7 +203,7 @@ async def test_a_clock_that_is_set_fails_nothing(tmp_path: Path, upstream: Upstr
 
 
 async def test_a_damaged_file_is_told_and_used_again(tmp_path: Path, upstream: Upstream) -> None:
-    """A store that cannot be read is no reason not to start; the log says where it went."""
+    """The gateway starts with an unreadable store, and the log says where that was moved."""
     (tmp_path / "identity.db").write_bytes(b"nothing of the kind\n" * 100)
     async with running(tmp_path / "gw", upstream, store=f"sqlite:{tmp_path}/identity.db") as run:
         served = await run.ask()
@@ -229,7 +229,7 @@ async def test_the_documented_user_may_do_what_limits_take(tmp_path: Path, upstr
 
 
 def hits(content: dict[str, bytes]) -> list[tuple[str, bytes]]:
-    """Where in this something is that no store may hold: keys, tokens, passwords, whole or in part, and pickles."""
+    """The places of data that no store may contain: keys, tokens, passwords, whole or in part, and pickles."""
     secrets = [KEY, OTHER_KEY, TOKEN, PASSWORD]
     parts = {text[at : at + 12].encode() for text in secrets for at in range(len(text) - 11)}
     needles = {*parts, b"\x80\x04", b"\x80\x05", b"Authorization", b"Bearer"}

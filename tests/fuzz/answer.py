@@ -62,7 +62,7 @@ def _body(data: bytes) -> None:
 
 
 def _fed(pieces: list[bytes]) -> tuple[bytes, bool] | None:
-    """What a body comes to, and whether it ended; None where it is malformed."""
+    """The body and whether it ended; None if it is malformed."""
     chunked = Chunked()
     body = b""
     for piece in pieces:

@@ -1,4 +1,4 @@
-"""Header rules: whatever fields a caller sends, one head goes upstream, with one key and nothing of another's voice."""
+"""Header rules: any fields of a caller give one head upstream, with one key and no forged field."""
 
 import re
 from typing import Final
@@ -18,7 +18,7 @@ SEEDS: Final = (
     b"x-forwarded-for: 1\nX-HTTP-Method-Override: DELETE\nx: \xff\r\nproxy_authorization: z",
 )
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-# What may never go on, by the name as a server reads it that takes `_` for `-`.
+# Fields that must never reach the upstream, by the name as a server reads it that takes `_` for `-`.
 _NEVER: Final = frozenset(
     {
         "connection", "content-length", "cookie", "expect", "forwarded", "host", "keep-alive", "proxy-authorization",
@@ -29,7 +29,7 @@ _NEVER: Final = frozenset(
 
 
 def check(data: bytes) -> None:
-    """Each line is ``name: value``, as far as its name is one that the listener's parser lets through."""
+    """Each line is ``name: value``, if the listener's parser accepts its name."""
     lines = [line.partition(b":") for line in data.split(b"\n")]
     given = [name + b": " + value.strip(b" \t") for name, colon, value in lines if colon and _TOKEN.fullmatch(name)]
     kept = walk(given, request_rules()).lines
@@ -41,7 +41,7 @@ def check(data: bytes) -> None:
 
 
 def _is_one_head(lines: list[bytes]) -> None:
-    """Written out, the fields are read back by h11 as these, our own and the framing, or are not written at all."""
+    """h11 reads back the written fields, our own and the framing, or nothing was written."""
     own = upstream_lines(Secret(KEY))
     assert f"Via: {VIA}\r\nAuthorization: Bearer {KEY}\r\n".encode() == own
     try:
@@ -53,7 +53,7 @@ def _is_one_head(lines: list[bytes]) -> None:
     try:
         request = reader.next_event()
     except h11.RemoteProtocolError:
-        # Control characters: the parser that is in front of the rules lets none through.
+        # Control characters: the parser in front of the rules accepts none.
         assert any(byte < 0x20 or byte == 0x7F for line in lines for byte in line.partition(b":")[2])
         return
     assert isinstance(request, h11.Request)

@@ -1,4 +1,4 @@
-"""Targets: whatever is let through is sent as it came, and every reading of it is allowed to the caller."""
+"""Targets: an accepted target is sent unchanged, and the caller is allowed every reading of it."""
 
 import datetime
 from functools import cache

@@ -1,4 +1,4 @@
-"""The fuzzing harnesses run, on seeds, on random bytes and on what the tables hold, so that they cannot rot."""
+"""The fuzzing harnesses run on seeds, random bytes and the rows of the tables, so that they cannot rot."""
 
 from collections.abc import Callable
 from random import Random
@@ -31,7 +31,7 @@ def _changed(random: Random, seed: bytes) -> bytes:
 
 @pytest.mark.parametrize("harness", HARNESSES, ids=lambda module: module.__name__.rpartition(".")[2])
 def test_what_a_harness_checks_holds(harness: object, fuzz: tuple[int, int]) -> None:
-    """Seeds of each harness, damaged by chance, break no promise; a failure names what it was given."""
+    """Randomly damaged seeds of each harness break no promise; a failure shows its input."""
     check: Check = harness.check  # type: ignore[attr-defined]
     seeds: tuple[bytes, ...] = harness.SEEDS  # type: ignore[attr-defined]
     seed, count = fuzz
@@ -52,7 +52,7 @@ def test_the_grammars_targets_hold_too(fuzz: tuple[int, int]) -> None:
 
 
 def test_a_harness_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reader that lets an encoded slash through is found out."""
+    """The harness finds a reader that accepts an encoded slash."""
     import re
 
     monkeypatch.setattr("gateway.core.target._PATH", re.compile(r"(?:/[A-Za-z0-9._~%-]{1,128})+"))

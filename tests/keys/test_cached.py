@@ -39,14 +39,14 @@ def sealed(name: str, text: bytes, secret: Secret = A) -> bytes:
 
 
 def test_the_name_is_of_the_secret_that_asks() -> None:
-    """Two secrets never share an entry, and its name holds no part of the secret."""
+    """Two secrets never share an entry, and its name contains no part of the secret."""
     assert name_of(A, ME) != name_of(B, ME)
     assert A.reveal() not in name_of(A, ME)
     assert A.preview not in name_of(A, ME)
 
 
 def test_another_server_is_another_entry() -> None:
-    """What a test server says of a secret is never taken for Productlane's word on it."""
+    """An answer of another server about a secret is never used for Productlane's."""
     assert name_of(A, ME) != name_of(A, URL("https://other.test/api/v2/me"))
 
 
@@ -70,7 +70,7 @@ def bearer(secret: Secret) -> dict[str, str]:
 
 
 async def test_nothing_secret_is_stored(productlane: Productlane) -> None:
-    """What is stored is status, content type, body and time: no key, no request header, no cookie, no pickle."""
+    """An entry has status, content type, body and time: no key, request header, cookie or pickle."""
     storage = MemoryStore()
     productlane.headers = {"Set-Cookie": "session=for-one-only", "X-Request-Id": "req_0123456789abcdef"}
     async with asking(productlane.url, Clock(), store=storage) as identities:
@@ -93,7 +93,7 @@ async def test_nothing_secret_is_stored(productlane: Productlane) -> None:
 
 
 async def test_an_answer_that_repeats_the_key_is_not_kept(productlane: Productlane) -> None:
-    """A body that holds the key is neither stored nor given to a caller."""
+    """A body that contains the key is neither stored nor given to a caller."""
     storage = MemoryStore()
     body = productlane.identity(A.reveal()) | {"key": A.reveal()}
     productlane.body = json.dumps(body).encode()
@@ -181,7 +181,7 @@ GOOD: dict[str, Any] = {
 async def test_what_is_not_a_kept_answer_is_a_miss(value: bytes, productlane: Productlane) -> None:
     """Garbage, a wrong shape, another status, a time in the future or too old: Productlane is asked.
 
-    Each stands behind a true seal, so it is not the seal that keeps it out.
+    Each has a valid seal, so another check must refuse it.
     """
     storage = MemoryStore()
     await put(storage, productlane, value)
@@ -194,7 +194,7 @@ async def test_what_is_not_a_kept_answer_is_a_miss(value: bytes, productlane: Pr
 
 
 async def test_a_poisoned_answer_is_a_miss(productlane: Productlane) -> None:
-    """Without the secret nobody can make an answer that is believed: not by a seal of another, none, or a cut one."""
+    """An entry without a valid seal is ignored: the seal of another secret, none, or a cut one."""
     me, storage = entry(productlane), MemoryStore()
     wide = json.dumps(GOOD).encode()
     true = sealed(me, wide)
@@ -286,9 +286,9 @@ async def test_an_answer_from_before_it_was_forgotten_is_not_read_again(productl
 async def test_clocks_of_replicas_may_differ_a_little(
     ahead: float, found: tuple[str, float] | None, productlane: Productlane
 ) -> None:
-    """A replica whose clock is half a second ahead is believed; one that is minutes ahead or behind is not for long.
+    """An entry from a clock half a second ahead is used; one from minutes ahead or behind is used only briefly.
 
-    An answer from the future is a fault of the store, and told as one.
+    An entry from the future is reported as a fault of the store.
     """
     storage, clock, faults = MemoryStore(), Clock(), list[Any]()
     async with asking(productlane.url, clock, store=storage, wall=lambda: clock() + ahead) as theirs:
@@ -301,7 +301,7 @@ async def test_clocks_of_replicas_may_differ_a_little(
 
 
 async def test_a_shared_store_is_never_listed_or_emptied() -> None:
-    """Whatever the library does with its storage, the entries of others stay where they are."""
+    """The library never removes the entries of others from a shared storage."""
     storage = MemoryStore()
     storage.entries["another's"] = b"1"
     question = answers(storage)

@@ -1,4 +1,4 @@
-"""What is remembered of secrets, for how long, and how many questions that costs."""
+"""Which answers of `/me` are remembered, for how long, and how many requests that takes."""
 
 import asyncio
 import contextlib
@@ -65,7 +65,7 @@ async def test_an_identity_is_asked_for_once_in_its_time(productlane: Productlan
 
 
 async def test_the_fast_path_asks_nothing(productlane: Productlane, clock: Clock) -> None:
-    """`peek` gives what is fresh and nothing else, and never asks."""
+    """`peek` returns a fresh identity only, and never asks."""
     async with asking(productlane.url, clock) as identities:
         cold = identities.peek(A)
         known = await identities.lookup("k", A)
@@ -135,7 +135,7 @@ async def test_a_crowd_asks_once(secret_is_known: bool, productlane: Productlane
 
 
 async def test_secrets_do_not_wait_for_each_other(productlane: Productlane, clock: Clock) -> None:
-    """A question about one secret does not hold up the question about another."""
+    """A look-up of one secret does not delay a look-up of another."""
     productlane.gate.clear()
     async with asking(productlane.url, clock) as identities:
         both = [asyncio.create_task(identities.lookup("k", secret)) for secret in (A, B)]
@@ -147,7 +147,7 @@ async def test_secrets_do_not_wait_for_each_other(productlane: Productlane, cloc
 
 
 async def test_the_first_to_ask_may_leave(productlane: Productlane, clock: Clock) -> None:
-    """Cancelling the caller who started the question fails nobody else and asks no second time."""
+    """Cancelling the caller that started a look-up neither fails the others nor starts a second one."""
     productlane.gate.clear()
     async with asking(productlane.url, clock) as identities:
         leader = asyncio.create_task(identities.lookup("k", A))
@@ -164,7 +164,7 @@ async def test_the_first_to_ask_may_leave(productlane: Productlane, clock: Clock
 
 
 async def test_nobody_left_to_wait(productlane: Productlane, clock: Clock) -> None:
-    """When all callers have left, an answer is remembered all the same, and a failure is no complaint of the loop."""
+    """When all callers have left, an answer is still remembered, and a failure is not reported by the loop."""
     complaints: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     async with asking(productlane.url, clock) as identities:
@@ -204,7 +204,7 @@ async def test_the_last_good_answer_is_served_stale(status: int, productlane: Pr
 
 
 async def test_garbage_and_silence_serve_stale_too(productlane: Productlane, clock: Clock) -> None:
-    """A 200 that is no identity, and no answer at all, do not overwrite the last good answer."""
+    """A malformed 200, or no answer, does not replace the last good answer."""
     async with asking(productlane.url, clock, timeout=0.1) as identities:
         good = await identities.lookup("k", A)
         productlane.body = b"<html>"
@@ -285,7 +285,7 @@ async def test_a_crowd_that_wants_it_fresh_asks_once(productlane: Productlane, c
 
 
 async def test_who_wants_it_fresh_does_not_join_who_does_not(productlane: Productlane, clock: Clock) -> None:
-    """A forced look-up asks anew beside an older question, and the later answer is the one that is remembered."""
+    """A forced look-up asks again beside an older one, and the later answer is remembered."""
     productlane.scopes[A.reveal()] = ["docs:read"]
     productlane.gate.clear()
     async with asking(productlane.url, clock) as identities:
@@ -318,7 +318,7 @@ async def test_what_is_forgotten_is_asked_for_again(productlane: Productlane, cl
 
 
 async def test_what_is_forgotten_is_not_served_stale(productlane: Productlane, clock: Clock) -> None:
-    """What a 401 from upstream has made doubtful does not come back because `/me` fails."""
+    """An identity that a 401 made doubtful is not restored when `/me` fails."""
     async with asking(productlane.url, clock) as identities:
         await identities.lookup("k", A)
         identities.forget(A)
@@ -401,7 +401,7 @@ async def test_no_more_is_remembered_than_the_bound(productlane: Productlane, cl
 
 
 async def test_what_is_remembered_goes_on_with_other_settings(productlane: Productlane, clock: Clock) -> None:
-    """A change of settings asks about no secret anew; a change of the server asks about each."""
+    """A change of settings looks no secret up again; a change of the server looks up each."""
     async with asking(productlane.url, clock) as before:
         await before.lookup("k", A)
         async with asking(productlane.url, clock, after=before, timeout=1.0) as same:
@@ -435,7 +435,7 @@ async def test_every_look_up_is_told(productlane: Productlane, clock: Clock) -> 
 
 
 async def test_the_last_that_was_learnt_can_be_shown(productlane: Productlane, clock: Clock) -> None:
-    """For display, what was learnt is given however old, with why nothing newer is known; nothing is asked."""
+    """For display, the last identity is given at any age, with the reason why none is newer; nothing is asked."""
     async with asking(productlane.url, clock) as identities:
         never = identities.recall(A)
         await identities.lookup("k", A)
@@ -510,7 +510,7 @@ async def test_of_those_that_share_a_storage_one_asks(productlane: Productlane, 
 
 
 async def test_a_refusal_is_waited_for_by_all_and_shared_by_none(productlane: Productlane, clock: Clock) -> None:
-    """Where the one that asks is refused, the others ask for themselves, all at once."""
+    """If the asking replica is refused, the others ask for themselves at once."""
     productlane.status = 401
     productlane.gate.clear()
     storage = MemoryStore()

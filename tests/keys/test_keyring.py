@@ -1,4 +1,4 @@
-"""Which secret serves a request, and what is shown of each."""
+"""Which secret serves a request, and the status of each."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -93,7 +93,7 @@ async def test_the_second_secret_is_not_asked_about_while_the_first_serves(
 
 
 async def test_a_missing_secret_is_passed_over(productlane: Productlane, identities: Identities) -> None:
-    """A slot whose file is not there yet does not keep the next from serving, and the slot's number stays its place."""
+    """A slot without a file yet does not stop the next from serving, and keeps its number."""
     assert TWO == await ring(identities, key("support", None, B)).choose(permit(by=route("support")))
 
 
@@ -118,7 +118,7 @@ async def test_no_key_is_taken(
 
 
 async def test_a_key_without_any_secret(identities: Identities) -> None:
-    """A key none of whose secrets is there is refused as such, and asks nothing."""
+    """A key without any secret is refused as missing, without a look-up."""
     with pytest.raises(Refused) as caught:
         await ring(identities, key("a", None)).choose(permit(by=route("a")))
 
@@ -174,7 +174,7 @@ async def test_a_scope_that_was_just_granted_is_found(
 async def test_a_missing_scope_costs_one_question_in_five_seconds(
     productlane: Productlane, identities: Identities, clock: Clock
 ) -> None:
-    """A caller that asks again and again for what no key may do cannot burn the reads of a key."""
+    """A caller that repeats a request that no key may serve does not use up a key's reads."""
     keyring = ring(identities, key("support", A))
     for _ in range(50):
         with pytest.raises(Refused) as caught:
@@ -187,7 +187,7 @@ async def test_a_missing_scope_costs_one_question_in_five_seconds(
 
 
 async def test_a_failing_refresh_still_refuses(productlane: Productlane, identities: Identities, clock: Clock) -> None:
-    """Where the second look fails, the last good answer decides, and the caller gets its refusal and no error."""
+    """If the second look-up fails, the last good answer decides, and the caller gets its refusal and no error."""
     keyring = ring(identities, key("support", A))
     await keyring.choose(permit(by=route("support")))
     productlane.status = 500
@@ -294,7 +294,7 @@ async def test_me_prefers_a_key_that_is_known(productlane: Productlane, identiti
 
 
 async def test_me_where_every_key_is_refused(productlane: Productlane, identities: Identities) -> None:
-    """`GET /me` is refused as any request would be where no key can be used."""
+    """`GET /me` is refused like any request if no key can be used."""
     productlane.status = 401
     with pytest.raises(Refused) as caught:
         await ring(identities, key("a", A)).me(permit(by=route("a")))
@@ -336,7 +336,7 @@ async def test_prefetching_in_an_outage_raises_nothing(productlane: Productlane,
 
 
 async def test_the_state_of_every_slot(productlane: Productlane, identities: Identities, clock: Clock) -> None:
-    """Each place of each key shows how it stands, from what was last learnt, without asking."""
+    """Each slot of each key shows its state from the last answer, without asking."""
     revoked, old = Secret("pl_v2_dddd-revoked-one"), Secret("pl_v2_eeee-no-longer-supported")
     productlane.statuses = {revoked.reveal(): 401, old.reveal(): 410}
     keyring = ring(identities, key("support", revoked, A, B, None), key("publisher", old, C))

@@ -1,4 +1,4 @@
-"""One question to `GET /me`: what is sent, and what each answer means."""
+"""One request to `GET /me`: what is sent, and what each answer means."""
 
 import asyncio
 import gzip
@@ -77,7 +77,7 @@ async def raw(answer: Callable[[asyncio.StreamWriter], Awaitable[None]]) -> Asyn
 
 
 async def test_the_question_holds_what_we_say_and_nothing_else(productlane: Productlane) -> None:
-    """`/me` is asked by GET with the key, our name and `Via`; aiohttp adds nothing of its own."""
+    """`/me` is requested by GET with the key, our name and `Via`; aiohttp adds no header."""
     await ask(productlane.url)
     request = productlane.asked[0]
 
@@ -94,7 +94,7 @@ async def test_the_question_holds_what_we_say_and_nothing_else(productlane: Prod
 
 
 async def test_an_identity_is_good(productlane: Productlane) -> None:
-    """A 200 with an identity is given as it came, whole."""
+    """A 200 with an identity is returned whole and unchanged."""
     outcome = await ask(productlane.url)
 
     assert isinstance(outcome, Good)
@@ -120,7 +120,7 @@ async def test_any_other_status_teaches_nothing(status: int, productlane: Produc
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_redirects_are_not_followed(status: int, productlane: Productlane) -> None:
-    """The key goes to the upstream's `/me` and to no place that an answer names."""
+    """The key is sent to the upstream's `/me` only, never to a redirect's target."""
     productlane.status, productlane.headers = status, {"Location": f"{productlane.url}/elsewhere"}
 
     assert Fault(f"status {status}") == await ask(productlane.url)
@@ -151,7 +151,7 @@ async def test_a_body_that_is_no_identity_teaches_nothing(body: bytes, productla
 
 
 async def test_a_compressed_body_is_not_unpacked(productlane: Productlane) -> None:
-    """We ask for no compression; what comes compressed all the same cannot swell in memory."""
+    """The request accepts no compression, and a compressed answer cannot expand in memory."""
     productlane.headers = {"Content-Encoding": "gzip"}
     productlane.body = gzip.compress(json.dumps(productlane.identity(A.reveal())).encode())
 
@@ -236,7 +236,7 @@ async def test_silence_ends_at_the_time_out(productlane: Productlane) -> None:
 
 
 async def test_an_untrusted_certificate_gets_no_key() -> None:
-    """Where the certificate is not trusted, the key never leaves; where it is, the same server answers."""
+    """A server with an untrusted certificate never gets the key; with trust, the same server answers."""
     asked: list[web.BaseRequest] = []
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
@@ -280,7 +280,7 @@ async def test_after_closing_nothing_is_asked(productlane: Productlane) -> None:
 
 
 async def test_what_is_refused_is_not_kept(productlane: Productlane) -> None:
-    """Once Productlane refuses a secret, its old answer is gone from the storage and never served stale."""
+    """Once Productlane refuses a secret, its old answer is deleted and never served stale."""
     storage = MemoryStore()
     async with me(productlane.url, storage=storage) as asker:
         await asker.ask(A, newer_than=NEVER)

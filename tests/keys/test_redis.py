@@ -110,7 +110,7 @@ async def test_who_gives_up_leaves_no_answer_behind(server: RedisServer) -> None
 
 @pytest.mark.parametrize("kind", ["lpush", "hset"])
 async def test_a_value_of_another_kind_is_a_miss_and_gives_way(server: RedisServer, kind: str) -> None:
-    """WRONGTYPE is no fault of the storage: the key holds nothing of ours, until we write it."""
+    """WRONGTYPE counts as a missing entry, not as a fault, and a write replaces it."""
     words = {"lpush": ("x",), "hset": ("field", "x")}[kind]
     await getattr(server.admin, kind)("productlane-gateway:a", *words)
     async with storing(server.at) as storage:
@@ -121,7 +121,7 @@ async def test_a_value_of_another_kind_is_a_miss_and_gives_way(server: RedisServ
 
 
 async def test_a_restart_between_two_questions_costs_nothing(server: RedisServer) -> None:
-    """A connection that ended while idle is made anew, and the code that asks does not notice."""
+    """A connection that ended while idle is reopened without an error."""
     async with storing(server.at) as storage:
         await storage.set("a", b"1", 60)
         await server.kill()
@@ -154,7 +154,7 @@ async def test_a_redis_that_is_down_is_a_miss_and_back_in_ten_seconds(server: Re
 
 
 async def test_a_redis_that_hangs_is_waited_for_once(server: RedisServer) -> None:
-    """One that accepts and says nothing costs one patience, and is back in use after it goes on."""
+    """A silent server costs one time-out, and is used again once it answers."""
     clock, told = Clock(), list[Any]()
     async with patient(server.at, clock=clock, emit=told.append) as guard:
         await guard.set("a", b"1", 60)
@@ -174,7 +174,7 @@ async def test_a_redis_that_hangs_is_waited_for_once(server: RedisServer) -> Non
 
 
 async def test_a_full_redis_is_read(server: RedisServer) -> None:
-    """At `maxmemory` with `noeviction` it refuses what is new and gives what it has."""
+    """At `maxmemory` with `noeviction` writes fail and reads continue."""
     async with patient(server.at, clock=Clock()) as guard:
         await guard.set("a", b"1", 60)
         await server.admin.config_set("maxmemory", "1")
@@ -184,7 +184,7 @@ async def test_a_full_redis_is_read(server: RedisServer) -> None:
 
 
 async def test_a_replica_that_may_not_be_written_to_is_read(server: RedisServer) -> None:
-    """A gateway that was sent to a read-only replica goes on, and says so."""
+    """With a read-only replica the gateway serves and reports the failed writes."""
     async with patient(server.at, clock=Clock()) as guard:
         await guard.set("a", b"1", 60)
         await server.admin.config_set("replica-serve-stale-data", "yes")
@@ -209,7 +209,7 @@ async def test_a_slow_redis_is_a_miss(server: RedisServer) -> None:
 
 
 async def test_one_that_is_slow_to_reach_is_used_from_the_second_question_on(server: RedisServer) -> None:
-    """A connection that takes longer than anybody waits is made all the same, and there for the next question."""
+    """A connection that takes longer than the time-out is completed, and the next call uses it."""
     connections = 0
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,4 +1,4 @@
-"""The files of secrets as they are in life: replaced, swapped, cut, emptied, gone, opened to others."""
+"""The files of secrets as they change in practice: replaced, swapped, cut, emptied, removed, readable for others."""
 
 import asyncio
 import os
@@ -62,7 +62,7 @@ def permit_to(path: Path, mode: int) -> None:
 
 
 class Watched:
-    """A key whose files are watched, and a way to wait for what comes of that."""
+    """A key with watched files, and a way to wait for its changes."""
 
     def __init__(self, key: Key, identities: Identities) -> None:
         self._changed = asyncio.Event()
@@ -96,7 +96,7 @@ class Watched:
 
 @asynccontextmanager
 async def watched(identities: Identities, *secrets: tuple[Path, Secret | None]) -> AsyncIterator[Watched]:
-    """A key with these files, each with what it held at the start, once no change can be missed any more."""
+    """A key with these files and contents, once no change can be missed any more."""
     slots = tuple(Slot(n, f"file:{path}", secret) for n, (path, secret) in enumerate(secrets, 1))
     it = Watched(Key("support", slots, None), identities)
     work = [asyncio.create_task(it.keyring.verifier.run()), asyncio.create_task(it.sources.watcher.run())]
@@ -159,7 +159,7 @@ async def test_a_broken_file_leaves_memory_alone(text: str, why: str, identities
 
 
 async def test_a_cut_secret_is_not_promoted(productlane: Productlane, identities: Identities, file: Path) -> None:
-    """A file that was cut where it still looks like a key is refused by `/me`, and the whole one is taken after it."""
+    """A file cut so that it still looks like a key is refused by `/me`; the whole one is then accepted."""
     cut = B.reveal()[:-4]
     productlane.statuses[cut] = 401
     async with watched(identities, (file, A)) as it:
@@ -200,7 +200,7 @@ async def test_a_disk_that_fails_leaves_memory_alone(identities: Identities, tmp
 
 
 async def test_the_next_file_may_come_later(identities: Identities, file: Path, tmp_path: Path) -> None:
-    """A place whose file is not there yet is missing, and stands by as soon as it comes."""
+    """A slot without its file is missing, and becomes standby when the file appears."""
     async with watched(identities, (file, A), (tmp_path / "next", None)) as it:
         await it.until(lambda: "does not exist" in it.faults[1])
         before = it.states
@@ -211,7 +211,7 @@ async def test_the_next_file_may_come_later(identities: Identities, file: Path, 
 
 
 async def test_permissions_that_go_wrong(identities: Identities, file: Path) -> None:
-    """A file that others may read is reported with what to do. Its secret goes on serving, also after the repair."""
+    """A file that others may read is reported with the cure. Its secret serves before and after the repair."""
     async with watched(identities, (file, A)) as it:
         permit_to(file, 0o644)
         await it.until(lambda: "can be read by others (mode 0644)" in it.faults[0])
@@ -223,7 +223,7 @@ async def test_permissions_that_go_wrong(identities: Identities, file: Path) -> 
 
 
 async def test_the_same_bytes_are_no_change(productlane: Productlane, identities: Identities, file: Path) -> None:
-    """A file that is touched or written anew with the same secret asks Productlane nothing."""
+    """A file that is touched or rewritten with the same secret causes no request."""
     async with watched(identities, (file, A)) as it:
         swap(file, A.reveal())
         os.utime(file)
@@ -234,7 +234,7 @@ async def test_the_same_bytes_are_no_change(productlane: Productlane, identities
 
 
 async def test_secrets_of_the_environment_stay_as_started(identities: Identities, file: Path) -> None:
-    """Beside a file that changes, a secret that came from the environment stays what it was."""
+    """A secret from the environment stays the same when a file changes."""
     key = Key("support", (Slot(1, f"file:{file}", A), Slot(2, "env:SUPPORT", B)), None)
     it = Watched(key, identities)
     put(file, C.reveal())
@@ -244,7 +244,7 @@ async def test_secrets_of_the_environment_stay_as_started(identities: Identities
 
 
 async def test_without_files_nothing_is_watched(identities: Identities, file: Path) -> None:
-    """A gateway whose secrets all come from the environment watches no file."""
+    """A gateway with all secrets from the environment watches no file."""
     keyring = keyring_of({}, identities)
 
     assert not Sources({"support": Key("support", (Slot(1, "env:SUPPORT", A),), None)}, keyring.verifier).files
@@ -263,7 +263,7 @@ async def test_the_files_of_another_configuration(identities: Identities, file: 
 
 
 def test_a_file_that_is_mounted_alone_is_told(file: Path) -> None:
-    """A secret whose file is a mount point of its own, as `subPath` makes it, serves and is warned about."""
+    """A secret in a file that is a mount point, as `subPath` makes it, serves with a warning."""
     slot = Slot(1, f"file:{file}", None)
     alone = f"30 25 0:26 / {file} rw shared:5 - ext4 /dev/sda1 rw\n"
     folder = f"30 25 0:26 / {file.parent} rw shared:5 - tmpfs tmpfs rw\n"

@@ -47,7 +47,7 @@ def rows(file: Path) -> list[tuple[Any, ...]]:
 
 
 async def test_a_process_that_starts_anew_finds_what_was_stored(file: Path) -> None:
-    """What is written is there for the next process, byte for byte, until it is deleted."""
+    """An entry is there for the next process, byte for byte, until it is deleted."""
     value = bytes(range(256))
     async with storing(file) as before:
         await before.set("a", value, 60)
@@ -135,7 +135,7 @@ def damage(file: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize("content", DAMAGED.values(), ids=list(DAMAGED))
 async def test_a_damaged_file_is_moved_aside_and_begun_anew(file: Path, content: bytes) -> None:
-    """Nobody has to delete a broken file by hand. The file is kept, and the report says where."""
+    """A broken file is moved aside, and the report says where to."""
     damage(file, content)
     before, told = file.read_bytes(), list[Event]()
     async with storing(file, emit=told.append) as storage:
@@ -196,7 +196,7 @@ async def test_a_folder_that_is_not_there_is_a_fault_and_no_more(tmp_path: Path)
 
 
 async def test_a_locked_file_is_a_fault_within_the_patience(file: Path) -> None:
-    """A process that holds the lock makes a write fail at once, and reading goes on."""
+    """If another process holds the lock, a write fails at once and reads continue."""
     guard = BestEffortStore(SqliteStore(file), timeout=DEADLINE, clock=Clock())
     await guard.set("a", b"1", 60)
     holder = sqlite3.connect(file, isolation_level=None)
@@ -234,7 +234,7 @@ def fill(disk: Path) -> None:
 
 
 async def test_a_full_disk_is_read(tmp_path: Path) -> None:
-    """On a full disk nothing new is kept, and what is there is read."""
+    """On a full disk writes fail and reads continue."""
     with small_disk(tmp_path / "disk") as disk:
         guard = BestEffortStore(SqliteStore(disk / "identity.db"), timeout=DEADLINE, clock=Clock())
         await guard.set("a", b"1", 1e9)
@@ -249,7 +249,7 @@ async def test_a_full_disk_is_read(tmp_path: Path) -> None:
 
 
 async def test_a_disk_that_hangs_holds_nobody_up(file: Path) -> None:
-    """What was given up while the disk hung is not done afterwards, and an end does not wait for the disk."""
+    """Writes that timed out while the disk hung are not done later, and the end does not wait for the disk."""
     release, hanging = threading.Event(), threading.Event()
 
     class Hanging(SqliteStore):

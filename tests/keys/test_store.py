@@ -121,7 +121,7 @@ async def test_a_storage_that_fails_is_left_alone_for_a_while() -> None:
 
 
 async def test_a_storage_that_takes_no_writes_is_read() -> None:
-    """A full storage, or a replica that may not be written to, still gives what it has."""
+    """A full storage or a read-only replica still answers reads."""
 
     class Full(MemoryStore):
         async def set(self, key: str, value: bytes, seconds: float) -> None:
@@ -175,14 +175,14 @@ async def test_what_fails_is_told_and_that_it_works_again() -> None:
 
 
 async def test_a_claim_that_cannot_be_made_is_ours() -> None:
-    """Where the storage cannot say who asks, everybody does."""
+    """If the storage cannot decide which replica asks, every replica asks."""
     store = BestEffortStore(Broken(), clock=Clock())
 
     assert [True, True] == [await store.claim("a", 1) for _ in range(2)]
 
 
 async def test_deletions_are_tried_even_while_it_rests() -> None:
-    """What must be forgotten is not kept because the storage has just failed."""
+    """An entry is deleted even if the storage has just failed."""
     broken = Broken()
     store = BestEffortStore(broken, clock=Clock())
     await store.get("a")
@@ -192,7 +192,7 @@ async def test_deletions_are_tried_even_while_it_rests() -> None:
 
 
 async def test_silence_is_a_miss() -> None:
-    """A storage that never answers nor heeds its cancellation holds nobody up; its late error is no complaint."""
+    """A storage that never answers and ignores cancellation delays no caller; the loop reports no late error."""
     complaints: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     silent = Silent()
@@ -249,7 +249,7 @@ STORES: dict[str, Setting] = {"memory": None, "sqlite": Path("identity.db"), "re
 
 @pytest.mark.parametrize("kind", STORES)
 async def test_each_setting_has_its_store(kind: str) -> None:
-    """What `store` names is what is used; memory needs none."""
+    """`store` selects the storage; memory needs none."""
     store = make_store(STORES[kind], wall=lambda: 0.0, emit=ignore)
     used = None if store is None else type(store._store).__name__.lower()
 

@@ -9,7 +9,7 @@ NOON = 1_800_000_000.0
 
 
 def test_a_secret_that_was_never_used() -> None:
-    """Before a first request there is no last one, and none in the last hour."""
+    """Without a request there is no last use, and the hour is empty."""
     assert (None, 0) == (Uses().last, Uses().last_hour(NOON))
 
 
@@ -24,7 +24,7 @@ def test_an_hour_is_forgotten_minute_by_minute() -> None:
 
 
 def test_a_clock_that_is_set_back_loses_no_count() -> None:
-    """A step back of the clock leaves what was counted; a leap forward and back empties the hour, and it counts on."""
+    """A clock that steps back keeps the counts; a leap forward and back empties the hour, and counting continues."""
     uses = Uses()
     uses.count(NOON)
     uses.count(NOON - 120)
@@ -36,7 +36,7 @@ def test_a_clock_that_is_set_back_loses_no_count() -> None:
 
 @given(st.lists(st.integers(0, 7200), max_size=60))
 def test_the_hour_agrees_with_a_list_of_moments(moments: list[int]) -> None:
-    """The ring of minutes counts what a list of all moments would."""
+    """The ring of minutes gives the same count as a list of all moments."""
     uses, passed = Uses(), sorted(moments)
     for moment in passed:
         uses.count(NOON + moment)

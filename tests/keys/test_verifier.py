@@ -145,7 +145,7 @@ async def test_a_bad_new_secret_is_an_alarm_and_changes_nothing(
     clock: Clock,
     told: Told,
 ) -> None:
-    """Any problem with a new secret is reported as a warning with the reason, and the old one goes on serving."""
+    """A problem with a new secret is reported as a warning with the reason, and the old one continues to serve."""
     needs = frozenset({(("support",), frozenset({"threads:read"}))})
     keyring = keyring_of({"support": key("support", A)}, identities, needs=needs, clock=clock, emit=told)
     await keyring.prefetch()
@@ -240,7 +240,7 @@ async def test_a_question_on_its_way_is_not_asked_twice(keyring: Keyring, produc
 
 
 async def test_a_recheck_asks_productlane_and_no_memory(productlane: Productlane, clock: Clock) -> None:
-    """However long identities are remembered, a revoked secret that stands by is found out within minutes."""
+    """A revoked standby secret is detected within minutes, however long identities are remembered."""
     settings = IdentitySettings(ttl=86_400.0, refused_ttl=10.0, stale_if_error=0.0, prefetch=False)
     async with asking(productlane.url, clock, identity=settings) as identities:
         keyring = keyring_of({"support": key("support", A, B)}, identities, clock=clock)
@@ -282,7 +282,7 @@ async def test_use_of_what_is_gone_is_forgotten(keyring: Keyring) -> None:
 async def test_a_slow_question_does_not_hold_up_another(
     productlane: Productlane, identities: Identities, clock: Clock, told: Told
 ) -> None:
-    """A secret whose `/me` hangs does not keep another key's new secret from being promoted."""
+    """A secret whose `/me` hangs does not stop the promotion of another key's new secret."""
     keyring = keyring_of(
         {"support": key("support", A), "other": key("other", B)}, identities, clock=clock, emit=told, prefetch=True
     )
@@ -327,7 +327,7 @@ async def test_the_next_good_secret_is_given_after_a_401(productlane: Productlan
 
 
 async def test_there_may_be_no_other_secret(productlane: Productlane, identities: Identities) -> None:
-    """Where a key has no other secret that Productlane takes, none is given."""
+    """A key without another accepted secret gives none."""
     productlane.statuses[B.reveal()] = 401
     keyring = keyring_of({"support": key("support", A, B), "lone": key("lone", C)}, identities)
 
@@ -338,7 +338,7 @@ async def test_there_may_be_no_other_secret(productlane: Productlane, identities
 async def test_a_reload_carries_what_is_known(
     keyring: Keyring, identities: Identities, productlane: Productlane
 ) -> None:
-    """Over a reload the states, the use and the replaced secret of a key stay, and nothing is asked anew."""
+    """A reload keeps the states, the use and the replaced secret of a key, and asks nothing again."""
     await keyring.prefetch()
     keyring.used(Chosen("support", "1", A))
     later = keyring_of({"support": key("support", B), "new": key("new", C)}, identities, after=keyring, prefetch=False)
@@ -354,7 +354,7 @@ async def test_a_reload_carries_what_is_known(
 async def test_a_request_of_the_configuration_before_still_has_its_key(
     keyring: Keyring, identities: Identities
 ) -> None:
-    """A request in hand while a reload takes its key away is served with it all the same."""
+    """A request in progress keeps its key when a reload removes that key."""
     await keyring.prefetch()
     later = keyring_of({"other": key("other", B)}, identities, after=keyring)
 
@@ -426,7 +426,7 @@ async def test_a_key_that_is_not_held_is_passed_over(keyring: Keyring) -> None:
 
 
 async def test_the_stale_answer_of_a_storage_is_a_first_word(productlane: Productlane, clock: Clock) -> None:
-    """With Productlane away at the start, what is still known of a secret decides, and faults do not unsay it."""
+    """If Productlane is unreachable at the start, the remembered identity decides, and faults do not change it."""
     async with asking(productlane.url, clock) as identities:
         keyring = keyring_of({"support": Key("support", (Slot(1, "env:S", A),), None)}, identities, clock=clock)
         await keyring.prefetch()

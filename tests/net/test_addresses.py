@@ -1,4 +1,4 @@
-"""`gateway.net.addresses`: what is known of a name is used as long as it may be, and asked for again in time."""
+"""`gateway.net.addresses`: how long a name's addresses are used, and when they are resolved again."""
 
 import pytest
 from hypothesis import given
@@ -72,7 +72,7 @@ def test_without_a_thread_nothing_is_begun() -> None:
 
 
 def test_the_last_addresses_serve_for_an_hour() -> None:
-    """However a resolver fails, what it last said is used for an hour after it said so, and no longer."""
+    """If the resolver fails, its last answer is used for an hour and no longer."""
     entry = silent(failing(known(), 20.0), 30.0)
 
     assert (ONE,) == entry.usable(LAST - 1)
@@ -109,7 +109,7 @@ def test_a_fault_is_told_until_it_is_over() -> None:
 
 
 def test_families_take_turns() -> None:
-    """If one address family fails, the second address to be tried is of the other family."""
+    """If one address family fails, the second attempt uses the other family."""
     assert (SIX, ONE, SEVEN, TWO, THREE) == known(SIX, SEVEN, ONE, TWO, THREE).usable(0.0)
 
 

@@ -33,6 +33,6 @@ def test_the_first_of_a_chain_counts() -> None:
     ["", "nothing", "-----BEGIN CERTIFICATE-----\nMAMCAQE=\n-----END CERTIFICATE-----\n", "-----END CERTIFICATE-----"],
 )
 def test_what_is_no_certificate_is_an_error(text: str) -> None:
-    """A file that holds something else has no end, and says so."""
+    """A file without a certificate has no expiry, and the reason is given."""
     with pytest.raises(ValueError, match="certificate"):
         validity(text)

@@ -1,4 +1,4 @@
-"""`gateway.net.faults`: what goes wrong outside has one name and one sentence, whichever peer it was."""
+"""`gateway.net.faults`: each network fault has one name and one sentence for every peer."""
 
 import socket
 import ssl

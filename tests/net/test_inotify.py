@@ -20,7 +20,7 @@ async def test_a_watch_that_comes_after_the_close_ends_at_once() -> None:
 
 
 async def test_the_descriptor_is_closed_once() -> None:
-    """Whoever comes after the close leaves the number alone: it may be another file's by then."""
+    """After the close a thread does not use the descriptor's number, which may belong to another file by then."""
     notices = Inotify(lambda: None)
     notices.close()
     reading, writing = os.pipe()

@@ -17,12 +17,12 @@ from tests.support.deadline import DEADLINE, eventually
 
 HOST = "productlane.test"
 HERE = Address("127.0.0.1")
-# Shorter than a waiter's patience, as for an upstream whose `connect_timeout` is short.
+# Shorter than the usual wait, as for an upstream with a short `connect_timeout`.
 SHORT = 0.05
 
 
 class Lookups:
-    """Stands where getaddrinfo does: leads to ``places``, raises ``fault``, or hangs while ``gate`` is closed."""
+    """Replaces getaddrinfo: returns ``places``, raises ``fault``, or hangs while ``gate`` is closed."""
 
     def __init__(self) -> None:
         self.places = ["127.0.0.1"]
@@ -62,7 +62,7 @@ async def fault_of(names: Names, host: str = HOST, patience: float = SHORT) -> t
     ],
 )
 async def test_no_resolver_says_where_this_machine_is(lookups: Lookups, host: str, places: list[Any]) -> None:
-    """An address needs no look-up, and ``localhost`` gets none: nobody can lead a key in clear text elsewhere."""
+    """An address and ``localhost`` are never looked up, so no resolver can redirect a key in clear text."""
     found = await Names(lookup=lookups).find(host)
 
     assert places == [place_of(one, 443) for one in found]
@@ -141,7 +141,7 @@ async def test_a_silence_costs_no_more_than_patience(lookups: Lookups) -> None:
     first = loop.time() - began
     faults.append(await fault_of(names, patience=60.0))
     second = loop.time() - began - first
-    # What was given up is not lost: its answer counts as soon as it comes.
+    # The answer of a look-up that timed out is used as soon as it comes.
     lookups.gate.set()
     await eventually_found(names)
 

@@ -1,4 +1,4 @@
-"""An upstream with a name: where it leads is followed, and a resolver that fails is felt as little as can be."""
+"""An upstream with a name: changed addresses are followed, and a failing resolver affects few requests."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ OTHER = "127.0.0.2"
 
 
 class Records:
-    """A resolver's: the addresses of every name, or its fault. What was asked is in ``asked``."""
+    """A resolver's answers: the addresses of every name, or its fault. ``asked`` are the look-ups."""
 
     def __init__(self) -> None:
         self.places = ["127.0.0.1"]
@@ -91,7 +91,7 @@ def error_of(response: Response) -> str:
 
 
 async def test_one_look_up_is_for_all(run: Running, records: Records) -> None:
-    """Requests and questions about keys share what is known of the name, and it is asked for once."""
+    """Requests and `/me` share the addresses of a name, which is looked up once."""
     statuses = [(await run.ask()).status for _ in range(3)]
 
     assert [200] * 3 == statuses
@@ -183,7 +183,7 @@ async def test_a_changed_record_is_followed(run: Running, records: Records, auth
 
 
 async def test_an_address_that_refuses_costs_no_request(run: Running, records: Records) -> None:
-    """Where one of several addresses takes no connection, the next one does, for writes too."""
+    """If one of several addresses accepts no connection, the next one is used, for writes too."""
     records.places = [OTHER, "127.0.0.1"]
     statuses = [(await post(run)).status for _ in range(3)]
 

@@ -21,7 +21,7 @@ from tests.support.deadline import DEADLINE
 
 
 class Recorder:
-    """What a watcher reported, and a way to wait for it."""
+    """The reports of a watcher, and a way to wait for them."""
 
     def __init__(self) -> None:
         self.changes: list[frozenset[str]] = []
@@ -78,7 +78,7 @@ async def test_a_change_of_a_file_is_told(tmp_path: Path, watch: Watch) -> None:
 
 
 async def test_an_editor_that_renames_is_noticed(tmp_path: Path, watch: Watch) -> None:
-    """Editors and careful scripts write another file and rename it into place; its folder is what is watched."""
+    """A file that is replaced by a rename, as editors do, is noticed through its folder."""
     file = tmp_path / "a.yaml"
     file.write_text("one")
     recorder = await watch(file)
@@ -120,7 +120,7 @@ async def test_kubernetes_swap_is_noticed(tmp_path: Path, watch: Watch) -> None:
 
 
 async def test_a_folder_is_all_its_visible_files(tmp_path: Path, watch: Watch) -> None:
-    """A policy that is added to the folder, changed or removed is a change; what an editor hides there is none."""
+    """A policy that is added, changed or removed is a change; an editor's hidden file is not."""
     recorder = await watch(tmp_path)
 
     (tmp_path / ".hidden.swp").write_text("x")
@@ -245,7 +245,7 @@ async def test_a_link_on_the_way_is_followed(tmp_path: Path, watch: Watch) -> No
 
 
 async def test_a_folder_that_comes_later_is_noticed(tmp_path: Path, watch: Watch) -> None:
-    """A secret whose folders are made after the start is in use as soon as it is there, and so is its next value."""
+    """A secret whose folders are created after the start is used at once, and so is its next value."""
     file = tmp_path / "run" / "secrets" / "key"
     recorder = await watch(file)
 
@@ -278,7 +278,7 @@ async def test_without_notices_it_is_looked_all_the_same(tmp_path: Path, watch: 
     file.parent.mkdir()
     file.write_text("one")
     elsewhere.parent.mkdir()
-    # The same file by another name: what is written there is no event in the folder that is watched.
+    # The same file by another name: a write there causes no event in the watched folder.
     elsewhere.hardlink_to(file)
     recorder = await watch(file, poll=0.05)
 
@@ -335,7 +335,7 @@ async def test_looking_can_be_asked_for(tmp_path: Path) -> None:
 
 
 def test_a_pipe_in_a_files_place_holds_nothing_up(tmp_path: Path) -> None:
-    """Reading never waits: what is no file reads as nothing."""
+    """Reading never blocks: anything but a regular file reads as nothing."""
     os.mkfifo(tmp_path / "pipe")
 
     assert {str(tmp_path): b"", f"{tmp_path}/pipe": None} == read_contents([tmp_path])

@@ -81,7 +81,7 @@ async def test_a_key_that_was_narrowed_is_no_miss(run: Running) -> None:
 
 
 async def test_an_endpoint_that_was_open_to_any_key_is_missed_by_any_refusal(start: Start, tmp_path: Path) -> None:
-    """Where the catalog knows of no scope, `scope_required` is a miss even if none is named."""
+    """`scope_required` for an endpoint without scopes in the catalog is a miss, even if it names no scope."""
     overlay = tmp_path / "open.yaml"
     overlay.write_text("endpoints: [{method: GET, path: /open, scopes: []}]")
     run = await start(catalog=[str(overlay)], policies=[policy(endpoints=["GET /open"])])

@@ -1,4 +1,4 @@
-"""Draining: the process ends without losing what it has accepted."""
+"""Draining: the process ends without losing an accepted request."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -33,7 +33,7 @@ async def draining(run: Running) -> AsyncIterator[asyncio.Event]:
 
 
 def slow(run: Running, begin: bytes = b"") -> tuple[asyncio.Event, asyncio.Event]:
-    """Let the upstream hold back its answer, or all but its beginning: it has come, and it may go on."""
+    """Make the upstream hold back its answer, or all but its beginning; two events: arrived, and go on."""
     come, go_on = asyncio.Event(), asyncio.Event()
 
     async def reply(arrival: Arrival, writer: asyncio.StreamWriter) -> None:
@@ -115,7 +115,7 @@ async def test_an_answer_that_began_before_the_drain_keeps_its_word(start: Start
 
 
 async def test_nothing_in_hand_is_lost(start: Start) -> None:
-    """Requests and uploads that are under way when the listener closes are finished; idle callers are let go."""
+    """Requests and uploads in progress are finished when the listener closes; idle connections are closed."""
     run = await start(drain={"delay": "0s", "timeout": "8s"})
     come, go_on = slow(run)
     idle, asking, uploading, chunking = [await run.connect() for _ in range(4)]

@@ -1,4 +1,4 @@
-"""`gateway.proxy.forward`: what goes upstream, and what comes back of the answer."""
+"""`gateway.proxy.forward`: the request that is sent upstream, and the answer that comes back."""
 
 import asyncio
 import gzip
@@ -42,7 +42,7 @@ async def test_the_key_is_attached_and_the_callers_credential_stays_behind(run: 
     ],
 )
 async def test_the_target_crosses_byte_for_byte(run: Running, query: bytes) -> None:
-    """What was judged is what is sent: nothing is decoded, sorted, folded or mended on the way."""
+    """The judged target is sent unchanged: not decoded, sorted, folded or repaired."""
     target = "/api/v2/threads" + query.decode()
     response = await run.ask("GET", target)
 
@@ -97,7 +97,7 @@ async def test_request_headers_cross_by_rule(run: Running) -> None:
 
 
 async def test_nothing_is_invented_for_the_upstream(run: Running) -> None:
-    """A request without Accept, User-Agent, Accept-Encoding or Content-Type goes out without them."""
+    """A request without Accept, User-Agent, Accept-Encoding or Content-Type is sent without them."""
     await run.ask("DELETE", "/api/v2/threads/t_1")
     await run.ask("POST", "/api/v2/threads", body=b"")
 
@@ -253,7 +253,7 @@ async def test_an_error_that_is_not_productlanes_crosses_too(run: Running, body:
 async def test_a_refused_key_is_relayed_or_translated_as_set(
     start: Start, status: int, code: str, translated: str
 ) -> None:
-    """`key_errors` decides whether callers see Productlane's 401 and 410 or a 502 that says whose fault it is."""
+    """`key_errors` decides whether callers see Productlane's 401 and 410 or a 502 that names the key's fault."""
     relay, translate = await start(upstream={"key_errors": "relay"}), await start()
     relay.upstream.reply = error(status, code)
     passed, turned = await relay.ask(), await translate.ask()
@@ -403,7 +403,7 @@ async def test_an_answer_that_comes_during_an_upload_is_taken(run: Running) -> N
 
 
 async def test_the_narrowest_key_that_will_do_is_the_one_that_goes(start: Start) -> None:
-    """Of a route's keys the one with the fewest scopes serves, and what it lacks is served by the next."""
+    """The key of the route with the fewest sufficient scopes serves; requests that it lacks use the next."""
     run = await start(
         keys={"main": {"secrets": ["env:MAIN_KEY"]}, "second": {"secrets": ["env:SECOND_KEY"]}},
         routes=[{"path": "/**", "keys": ["main", "second"]}],

@@ -37,7 +37,7 @@ async def test_an_allowed_request_reaches_the_upstream_with_the_key(run: Running
 
 @dataclass(frozen=True)
 class Refusal:
-    """A request that the gateway answers itself, and what it says of it everywhere."""
+    """A request that the gateway answers itself, with its answer, log line and metrics."""
 
     status: int
     code: str
@@ -207,7 +207,7 @@ async def test_a_v1_path_names_what_replaces_it(run: Running) -> None:
 
 
 async def test_a_scope_refusal_says_what_is_needed(start: Start) -> None:
-    """`details` hold the scopes that the endpoint needs and those that the caller has, as in Productlane's own."""
+    """`details` list the scopes that the endpoint needs and those of the caller, as Productlane does."""
     run = await start(policies=[policy(scopes=["companies:read"])])
     response = await run.ask()
 
@@ -225,7 +225,7 @@ async def test_a_scope_refusal_says_what_is_needed(start: Start) -> None:
 
 
 async def test_audit_lets_through_and_tells(start: Start) -> None:
-    """`mode: audit` forwards what a scope rule would refuse, and counts it; deny and guarded still hold."""
+    """`mode: audit` forwards and counts requests that a scope rule would refuse; deny and guarded still refuse."""
     run = await start(policies=[policy(scopes=["companies:read"], mode="audit", deny=["DELETE /threads/{id}"])])
     passed = await run.ask()
     held = await run.ask()
@@ -280,7 +280,7 @@ async def test_me_to_head_has_no_body(run: Running) -> None:
 
 
 async def test_me_of_a_key_that_cannot_be_looked_up_is_forwarded(run: Running) -> None:
-    """Where nothing is known of the key, Productlane itself answers `GET /me`."""
+    """If the key's identity is unknown, Productlane answers `GET /me`."""
     run.upstream.me = error(500, "internal_error")
     response = await run.ask("GET", "/api/v2/me")
 
@@ -292,7 +292,7 @@ async def test_me_of_a_key_that_cannot_be_looked_up_is_forwarded(run: Running) -
 
 
 async def test_an_unknown_identity_does_not_stop_requests(run: Running) -> None:
-    """While `/me` fails the policy is enforced all the same and the first key goes: the upstream is the authority."""
+    """While `/me` fails the policy is still enforced and the first key is used; Productlane checks its scopes."""
     run.upstream.me = error(500, "internal_error")
     allowed = await run.ask()
     guarded = await run.ask("POST", "/api/v2/webhooks", body=b"{}")
@@ -320,7 +320,7 @@ async def test_a_crowd_on_a_refused_key_asks_once_too(run: Running) -> None:
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
 async def test_a_key_in_a_callers_hands_is_counted_and_stays_here(run: Running, version: str) -> None:
-    """A caller that sends an upstream key of its own is refused and counted, and the key goes nowhere."""
+    """A caller that sends an upstream key is refused and counted, and the key is not forwarded."""
     response = await run.ask(token=f"pl_{version}_caller-has-this")
 
     assert (410 if version == "v1" else 401) == response.status
@@ -330,7 +330,7 @@ async def test_a_key_in_a_callers_hands_is_counted_and_stays_here(run: Running, 
 
 
 async def test_where_all_are_anonymous_a_callers_credential_is_ignored(start: Start) -> None:
-    """A sidecar serves an app that still sends some key of its own, and counts that it does."""
+    """A sidecar serves an app that still sends its own key, and counts it."""
     run = await start(policies=[policy(caller="sidecar", token=None)])
     response = await run.ask(token=OTHER_KEY)
 
@@ -425,7 +425,7 @@ async def test_a_request_is_counted_and_logged_once_with_its_sizes(run: Running)
 
 
 async def test_a_request_in_hand_is_seen(run: Running) -> None:
-    """`in_flight_requests` counts what is being served, and nothing else."""
+    """`in_flight_requests` counts only requests in progress."""
     release = asyncio.Event()
 
     async def reply(arrival: Arrival, writer: asyncio.StreamWriter) -> None:

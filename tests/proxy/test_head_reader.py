@@ -54,7 +54,7 @@ async def test_a_head_ends_at_its_empty_line_and_nowhere_before(framing: bytes) 
 
 @pytest.mark.parametrize("end", [b"\n\n", b"\r\n\n", b"\n\r\n", b"\r\n\r", b"\r\n \r\n"])
 async def test_no_other_end_is_taken_for_one(end: bytes) -> None:
-    """Where lines end otherwise, no request comes of it that the listener has not seen the end of."""
+    """With other line ends the parser never finds a request whose end the listener has not seen."""
     parser = new_parser(asyncio.get_running_loop())
     try:
         messages = parser.feed_data(b"GET / HTTP/1.1\r\nHost: a" + end)[0]
@@ -137,7 +137,7 @@ async def test_fields_are_judged_by_the_rules_of_their_moment() -> None:
 
 
 async def test_little_is_remembered_of_a_connection() -> None:
-    """Fields of more than 4 kB are parsed each time, so that idle connections hold no more than that."""
+    """Fields of more than 4 kB are parsed each time, so that an idle connection keeps at most 4 kB."""
     rules = request_rules()
     reader = HeadReader(asyncio.get_running_loop(), lambda: rules)
     reader.read(b"GET / HTTP/1.1\r\nHost: a\r\nAccept: " + b"a" * 5000 + b"\r\n\r\n")

@@ -31,7 +31,7 @@ async def test_a_head_that_does_not_come_is_a_408(start: Start, begin: bytes) ->
 
 
 async def test_a_dribbled_head_gets_no_more_time(start: Start) -> None:
-    """A byte now and then does not hold a connection open: the time counts from the first."""
+    """A byte now and then does not keep a connection open, because the time counts from the first byte."""
     run = await start(limits={"head_timeout": "300ms"})
     caller = await run.connect()
 
@@ -49,7 +49,7 @@ async def test_a_dribbled_head_gets_no_more_time(start: Start) -> None:
 
 
 async def test_the_next_head_on_a_connection_has_the_same_time(start: Start) -> None:
-    """Having been served once does not let a caller dribble its second request."""
+    """The head time-out applies to the second request of a connection too."""
     run = await start(limits={"head_timeout": "300ms"})
     caller = await run.connect()
     await caller.send(head() + b"GET /api/v2/thr")
@@ -187,7 +187,7 @@ async def test_a_socket_that_a_crash_left_stops_nobody(tmp_path: Path, upstream:
 
 
 async def test_a_failing_connection_costs_nobody_else(run: Running) -> None:
-    """Callers that vanish at any point leave no request behind and hold up no other."""
+    """Callers that vanish at any point leave no request behind and delay no other."""
     for cut in (1, 20, 60, len(head()) - 1, len(head())):
         caller = await run.connect()
         await caller.send(head()[:cut])

@@ -1,4 +1,4 @@
-"""`gateway.proxy.reply`: what a caller gets is whole, in order and in its own framing, or visibly cut."""
+"""`gateway.proxy.reply`: an answer is complete, in order and in the gateway's framing, or visibly cut."""
 
 import asyncio
 import hashlib
@@ -59,7 +59,7 @@ async def test_an_answer_that_is_cut_upstream_is_cut_for_the_caller(
 
 @pytest.mark.parametrize("framing", ["Content-Length: 1000000", "Transfer-Encoding: chunked"])
 async def test_a_cut_is_visible_to_http_1_0_too(run: Running, framing: str) -> None:
-    """A caller to whom the end of the connection is the end of the body sees a reset instead of an end."""
+    """If the end of the connection would end the body, a cut answer ends with a reset."""
     run.upstream.reply = breaks_off(framing, b"5\r\nhello\r\n")
     caller = await run.connect()
     await caller.send(head().replace(b"HTTP/1.1", b"HTTP/1.0"))
@@ -70,7 +70,7 @@ async def test_a_cut_is_visible_to_http_1_0_too(run: Running, framing: str) -> N
 
 @pytest.mark.parametrize("length", [True, False])
 async def test_http_1_0_gets_its_own_framing(run: Running, length: bool) -> None:
-    """To HTTP/1.0 nothing is sent in chunks: a length where it is known, else the end of the connection."""
+    """HTTP/1.0 gets no chunks: a known length, or else the end of the connection."""
     run.upstream.reply = answer() if length else b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n"
     if not length:
 
@@ -105,7 +105,7 @@ async def test_http_1_0_may_keep_its_connection(run: Running) -> None:
 
 
 async def test_a_connection_serves_one_request_after_another(run: Running) -> None:
-    """Keep-alive holds through answers and refusals alike, and an answer that stays says nothing about it."""
+    """A connection stays open after answers and refusals, without a `Connection` field."""
     caller = await run.connect()
     statuses = []
     for target in ("/api/v2/threads", "/api/v2/nothing", "/api/v2/threads", "/api/v1/threads", "/api/v2/threads"):
@@ -145,7 +145,7 @@ async def test_pipelined_requests_are_answered_in_order(run: Running) -> None:
 
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_a_large_answer_waits_for_a_slow_caller(run: Running, chunked: bool) -> None:
-    """The gateway holds little of an answer: a caller that reads slowly slows the upstream, and gets every byte."""
+    """The gateway buffers little of an answer: a slow caller slows the upstream and gets every byte."""
     size, piece, flow = 96 * MIB, bytes(range(256)) * 256, Flow()
 
     async def reply(arrival: Arrival, writer: asyncio.StreamWriter) -> None:
@@ -177,7 +177,7 @@ async def test_a_large_answer_waits_for_a_slow_caller(run: Running, chunked: boo
             if chunked:
                 await caller.reader.readexactly(2)
 
-    # The kernel may hold up to 6 MB for the gateway's own sockets, on either side (tcp_rmem, tcp_wmem).
+    # The kernel may buffer up to 6 MB for the gateway's sockets on either side (tcp_rmem, tcp_wmem).
     assert 16 * MIB > held
     assert hashlib.sha256(piece * (size // len(piece))).digest() == digest.digest()
 
@@ -188,7 +188,7 @@ async def test_a_caller_that_takes_nothing_is_given_up(start: Start, size: int) 
     run = await start(upstream={"idle_timeout": "200ms"})
     run.upstream.reply = answer(200, b"x" * size, fields=())
     caller = await narrow(run)
-    # Enough requests that even small answers fill whatever the kernel holds for a caller that does not read.
+    # Enough requests that even small answers fill the kernel's buffers for a caller that does not read.
     await caller.send(head() * (1 if size > MIB else 400))
 
     async def logged() -> bool:

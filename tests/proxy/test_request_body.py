@@ -42,7 +42,7 @@ async def test_a_large_upload_arrives_whole(run: Running) -> None:
 
 
 async def test_an_upload_waits_for_an_upstream_that_does_not_read(tmp_path: Path, sink: Sink) -> None:
-    """The gateway holds little of a body: a slow upstream slows its caller down, and then gets every byte."""
+    """The gateway buffers little of a body: a slow upstream slows the caller and gets every byte."""
     size, piece, flow = 96 * MIB, bytes(range(256)) * 256, Flow()
     async with running(tmp_path, sink, limits={"body": {"write": "100MiB"}}) as run:
         caller = await narrow(run)
@@ -61,7 +61,7 @@ async def test_an_upload_waits_for_an_upstream_that_does_not_read(tmp_path: Path
             await uploading
             response = await caller.response()
 
-        # The kernel may hold up to 6 MB of it for the gateway's own sockets, on either side (tcp_rmem, tcp_wmem).
+        # The kernel may buffer up to 6 MB for the gateway's sockets on either side (tcp_rmem, tcp_wmem).
         assert 16 * MIB > held
         assert 201 == response.status
         assert (size, hashlib.sha256(piece * (size // len(piece))).digest()) == (sink.taken, sink.digest.digest())
@@ -134,7 +134,7 @@ async def test_a_refused_upload_leaves_no_loose_end(start: Start) -> None:
 
 @pytest.mark.parametrize("framing", ["Content-Length: 1000", "Content-Length: 1000000", "Transfer-Encoding: chunked"])
 async def test_a_caller_that_falls_silent_in_its_body_is_told(start: Start, framing: str) -> None:
-    """After `idle_timeout` without a byte of the body: 408, whatever its framing, and the upstream is let go."""
+    """After `idle_timeout` without a byte of the body the caller gets 408, and the upstream connection is closed."""
     run = await start(upstream={"idle_timeout": "200ms"})
     caller = await run.connect()
     await caller.send(head("POST", "/api/v2/threads", framing) + b"5\r\nhello\r\n")
@@ -213,7 +213,7 @@ async def test_a_refused_request_is_never_asked_for_its_body(
 
 
 async def test_a_small_body_is_awaited_without_the_upstream(run: Running) -> None:
-    """A slow caller with a small body holds no upstream connection while it sends."""
+    """A slow caller with a small body uses no upstream connection while it sends."""
     await run.ask()
     before = len(run.upstream.received)
     caller = await run.connect()
@@ -249,7 +249,7 @@ async def test_a_refused_large_body_is_told_that_it_is_over(run: Running) -> Non
 
 
 async def test_broken_chunks_are_a_400_and_never_an_end(run: Running) -> None:
-    """A body whose framing breaks in the middle is refused, and what was sent of it never looks complete."""
+    """A body with broken framing is refused, and its forwarded part never looks complete."""
     caller = await run.connect()
     await caller.send(head("POST", "/api/v2/threads", "Transfer-Encoding: chunked") + b"5\r\nhello\r\n")
     await run.upstream.until(lambda: b"hello" in run.upstream.received)
@@ -266,7 +266,7 @@ async def test_broken_chunks_are_a_400_and_never_an_end(run: Running) -> None:
 
 
 async def test_a_body_that_dribbles_is_given_up(start: Start) -> None:
-    """A body that never stops and comes at less than `limits.body_rate` gets 408, and nothing of it goes upstream."""
+    """A body slower than `limits.body_rate` gets 408, and nothing of it is forwarded."""
     run = await start(upstream={"idle_timeout": "500ms"}, limits={"body_rate": 1000})
     caller = await run.connect()
     await caller.send(head("POST", "/api/v2/threads", "Content-Length: 1000"))
@@ -288,7 +288,7 @@ async def test_a_body_that_dribbles_is_given_up(start: Start) -> None:
 
 
 async def test_a_slow_body_that_keeps_the_rate_is_taken(start: Start) -> None:
-    """The same body is forwarded where the least rate allows it."""
+    """The same body is forwarded if the rate allows it."""
     run = await start(upstream={"idle_timeout": "500ms"}, limits={"body_rate": 1})
     caller = await run.connect()
     await caller.send(head("POST", "/api/v2/threads", "Content-Length: 20"))

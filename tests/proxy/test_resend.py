@@ -1,4 +1,4 @@
-"""A request whose key was refused goes out once more with the next good secret, where its body can be repeated."""
+"""A request whose key was refused is resent once with the next good secret, if its body can be repeated."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 
 async def until(ask: Callable[[], Awaitable[T]], holds: Callable[[T], bool]) -> T:
-    """What is found, once it is as it should be."""
+    """Wait until the found value is the expected one, and return it."""
     async with asyncio.timeout(DEADLINE):
         while True:
             if holds(found := await ask()):
@@ -115,7 +115,7 @@ async def test_it_is_sent_again_once_and_no_more(run: Running, upstream: Upstrea
 
 
 async def test_a_lone_secret_is_not_sent_again(start: Callable[..., Any], upstream: Upstream) -> None:
-    """A key without another good secret passes the refusal on, and says whose key it was."""
+    """A key without another good secret passes the refusal on, and names the key."""
     run = await start()
     await run.ask()
     revoke(upstream, KEY)
@@ -198,7 +198,7 @@ async def test_a_refusal_by_mistake_costs_one_question(start: Callable[..., Any]
 async def test_a_code_that_is_not_about_the_key_is_the_answer(
     status: int, code: str, start: Callable[..., Any], upstream: Upstream
 ) -> None:
-    """A write whose 401 or 410 speaks of something else is sent once, and no secret is asked about for it."""
+    """A write whose 401 or 410 is not about the key is sent once and starts no look-up."""
     run = await start(**SECRETS)
     await run.ask()
     upstream.arrivals.clear()

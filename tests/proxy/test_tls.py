@@ -46,7 +46,7 @@ async def test_a_certificate_is_a_caller(start: Callable[..., Any], house: House
 async def test_a_certificate_that_names_nobody_is_no_caller(
     start: Callable[..., Any], house: House, upstream: Upstream
 ) -> None:
-    """Whatever a verified certificate says, only a policy's SPIFFE id is a caller; the answer says what was wrong."""
+    """A verified certificate identifies a caller only by a policy's SPIFFE id; the refusal says what was wrong."""
     issue = house.callers.issue
     run = await start(tls=house.tls, callers=DOMAIN, policies=[spiffe_policy(), policy("anyone", token=None)])
     expected = [
@@ -112,7 +112,7 @@ async def test_a_certificate_that_expires_ends_its_connection(start: Callable[..
 async def test_old_tls_and_plain_http_are_not_spoken(
     start: Callable[..., Any], house: House, upstream: Upstream
 ) -> None:
-    """Where the listener speaks TLS it speaks nothing else, and nothing older than TLS 1.2."""
+    """A TLS listener accepts only TLS 1.2 or newer."""
     run = await start(tls=house.tls, callers=DOMAIN, policies=[spiffe_policy("pod"), policy("app")])
     old = house.client()
     old.set_ciphers("ALL:@SECLEVEL=0")
@@ -216,7 +216,7 @@ async def test_no_session_is_resumed_with_a_certificate(start: Callable[..., Any
 
 
 def test_files_that_are_bad_change_nothing(house: House) -> None:
-    """A renewal that is half done, or wrong, leaves the last good certificate in use and says what is wrong."""
+    """A partial or wrong renewal keeps the last good certificate and reports the problem."""
     paths = {name: Path(path) for name, path in house.tls.items()}
     tls = ListenerTls(Tls(**paths))
     good = paths["private_key"].read_bytes()

@@ -43,7 +43,7 @@ def dies_on(*numbers: int) -> Callable[[Arrival, asyncio.StreamWriter], None]:
 
 
 async def test_a_connection_is_used_again(run: Running) -> None:
-    """Callers on connections of their own share one to the upstream, as long as they ask one after another."""
+    """Callers on several connections share one to the upstream, if they ask one after another."""
     for _ in range(5):
         await run.ask()
 
@@ -74,7 +74,7 @@ async def test_a_read_is_sent_once_more_and_no_more(run: Running) -> None:
 
 @pytest.mark.parametrize(("method", "body"), [("POST", b"{}"), ("PATCH", b"{}"), ("DELETE", None), ("POST", b"")])
 async def test_a_write_is_never_sent_twice(run: Running, method: str, body: bytes | None) -> None:
-    """What may have acted is not repeated, on a kept connection no more than on a new one."""
+    """A request that may have taken effect is never repeated, on a kept connection or a new one."""
     run.upstream.reply = dies_on(1, 3)
     target = "/api/v2/threads" if method == "POST" else "/api/v2/threads/t_1"
     fresh = await run.ask(method, target, body=body)
@@ -267,7 +267,7 @@ def server_tls(authority: trustme.CA, name: str = "127.0.0.1", days: int = 1) ->
 async def through_tls(
     folder: Path, upstream: Upstream, context: ssl.SSLContext, trusted: trustme.CA | None
 ) -> tuple[Response, str, float]:
-    """An answer through a gateway whose upstream has this TLS, the error that Proxy-Status names, and its count."""
+    """The answer with an upstream of this TLS, the error in Proxy-Status, and its count."""
     await upstream.start(ssl=context)
     settings = {}
     if trusted is not None:
@@ -283,7 +283,7 @@ async def through_tls(
 
 
 async def test_a_ca_of_ones_own_is_trusted(tmp_path: Path, authority: trustme.CA) -> None:
-    """With `upstream.ca` an upstream whose certificate a private authority issued is reached, `/me` included."""
+    """With `upstream.ca` the gateway reaches an upstream with a certificate of a private authority, for `/me` too."""
     upstream = Upstream()
     response, _, _ = await through_tls(tmp_path, upstream, server_tls(authority), authority)
 
@@ -304,7 +304,7 @@ async def test_a_ca_of_ones_own_is_trusted(tmp_path: Path, authority: trustme.CA
 async def test_an_upstream_that_cannot_prove_itself_gets_nothing(
     tmp_path: Path, authority: trustme.CA, fault: str, expected: str
 ) -> None:
-    """Not one byte of a request, a key least of all, goes to a server whose certificate or TLS is not good."""
+    """A server with an invalid certificate or old TLS gets no byte of a request."""
     context = server_tls(authority)
     if fault == "wrong name":
         context = server_tls(authority, "productlane.example")

@@ -27,7 +27,7 @@ POISON = b"HTTP/1.1 200 X\r\nContent-Length: 6\r\n\r\npoison"
 
 
 async def test_bytes_after_an_answer_reach_nobody(run: Running) -> None:
-    """What an upstream sends beyond a complete answer is not the answer to the next caller's request."""
+    """Bytes after a complete answer never become the answer to the next request."""
     run.upstream.reply = answer(200, b"mine") + POISON
     first = await run.ask()
     run.upstream.reply = answer(200, b"yours")
@@ -65,7 +65,7 @@ async def test_bytes_that_nobody_asked_for_end_an_idle_connection(run: Running, 
     ],
 )
 async def test_interim_answers_are_swallowed(run: Running, begin: bytes) -> None:
-    """A caller gets the final answer and none of the 1xx before it."""
+    """A caller gets the final answer without the 1xx answers before it."""
     run.upstream.reply = begin + answer(200, b"final")
     response = await run.ask()
 
@@ -216,7 +216,7 @@ async def test_a_failure_that_nobody_waits_for_any_more_is_no_error_of_the_progr
 
 
 async def test_a_connection_that_has_just_ended_is_seen_before_the_loop_reads_it(upstream: Upstream) -> None:
-    """A write does not leave on a kept connection that the upstream has closed, though nobody has read that yet."""
+    """A write is not sent on a kept connection that the upstream has closed, even before the loop reads the end."""
     loop = asyncio.get_running_loop()
     theirs = socket.create_server(("127.0.0.1", 0))
     channel = socket.create_connection(theirs.getsockname())

@@ -1,4 +1,4 @@
-"""`gateway.proxy.verdicts`: what is remembered of decisions is bounded, and no longer right than the decision was."""
+"""`gateway.proxy.verdicts`: remembered decisions are bounded in number and expire with their policy."""
 
 from datetime import date
 

@@ -1,4 +1,4 @@
-"""`gateway.runtime.process`: what a running gateway leaves for others on the same machine to find."""
+"""`gateway.runtime.process`: what other processes of the machine can find out about a running gateway."""
 
 import asyncio
 import re
@@ -16,7 +16,7 @@ from tests.support.served import ROOT, environment, serving, started, write_conf
 # linux/ptrace.h and linux/prctl.h.
 _SEIZE = 0x4206
 _CAPBSET_DROP = 24
-# A kernel module that refuses ptrace of what is not a child, for everybody.
+# A kernel module that forbids ptrace of any process but a child.
 YAMA = Path("/proc/sys/kernel/yama/ptrace_scope").exists()
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc and prctl are Linux'")
@@ -29,7 +29,7 @@ for capability in range(64):
     prctl({_CAPBSET_DROP}, capability, 0, 0, 0)
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
-# What somebody else tries on a process: to read its variables and its memory, and to trace it.
+# An attack on a process: read its variables and its memory, and trace it.
 INTRUDER = f"""
 import ctypes, os, sys
 pid = sys.argv[1]

@@ -1,4 +1,4 @@
-"""`gateway.runtime.reload`: a change of the files is served whole or not at all, and no request is lost by it."""
+"""`gateway.runtime.reload`: a change of the files is applied whole or not at all, and loses no request."""
 
 import asyncio
 import os
@@ -67,7 +67,7 @@ async def test_a_policy_that_is_changed_or_removed_counts_at_once(start: Start) 
 
 
 async def test_what_is_taken_away_is_refused_on_a_connection_that_was_there_before(start: Start) -> None:
-    """A grant or a token that is gone is not remembered: the same request, with the same bytes, is judged anew."""
+    """A removed grant or token is not remembered: the same bytes are judged again."""
     run = await start(live=True, policies=[policy(), policy("other", OTHER_TOKEN)])
     granted, known = await run.connect(), await run.connect()
     asked = {granted: head("GET", "/api/v2/threads"), known: head("GET", "/api/v2/threads", token=OTHER_TOKEN)}
@@ -167,7 +167,7 @@ async def test_a_broken_change_keeps_the_last_good(start: Start, name: str) -> N
 
 @pytest.mark.parametrize("way", ["a link to itself", "a name that no file can have"])
 async def test_a_path_that_leads_nowhere_does_not_end_the_watch(start: Start, way: str) -> None:
-    """However wrong a path is for a while, what is put right is noticed and served."""
+    """A path that was wrong for a while is noticed and served once it is right."""
     run = await start(live=True)
     file = run.folder / "gateway.yaml"
     good = file.read_text()
@@ -186,7 +186,7 @@ async def test_a_path_that_leads_nowhere_does_not_end_the_watch(start: Start, wa
 
 
 async def test_a_name_that_is_no_text_is_told_legibly(start: Start) -> None:
-    """A file whose name is not UTF-8, or would begin another line, is a problem like any other in log and status."""
+    """A file name that is not UTF-8, or contains a line end, is reported like any problem in log and status."""
     run = await start(live=True)
     os.close(os.open(os.fsencode(run.folder / "policies") + b"/\xff\n.yml", os.O_CREAT))
     (failure,) = await run.events("reload", outcome="failure")
@@ -254,7 +254,7 @@ async def test_an_anonymous_policy_is_not_taken_up_by_an_open_listener(start: St
 
 
 async def test_another_upstream_and_key_are_taken_up(start: Start) -> None:
-    """Keys, routes and the upstream change live; a request that is under way ends where it began."""
+    """Keys, routes and the upstream change live; a request in progress ends with the old ones."""
     run = await start(live=True)
     asked, go_on = asyncio.Event(), asyncio.Event()
 
@@ -314,7 +314,7 @@ async def test_what_is_known_of_keys_survives(start: Start) -> None:
 
 
 async def test_what_a_secret_in_memory_has_spent_survives(start: Start, tmp_path: Path) -> None:
-    """While the file holds no good secret, a reload does not forget that the one kept in memory has no budget left."""
+    """While the file has no good secret, a reload remembers that the secret in memory has no budget left."""
     file = tmp_path / "key"
     file.touch(0o600)
     file.write_text(KEY)
@@ -344,7 +344,7 @@ async def test_limits_of_connections_and_bodies_change_live(start: Start) -> Non
 
 
 async def test_sighup_looks_at_once(start: Start) -> None:
-    """`kill -HUP` is answered in the log even where nothing has changed, and ends nothing."""
+    """`kill -HUP` is answered in the log even if nothing changed, and does not end the process."""
     run = await start(live=True)
     run.gateway.look()
     (logged,) = await run.events("reload")
@@ -356,7 +356,7 @@ async def test_sighup_looks_at_once(start: Start) -> None:
 
 
 async def test_sighup_reads_secrets_too(start: Start, tmp_path: Path) -> None:
-    """A secret that changes where no notice comes from, a link further up its path, need not wait to be looked for."""
+    """A secret behind a changed link further up its path, which causes no notice, is found by the poll."""
     for name, secret in (("one", KEY), ("two", OTHER_KEY)):
         file = tmp_path / name / "folder" / "key"
         file.parent.mkdir(parents=True)
@@ -433,7 +433,7 @@ async def test_hundreds_of_changes_under_load_lose_no_request(start: Start) -> N
 
 
 async def test_a_request_that_has_waited_is_judged_again(start: Start) -> None:
-    """A request that was let through and waited for its body is judged by the configuration that there is by then."""
+    """A request that waited for its body is judged again by the current configuration."""
     run = await start(live=True)
     caller = await run.connect()
     await caller.send(head("POST", "/api/v2/threads", "Content-Length: 4", "Expect: 100-continue"))

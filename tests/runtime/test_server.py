@@ -32,7 +32,7 @@ async def test_a_gateway_that_started_is_ready(run: Running) -> None:
 
 
 async def test_an_outage_of_the_upstream_does_not_make_it_unready(tmp_path: Path, upstream: Upstream) -> None:
-    """Readiness is made of local facts: an upstream that is down must not take every replica out of service."""
+    """Readiness depends on local facts only: an upstream that is down must not make every replica unready."""
     upstream.url = "http://127.0.0.1:9/api/v2"
     async with running(tmp_path, upstream, identity={"prefetch": True}) as run:
         failed = await run.ask()
@@ -181,7 +181,7 @@ async def test_callers_that_go_on_asking_lose_nothing(start: Start) -> None:
     served = 0
 
     async def go_on(number: int) -> str:
-        """Ask on one connection until an answer closes it; a caller then goes to another replica."""
+        """Ask on one connection until an answer closes it."""
         nonlocal served
         body = b"x" * 100_000 if number % 4 == 0 else b""
         request = head("POST", "/api/v2/threads", f"Content-Length: {len(body)}") + body if body else head()
@@ -208,7 +208,7 @@ async def test_callers_that_go_on_asking_lose_nothing(start: Start) -> None:
 
 
 async def test_a_key_that_has_to_be_made_anew_is_shown_with_its_scopes(start: Start) -> None:
-    """Where no secret of a key works, `/status` says which scopes policies use of it."""
+    """If no secret of a key works, `/status` shows which of its scopes policies use."""
     run = await start(policies=[policy(scopes=["threads:read"])])
     run.upstream.scopes = {}
     refused = await run.ask()
@@ -219,7 +219,7 @@ async def test_a_key_that_has_to_be_made_anew_is_shown_with_its_scopes(start: St
 
 
 async def test_the_token_for_the_status_is_read_anew(start: Start, tmp_path: Path) -> None:
-    """`status_token` names a file whose content counts at once, and an unreadable one lets no other host in."""
+    """A change of the `status_token` file applies at once, and an unreadable file admits no other host."""
     file = tmp_path / "status-token"
     file.write_text("first\n")
     file.chmod(0o600)

@@ -61,7 +61,7 @@ async def test_an_address_that_would_give_the_keys_away_is_refused(
 
 
 async def test_an_anonymous_listener_on_a_network_can_be_asked_for(tmp_path: Path) -> None:
-    """The file can allow it, under a name that nobody writes by mistake; `check` then passes."""
+    """A setting with an unmistakable name allows it; `check` then passes."""
     path = write_config(tmp_path, UPSTREAM, listen="0.0.0.0:0", policies=ANONYMOUS, dangerously_allow_anonymous=True)
     done = await run("check", "--config", path, cwd=tmp_path)
 
@@ -88,7 +88,7 @@ async def test_an_anonymous_listener_on_a_network_can_be_asked_for(tmp_path: Pat
     ],
 )
 async def test_a_secret_that_is_no_v2_key_is_refused_and_not_shown(tmp_path: Path, text: str, said: str) -> None:
-    """One line names the file and says what is expected; an old key is called by its name, with what to do."""
+    """One line names the file and what is expected; an old key is named as such, with the cure."""
     path = write_config(tmp_path, UPSTREAM)
     (tmp_path / "main.key").write_text(text)
     done = await refused(path)
@@ -141,7 +141,7 @@ def is_a_pipe(folder: Path) -> None:
 async def test_a_secret_that_is_no_plain_file_is_refused(
     tmp_path: Path, change: Callable[[Path], None], said: str
 ) -> None:
-    """If the key's path holds something else, one line says so, and the start never hangs on it."""
+    """If the key's path is not a regular file, one line says so, and the start does not block."""
     path = write_config(tmp_path, UPSTREAM)
     change(tmp_path)
     done = await refused(path)

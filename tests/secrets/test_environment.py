@@ -15,7 +15,7 @@ from tests.support.served import serving
 
 @pytest.fixture
 async def proxy() -> AsyncIterator[tuple[str, list[bytes]]]:
-    """A proxy that nobody should use: its address, and the first bytes of every connection that it got."""
+    """A proxy that must not be used: its address, and the first bytes of every connection."""
     got: list[bytes] = []
 
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

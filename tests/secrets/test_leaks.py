@@ -1,6 +1,6 @@
 """No key and no token can be read, whole or in part, in anything that a gateway leaves behind, however it is treated.
 
-The gateway is the real command, at log level debug; what is planted in it is in `tests.support.faulty`.
+The gateway is the real command at log level debug; `tests.support.faulty` plants the faults.
 """
 
 import os
@@ -64,7 +64,7 @@ async def test_no_request_makes_a_gateway_tell_a_secret(tmp_path: Path, upstream
 
 
 async def test_no_request_makes_the_admin_listener_tell_a_secret(tmp_path: Path, upstream: Upstream) -> None:
-    """What is sent to the wrong listener by mistake is not quoted, neither to the sender nor in the log."""
+    """A message sent to the wrong listener is quoted neither to the sender nor in the log."""
     async with serving(tmp_path, upstream) as served:
         requests = [raw.replace(b"/api/v2/threads", b"/status") for raw in mangled()]
         await served.send_all(requests, address=served.admin)
@@ -74,7 +74,7 @@ async def test_no_request_makes_the_admin_listener_tell_a_secret(tmp_path: Path,
 
 
 def echoes() -> dict[str, bytes]:
-    """What an upstream can make of the key that it was sent, by the thread that is asked for."""
+    """Answers in which an upstream repeats the key, selected by the thread in the request."""
     key, big = KEY.encode(), b"x" * 65_530
     json = b'{"error":{"code":"%b","message":"no %b","details":{"%b":"%b"}}}'.replace(b"%b", key)
     return {
@@ -102,7 +102,7 @@ def echoes() -> dict[str, bytes]:
 
 
 async def test_an_upstream_that_echoes_the_key_gives_it_to_nobody(tmp_path: Path, upstream: Upstream) -> None:
-    """An answer that holds the key, in its fields or its body, reaches the caller and the log without it."""
+    """An answer with the key in its fields or body reaches the caller and the log without it."""
     answers = echoes()
 
     def echo(arrival: Arrival, writer: object) -> None:

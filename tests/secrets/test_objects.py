@@ -71,7 +71,7 @@ async def test_no_object_of_the_configuration_shows_a_secret(used: Running) -> N
 
 
 async def test_the_identity_cache_holds_no_secret(used: Running) -> None:
-    """Neither the keys nor the values of the store, nor anything else behind the keyring, hold a key or a token."""
+    """No key or value of the store, and no object behind the keyring, contains a key or a token."""
     things = [*reached(used.gateway._current.serving.keyring)]
     texts = [
         thing.encode() if isinstance(thing, str) else bytes(thing) for thing in things if isinstance(thing, str | bytes)

@@ -1,4 +1,4 @@
-"""`gateway.telemetry.capture`: libraries may log what a caller sent; this log never holds it."""
+"""`gateway.telemetry.capture`: libraries may log what a caller sent; this log never contains it."""
 
 import asyncio
 import json
@@ -76,7 +76,7 @@ def test_logging_is_given_back(tmp_path: Path) -> None:
 async def test_what_aiohttp_says_of_a_bad_request_holds_none_of_it(
     tmp_path: Path, aiohttp_server: AiohttpServer
 ) -> None:
-    """A request whose header aiohttp's parser refuses is quoted in aiohttp's own log, and not in this one."""
+    """A request that aiohttp's parser refuses is quoted in aiohttp's own log, and not in this one."""
     path = tmp_path / "log"
 
     async def fail(_: web.Request) -> web.Response:

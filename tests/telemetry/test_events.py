@@ -1,4 +1,4 @@
-"""`gateway.telemetry.events`: an event is one value, and its class says what the log and the metrics make of it."""
+"""`gateway.telemetry.events`: an event is one value, and its class defines its log line and its counter."""
 
 import json
 import os
@@ -58,7 +58,7 @@ def count(metrics: Metrics, name: str, **at: str) -> float | None:
 
 
 def test_an_event_is_a_line_of_the_log(report: Report) -> None:
-    """The line of an event holds its name and its fields, in their order."""
+    """The log line of an event has its name and its fields, in order."""
     (line,) = report(StoreBack("redis", "read"))
 
     assert ["time", "level", "event", "store", "use"] == list(line)
@@ -66,7 +66,7 @@ def test_an_event_is_a_line_of_the_log(report: Report) -> None:
 
 
 def test_fields_without_a_value_and_those_for_the_metric_alone_are_left_out(report: Report) -> None:
-    """A line says nothing of what is not known, or of what only decided about its level."""
+    """A line omits unknown values and fields that only decide its level."""
     (reload,) = report(Reload("unchanged"))
     (change,) = report(SecretStateChanged("main", "1", "abcd", "active", "rejected", "401", alarming=True))
 
@@ -86,7 +86,7 @@ def test_fields_without_a_value_and_those_for_the_metric_alone_are_left_out(repo
     ],
 )
 def test_the_level_says_how_grave_it_is(report: Report, event: Event, level: str) -> None:
-    """What somebody should look at is a warning or an error."""
+    """An event that needs attention is a warning or an error."""
     (line,) = report(event)
 
     assert level == line["level"]
@@ -101,7 +101,7 @@ def test_what_goes_on_is_counted_and_logged_once(report: Report, event: Event) -
 
 
 def test_an_event_is_counted(report: Report, metrics: Metrics) -> None:
-    """The counter that an event names goes up by one, at the event's own labels."""
+    """An event increases its counter by one, with the event's labels."""
     report(IdentityLookup("main", "hit"))
 
     assert 1 == count(metrics, "identity_lookups", key="main", result="hit")
@@ -116,7 +116,7 @@ def test_a_value_outside_its_list_counts_as_other(report: Report, metrics: Metri
 
 
 def test_a_name_that_left_the_configuration_leaves_its_counter(report: Report, metrics: Metrics) -> None:
-    """After a reload no series is left under a key that is gone."""
+    """A reload removes the series of removed keys."""
     report(IdentityLookup("main", "hit"))
 
     metrics.know(callers=[], endpoints=[], keys=["other_key"])
@@ -144,7 +144,7 @@ def test_an_event_does_not_change() -> None:
 
 
 def row(event: type[Event]) -> str:
-    """The row of an event in the table of docs/logs.md, made of its class."""
+    """The row of an event in the table of docs/logs.md, derived from its class."""
     fields = zip(event.__struct_fields__, event.__struct_encode_fields__, strict=True)
     shown = ", ".join(f"`{name}`" for field, name in fields if field not in event.untold)
     return f"| `{event.name}` | {shown} | {' '.join((event.__doc__ or '').split())} |"

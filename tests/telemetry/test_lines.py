@@ -91,8 +91,8 @@ def test_a_descriptor_that_others_made_non_blocking_is_written_whole() -> None:
 
 
 def test_a_line_cut_short_by_a_full_disk_does_not_spoil_the_next(tmp_path: Path) -> None:
-    """When the disk has room again the log goes on with a line of its own, not at the end of half a one."""
-    # A limit on the file's size stands for the disk; it holds for a whole process, so it gets one of its own.
+    """When the disk has room again, the log continues on a new line, not at the end of a partial one."""
+    # A limit on the file's size simulates the disk. It applies to a whole process, so the test starts one.
     script = """
 import os, resource, sys
 from gateway.telemetry.lines import Lines

@@ -38,7 +38,7 @@ NOON = 1_790_000_000.25
 
 @pytest.fixture
 def written(tmp_path: Path) -> Callable[..., list[str]]:
-    """What a log at a level and in a style writes while a function uses it, as lines."""
+    """The lines that a log with this level and style writes while a function uses it."""
 
     def write(use: Callable[[Log], object], *, level: Level = "info", console: bool = False) -> list[str]:
         path = tmp_path / "log"
@@ -76,7 +76,7 @@ def record(**told: object) -> Record:
 
 
 def test_a_request_is_one_json_line_with_a_fixed_set_of_fields(written: Callable[..., list[str]]) -> None:
-    """Every request is one line that holds exactly these fields, in their order."""
+    """Every request is one line with exactly these fields, in order."""
     (line,) = written(lambda log: log.request(record()))
     told = json.loads(line)
 
@@ -95,7 +95,7 @@ def test_a_request_is_one_json_line_with_a_fixed_set_of_fields(written: Callable
     )
 )
 def test_whatever_a_request_holds_stays_on_its_line(junk: Record) -> None:
-    """No text that a caller or upstream sent can begin a line of its own, in either style."""
+    """No text of a caller or upstream can start a new line, in either style."""
     for style in ("json", "console"):
         read, write = os.pipe()
         with os.fdopen(read, "rb") as reader:
@@ -112,7 +112,7 @@ def test_whatever_a_request_holds_stays_on_its_line(junk: Record) -> None:
 
 
 def test_bytes_outside_utf8_do_not_lose_the_line(written: Callable[..., list[str]]) -> None:
-    """A request with bytes that are not UTF-8 is logged all the same."""
+    """A request with bytes that are not UTF-8 is logged."""
     lines = written(
         lambda log: (log.request(record(method="\udcff")), log.event(Reload("failure", problems=["\udcfe"])))
     )
@@ -144,7 +144,7 @@ def test_the_level_says_whose_fault_it_was(
 
 @pytest.mark.parametrize(("level", "expected"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
 def test_lines_below_the_level_are_not_written(written: Callable[..., list[str]], level: Level, expected: int) -> None:
-    """``log.level`` keeps out what is less grave, events and requests alike."""
+    """``log.level`` drops less severe events and requests."""
 
     def use(log: Log) -> None:
         log.event(LibraryRecord("debug", "some.library", None, "place:1"))

@@ -315,7 +315,7 @@ def test_budgets_are_those_of_the_status(busy: Metrics) -> None:
 
 
 def test_a_budget_that_no_answer_has_told_is_not_shown(busy: Metrics) -> None:
-    """Productlane's usual limits are not shown as if they had been read, nor are callers and keys that are gone."""
+    """Metrics show no default limits as if they had been read, and no removed callers or keys."""
     shown = [at for name, at in series(busy) if name.startswith("budget_")]
 
     assert shown
@@ -343,7 +343,7 @@ def test_counts_of_kinds_that_are_many_are_kept(metrics: Metrics) -> None:
 
 
 def test_nothing_is_lost_at_a_scrape_or_a_reload(metrics: Metrics) -> None:
-    """Counts go on where they were, whatever is asked for and named in between."""
+    """Counts continue after any scrape and any change of labels."""
     at = {"caller": "billing", "endpoint": "POST /threads", "status": "200", "source": "upstream"}
     record = Record(caller="billing", endpoint="POST /threads", status=200, source="upstream", decision="allow")
     found = []
@@ -386,20 +386,20 @@ def test_label_values_are_escaped(metrics: Metrics) -> None:
     ],
 )
 def test_the_format_is_the_one_that_is_asked_for(metrics: Metrics, accept: str, openmetrics: bool) -> None:
-    """The media type and the text are of one format, whatever sense an ``Accept`` makes."""
+    """For any ``Accept`` the media type matches the text's format."""
     assert content_type(accept).startswith("application/openmetrics-text" if openmetrics else "text/plain")
     assert metrics.render(accept).endswith(b"# EOF\n") is openmetrics
 
 
 def test_buckets_are_where_the_times_are() -> None:
-    """Buckets ascend, tell local answers (5 ms) from upstream ones, and reach the time allowed for a first byte."""
+    """Buckets ascend, separate local answers (5 ms) from upstream ones, and reach the time-out for a first byte."""
     assert all(low < high for low, high in pairwise(DURATIONS))
     assert {0.005, 5.0, 60.0} <= set(DURATIONS)
 
 
 @given(st.lists(st.floats(0, 200_000, allow_nan=False), max_size=30))
 def test_buckets_count_as_the_slow_way_does(times: list[float]) -> None:
-    """A bucket holds exactly the requests that took at most its bound, and the last holds all."""
+    """A bucket counts exactly the requests that took at most its bound, and the last counts all."""
     metrics = recorded()
     for ms in times:
         metrics.count(Record(lane="read", duration_ms=ms))
@@ -446,7 +446,7 @@ FROM_ZERO = {
 
 @pytest.mark.parametrize("name", FROM_ZERO)
 def test_a_first_fault_is_a_rise(name: str, metrics: Metrics) -> None:
-    """What goes wrong for the first time shows as a rise, since its series was there before, at zero."""
+    """Every series starts at zero, so the first fault shows as a rise."""
     assert 0 == value(metrics, name, **FROM_ZERO[name])
 
 

@@ -116,7 +116,7 @@ async def test_a_request_without_a_trace_begins_one(
 async def test_a_tracestate_that_cannot_be_read_goes_no_further(
     tmp_path: Path, upstream: Upstream, collector: Collector, state: str
 ) -> None:
-    """A state that W3C Trace Context (3.3.1) does not allow is left out whole, without a word; the trace goes on."""
+    """A `tracestate` that W3C Trace Context (3.3.1) does not allow is dropped; the trace continues."""
     async with traced(tmp_path, upstream, collector) as served:
         await served.ask("/api/v2/threads", CALLERS, f"tracestate: {state}")
         server, _ = await collector.spans(2)
@@ -175,7 +175,7 @@ async def test_errors_are_told_as_the_conventions_say(tmp_path: Path, upstream: 
 async def test_an_upstream_that_is_not_there_fails_both_spans(
     tmp_path: Path, upstream: Upstream, collector: Collector
 ) -> None:
-    """A connection that cannot be made is a sending that failed, twice for what may be sent again."""
+    """A failed connection is a failed attempt, and a request that may be repeated has two."""
     await upstream.stop()
     async with traced(tmp_path, upstream, collector) as served:
         await served.ask("/api/v2/threads", method="POST")
@@ -189,7 +189,7 @@ async def test_an_upstream_that_is_not_there_fails_both_spans(
 
 
 async def test_what_is_sent_again_is_another_span(tmp_path: Path, upstream: Upstream, collector: Collector) -> None:
-    """Each sending has an id of its own, which the upstream sees, and is numbered; the first says how it ended."""
+    """Each attempt has its own id, which the upstream sees, and a number; the first shows how it ended."""
     seen: list[Arrival] = []
 
     def once(arrival: Arrival, writer: Any) -> None:
@@ -329,7 +329,7 @@ async def test_the_libraries_variables_are_heeded(tmp_path: Path, upstream: Upst
 
 
 async def test_the_service_has_a_name_by_itself(tmp_path: Path, upstream: Upstream, collector: Collector) -> None:
-    """Where no variable names it, it is called as the distribution is, with its version, and so is what it sends."""
+    """Without a variable the service name and version are those of the distribution."""
     async with traced(tmp_path, upstream, collector) as served:
         await served.ask("/api/v2/threads")
         await collector.spans(2)

@@ -47,7 +47,7 @@ def arrived(collector: Collector, count: int) -> bool:
 
 
 def quiet(served: Served) -> bool:
-    """Whether nothing but lines of JSON was said, and none of them by the library."""
+    """Whether the output is only lines of JSON, and none of them from the library."""
     lines = [json.loads(line) for line in served.out.splitlines()]
     return not served.err and not [line for line in lines if line.get("logger", "").startswith("opentelemetry")]
 
@@ -89,7 +89,7 @@ async def test_a_collector_that_refuses_is_told_once(
 
 
 async def test_a_collector_that_hangs_delays_nothing(tmp_path: Path, upstream: Upstream, collector: Collector) -> None:
-    """One that takes a batch and never answers holds up neither requests nor, for more than two seconds, the end."""
+    """A collector that never answers delays no request, and the end of the process by at most two seconds."""
     collector.reply = collector.hang
     async with traced(tmp_path, upstream, collector) as served:
         await asked(served)
@@ -252,7 +252,7 @@ async def test_where_it_is_off_nothing_of_it_is_loaded(
 
 
 async def test_a_gateway_without_the_extra_says_what_to_install(tmp_path: Path, upstream: Upstream) -> None:
-    """Where a variable asks for tracing and its library is not there, it serves, and one warning says so."""
+    """If a variable asks for tracing without its library, the gateway serves with one warning."""
     program = "import sys; sys.modules['opentelemetry'] = None; from gateway.cli import main; main()"
     async with serving(tmp_path, upstream, program=("-c", program), environ=WANTED) as served:
         await asked(served)

@@ -8,7 +8,7 @@ from gateway.telemetry.usage import Usage, Use
 
 
 def test_uses_are_counted_by_caller_and_endpoint() -> None:
-    """Each caller's page shows how often each endpoint was allowed, denied or let through by audit, and when last."""
+    """Usage counts for each caller and endpoint: allowed, denied, allowed by audit, and the last time."""
     times = iter((101.0, 102.0, 103.0, 104.0, 105.0))
     usage = Usage(clock=lambda: next(times))
     for decision in ("allow", "deny", "would_deny", "allow"):

@@ -19,7 +19,7 @@ STEP = Step("A title", "printf 'HTTP/1.1 200 OK  a body'", 200, ("a body",), "wh
 
 
 async def told(demo: Running) -> list[tuple[str, str, list[str]]]:
-    """The steps as printed: the line to paste, the status, and what the answer is to hold."""
+    """The steps as printed: the line to paste, the expected status, and the expected texts."""
     await demo.line("Ctrl-C ends it")
     text = "\n".join(demo.lines)
     found = re.findall(r"^   (curl .*)\n   expect (\d+), (.*)$", text, re.MULTILINE)
@@ -27,7 +27,7 @@ async def told(demo: Running) -> list[tuple[str, str, list[str]]]:
 
 
 async def test_every_printed_line_answers_as_it_says(tmp_path: Path) -> None:
-    """Pasted one after the other, each curl line has the status and the texts that stand below it."""
+    """Each curl line, pasted in order, gives the status and texts that are printed below it."""
     async with running("demo", *PORTS, cwd=tmp_path) as demo:
         walk = await told(demo)
         answers = [await shell(line) for line, _, _ in walk]
@@ -57,7 +57,7 @@ async def test_the_log_shows_which_key_served(tmp_path: Path) -> None:
 
 
 async def test_it_leaves_nothing_behind(tmp_path: Path) -> None:
-    """The files are readable for their owner alone while it runs, and gone when it ends."""
+    """Only their owner can read the demo's files, and they are removed at the end."""
     async with running("demo", *PORTS, cwd=tmp_path, environ={"TMPDIR": str(tmp_path)}) as demo:
         await told(demo)
         config = Path(next(line for line in demo.lines if line.startswith("files")).split()[1])
@@ -72,7 +72,7 @@ async def test_it_leaves_nothing_behind(tmp_path: Path) -> None:
 
 
 async def test_it_tests_itself(tmp_path: Path) -> None:
-    """`demo --check` runs its own lines and says of each whether it holds."""
+    """`demo --check` runs its own lines and reports each as ok or failed."""
     done = await run("demo", "--check", *PORTS, cwd=tmp_path)
 
     assert (0, "") == (done.status, done.err)
@@ -146,7 +146,7 @@ def test_no_two_demos_share_a_secret(tmp_path: Path) -> None:
 
 
 def test_its_policies_hold_no_token(tmp_path: Path) -> None:
-    """What is written of a caller is the digest of its token, as in any deployment."""
+    """A policy file contains the digest of the caller's token, not the token."""
     setup = new_setup(tmp_path)
     setup.write("http://127.0.0.1:1/api/v2", 0, 0)
 

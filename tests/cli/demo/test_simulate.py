@@ -1,4 +1,4 @@
-"""`gateway.cli.demo.simulate`: the stand-in for Productlane as a process of its own."""
+"""`gateway.cli.demo.simulate`: the simulated Productlane in its own process."""
 
 import re
 import signal
@@ -56,7 +56,7 @@ async def test_every_line_that_it_prints_works(tmp_path: Path) -> None:
 
 
 async def test_keys_can_be_given(tmp_path: Path) -> None:
-    """A key of one's own is known with exactly the scopes that it was given, beside one that is made."""
+    """A given key has exactly the given scopes, beside a generated key."""
     words = ("--key", "pl_v2_for-tests-only=threads:read,contacts:read", "--scopes", "tags:read")
     async with running("simulate", *PORTS, *words, cwd=tmp_path) as simulator:
         lines = await told(simulator)

@@ -77,7 +77,7 @@ async def test_an_error_exits_with_2_and_says_how_to_mend_it(tmp_path: Path, ups
 
 
 async def test_problems_of_the_configuration_do_not_end_the_walk(tmp_path: Path, upstream: Upstream) -> None:
-    """Without its secrets the rest is still looked at; a file that cannot be read at all ends it."""
+    """Without its secrets doctor still checks the rest; an unreadable configuration ends it."""
     path = write(tmp_path, upstream.url)
     unset = await run("doctor", "--config", path, "--json")
     path.write_text("keys: [")
@@ -99,7 +99,7 @@ async def test_offline_asks_no_other_host(tmp_path: Path, upstream: Upstream) ->
 
 
 async def test_an_issuer_that_gives_no_keys(tmp_path: Path, upstream: Upstream) -> None:
-    """Where the keys of callers' tokens cannot be had, those callers are refused, and that is an error."""
+    """It is an error if the keys of callers' tokens cannot be fetched, because those callers are refused."""
     issuer = {"issuer": f"https://127.0.0.1:{unused_port()}", "audience": "gateway"}
     path = write(
         tmp_path,
@@ -117,7 +117,7 @@ async def test_an_issuer_that_gives_no_keys(tmp_path: Path, upstream: Upstream) 
 
 
 async def test_beside_a_gateway_that_runs(tmp_path: Path, upstream: Upstream) -> None:
-    """In the pod the ports are the gateway's own, which is well, and it says whose budget is spent."""
+    """In the pod the gateway itself holds the ports, which is no fault, and doctor says which budget it spends."""
     upstream.scopes = {KEY: ("threads:read",)}
     upstream.reply = answer(
         fields=("X-RateLimit-Limit: 1000", "X-RateLimit-Remaining: 0", f"X-RateLimit-Reset: {time.time() + 50:.0f}")
@@ -152,7 +152,7 @@ async def test_a_process_that_may_open_too_few_files(tmp_path: Path, upstream: U
 
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="unshare is not installed")
 def test_a_secret_that_is_a_mount_of_its_own(tmp_path: Path) -> None:
-    """What a subPath makes, in a namespace of mounts: the file is a mount, and the command sees it."""
+    """A file that is a mount itself, as `subPath` makes it, is reported."""
     (tmp_path / "own.key").write_text(KEY)
     (tmp_path / "main.key").write_text(KEY)
     for name in ("own.key", "main.key"):

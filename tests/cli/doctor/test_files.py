@@ -93,7 +93,7 @@ def test_every_file_of_the_configuration_is_looked_at(tmp_path: Path) -> None:
     ids=["over", "soon", "good"],
 )
 def test_the_end_of_a_certificate(tmp_path: Path, lasts: float, expected: list[Id]) -> None:
-    """A certificate that nobody renewed is shown before callers meet it."""
+    """A certificate that expires soon is reported."""
     start = datetime.now(UTC) - timedelta(days=1)
     made, key = Authority().issue(dns=("gateway",), start=start, lasts=86_400 + lasts).write(tmp_path / "tls", "own")
     snapshot = loaded(tmp_path, tls={"certificate": str(made), "private_key": str(key)})

@@ -55,7 +55,7 @@ def test_listeners_that_cannot_be_had(tmp_path: Path) -> None:
 
 
 def test_a_port_that_only_root_may_have() -> None:
-    """A port below 1024 is said to be one, where the machine keeps those for root."""
+    """A port below 1024 is reported if the machine reserves those for root."""
     first = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
     if first <= 1:
         pytest.skip("this machine keeps no port for root")

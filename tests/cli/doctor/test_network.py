@@ -38,7 +38,7 @@ def loaded(folder: Path, url: str, ca: Path | None = None) -> Snapshot:
 
 @asynccontextmanager
 async def peer(context: ssl.SSLContext | None = None, *, ahead: float = 0.0) -> AsyncIterator[int]:
-    """A server whose clock is ahead by so many seconds."""
+    """A server whose clock is ahead by these seconds."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readline()

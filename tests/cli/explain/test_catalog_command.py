@@ -33,7 +33,7 @@ async def test_a_scope_narrows_the_list() -> None:
 
 
 async def test_endpoints_of_an_overlay_are_listed(tmp_path: Path) -> None:
-    """With --config, what a team has added stands among the others; no secret is needed."""
+    """With --config the list includes endpoints of an overlay; no secret is needed."""
     (tmp_path / "extra.yaml").write_text("endpoints: [{method: GET, path: /reports, scopes: []}]\n")
     (tmp_path / "gateway.yaml").write_text(
         "catalog: [extra.yaml]\nkeys: {a: {secrets: [env:A]}}\nroutes: [{path: /**, keys: [a]}]\n"

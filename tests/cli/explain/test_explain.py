@@ -1,4 +1,4 @@
-"""`gateway.cli.explain.explain`: what a request would come to is what it comes to."""
+"""`gateway.cli.explain.explain` predicts what the gateway does with a request."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,7 +78,7 @@ async def test_as_json(tmp_path: Path) -> None:
 async def test_a_question_that_makes_no_sense_is_not_a_refusal(
     tmp_path: Path, words: tuple[str, ...], expected: str
 ) -> None:
-    """An unknown caller or a method that is none exits with 2, so a script cannot take it for a verdict."""
+    """An unknown caller or method exits with 2, so a script cannot take it for a verdict."""
     done = await run("explain", *words, "--config", write(tmp_path, NOWHERE), environ=SECRETS)
 
     assert (2, "") == (done.status, done.out)
@@ -86,7 +86,7 @@ async def test_a_question_that_makes_no_sense_is_not_a_refusal(
 
 
 async def test_a_broken_configuration_is_not_a_verdict(tmp_path: Path) -> None:
-    """Where the configuration has problems, they are shown instead, with status 2."""
+    """Problems of the configuration are shown instead, with status 2."""
     path = write(tmp_path, NOWHERE, listen="nowhere")
     done = await run("explain", "--caller", "app", "GET", "/threads", "--config", path, environ=SECRETS)
 
@@ -95,7 +95,7 @@ async def test_a_broken_configuration_is_not_a_verdict(tmp_path: Path) -> None:
 
 
 async def test_audit_is_told_from_a_grant(tmp_path: Path) -> None:
-    """What only the trial mode lets through is allowed, and said to be so by the trial alone."""
+    """A request that only audit mode allows is shown as allowed by audit."""
     path = write(tmp_path, NOWHERE, policy(scopes=["threads:read"], mode="audit"))
     done = await run("explain", "--caller", "app", "GET", "/companies", "--config", path, environ=SECRETS)
 
@@ -133,7 +133,7 @@ async def test_without_secrets(tmp_path: Path) -> None:
 
 
 async def test_every_rule_is_told_up_to_the_one_that_decided(tmp_path: Path) -> None:
-    """Each rule says whether it let pass, allowed, refused or was not asked, and why; the refusing one is the last."""
+    """Each rule says whether it passed, allowed, refused or was not asked, and why; the refusing rule comes last."""
     path = write(tmp_path, NOWHERE, policy(**APP))
 
     async def asked(method: str, target: str) -> dict[str, Any]:
@@ -162,7 +162,7 @@ async def test_every_rule_is_told_up_to_the_one_that_decided(tmp_path: Path) -> 
 
 
 async def test_the_trial_decides_last(tmp_path: Path) -> None:
-    """Under audit the scopes lack one and the mode lets through; the answer names it as logs and metrics do."""
+    """Under audit a missing scope is named as in logs and metrics, and the request is allowed."""
     path = write(tmp_path, NOWHERE, policy(scopes=["threads:read"], mode="audit"))
     words = ("--caller", "app", "GET", "/companies", "--config", path)
     done = await run("explain", *words, "--json", environ=SECRETS)
@@ -173,7 +173,7 @@ async def test_the_trial_decides_last(tmp_path: Path) -> None:
 
 
 async def test_routes_and_why_not_the_others(tmp_path: Path) -> None:
-    """Of the routes that cover the endpoint, the one that serves it comes first and the others say what they lack."""
+    """The serving route comes first; the other routes that cover the endpoint say what they lack."""
     path = write(tmp_path, NOWHERE, policy(**APP), OTHER, **TWO_KEYS)
     words = ("GET", "/threads/t_1", "--config", path, "--json")
     app = await run("explain", "--caller", "app", *words, environ=SECRETS)

@@ -83,7 +83,7 @@ async def test_a_key_that_is_not_served_by_its_first_secret(start: Start, upstre
 
 
 async def test_over_a_unix_socket(start: Start, upstream: Upstream, tmp_path: Any) -> None:
-    """A gateway whose admin listener is a socket of the pod is asked there."""
+    """`keys` can ask an admin listener on a unix socket."""
     gateway = await start(admin=f"unix:{tmp_path / 'admin.sock'}")
     done = await run("keys", "--admin", str(gateway.gateway.admin), "--json")
 
@@ -105,7 +105,7 @@ async def test_over_a_unix_socket(start: Start, upstream: Upstream, tmp_path: An
     ],
 )
 async def test_what_cannot_be_asked(words: tuple[str, ...], said: str) -> None:
-    """Where nobody answers, or the command line is wrong, one line says why and the exit status is 2."""
+    """If the gateway does not answer or the command line is wrong, one line says why, with status 2."""
     done = await run("keys", *words)
 
     assert (2, "") == (done.status, done.out)
@@ -130,7 +130,7 @@ async def test_something_else_at_the_address(upstream: Upstream) -> None:
 async def test_without_certainty_nothing_is_safe(
     words: tuple[str, ...], said: str, start: Start, upstream: Upstream
 ) -> None:
-    """A replica that was not asked may use the secret: the sentence says what is missing, and the exit status is 1."""
+    """If a replica was not asked, the answer says that it may use the secret, with status 1."""
     gateway = await start(**TWO)
     await shows(gateway, s1="active", s2="standby")
     done = await run("keys", *admin(gateway), "--unused-for", "0s", *words)

@@ -1,4 +1,4 @@
-"""What several replicas say of their secrets, put together: what may be revoked, and what somebody has to see to."""
+"""The statuses of several replicas combined: which secrets may be revoked, and which need attention."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -115,7 +115,7 @@ def test_a_secret_that_is_active_somewhere_is_not_judged() -> None:
 
 
 def test_a_replica_that_does_not_answer_counts_as_using_it() -> None:
-    """Where one replica is silent, nothing is called safe."""
+    """If one replica is silent, no secret is called safe to revoke."""
     safe, said = advice(CURRENT, PREVIOUS, doubt="1 of 2 replicas did not answer; ask again")["oldo"]
 
     assert not safe
@@ -154,7 +154,7 @@ def test_a_secret_that_cannot_serve_says_why(state: str, note: str, said: str) -
 
 
 def test_one_secret_at_two_places_is_one() -> None:
-    """Replicas that hold the same secret at different places are put together, also before they have asked about it."""
+    """The same secret in different slots of replicas is one row, even before it is verified."""
     moved = changed(PREVIOUS, replica="b", slot="replaced", api_key_id=None)
     secrets = gather([*at("a", CURRENT, PREVIOUS), *at("b", CURRENT), moved], ["a", "b"], doubt="", unused_for=HOUR)
 
@@ -162,7 +162,7 @@ def test_one_secret_at_two_places_is_one() -> None:
 
 
 def test_two_secrets_with_the_same_four_characters_are_two() -> None:
-    """Productlane's own id tells secrets apart whose beginnings are the same."""
+    """Secrets with the same preview are told apart by their `api_key_id`."""
     twin = changed(PREVIOUS, preview="newn")
 
     assert 2 == len(gather([CURRENT, twin], ["a"], doubt="", unused_for=HOUR))

@@ -11,7 +11,7 @@ from tests.support.in_process import config, policy
 
 
 def write(folder: Path, name: str, cases: str | None, **fields: Any) -> None:
-    """A policy of this name, and its table where there is one."""
+    """A policy of this name, and its cases if they are given."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.yaml").write_text(yaml.safe_dump(policy(name, None, **fields)))
     if cases is not None:
@@ -30,7 +30,7 @@ async def test_the_example_policies_hold() -> None:
 
 @pytest.mark.parametrize("name", ["billing", "changelog-publisher", "support-bot", "sidecar/sidecar"])
 def test_the_example_tables_show_each_kind_of_refusal(name: str) -> None:
-    """Somebody who copies an example finds what is allowed and each way of being refused in its table."""
+    """The cases of each example show what is allowed and every kind of refusal."""
     rows = yaml.safe_load((ROOT / "policies" / f"{name}.cases.yaml").read_text())
 
     kinds = {"allow", "scope_required", "forbidden", "not_found", "method_not_allowed", "unsupported_api_version"}
@@ -47,7 +47,7 @@ async def test_policies_is_the_default_folder(tmp_path: Path) -> None:
 
 
 async def test_a_row_that_does_not_hold_is_shown_with_its_place(tmp_path: Path) -> None:
-    """A failing row names file and line, what was expected, what it is and why; the others count; the status is 1."""
+    """A failing row names file, line, expectation, result and reason; other rows are counted; the status is 1."""
     write(
         tmp_path,
         "app",
@@ -64,7 +64,7 @@ async def test_a_row_that_does_not_hold_is_shown_with_its_place(tmp_path: Path) 
 
 
 async def test_as_json(tmp_path: Path) -> None:
-    """A program gets each failing row with place, request, expectation and what it is; problems come as JSON too."""
+    """JSON gives each failing row with place, request, expectation and result, and problems as well."""
     write(tmp_path, "app", "- [GET /threads, allow]\n- [POST /threads, allow]\n", scopes=["threads:read"])
     write(tmp_path / "below", "bare", None)
     done = await run("test", tmp_path, "--json")
@@ -82,7 +82,7 @@ async def test_as_json(tmp_path: Path) -> None:
 
 
 async def test_a_policy_without_a_table_is_told_and_not_failed(tmp_path: Path) -> None:
-    """A policy that nobody has written cases for is seen in the output; it is no failure."""
+    """A policy without cases is listed and is no failure."""
     write(tmp_path, "app", None)
     done = await run("test", tmp_path)
 
@@ -103,7 +103,7 @@ async def test_a_policy_without_a_table_is_told_and_not_failed(tmp_path: Path) -
 async def test_a_file_that_cannot_be_used_is_no_verdict(
     tmp_path: Path, cases: str, fields: dict[str, Any], expected: str
 ) -> None:
-    """A mistake in a table or a policy is shown with status 2, not taken for rows that hold or fail."""
+    """A mistake in cases or a policy is reported with status 2."""
     write(tmp_path, "app", cases, **fields)
     done = await run("test", tmp_path)
 
@@ -112,7 +112,7 @@ async def test_a_file_that_cannot_be_used_is_no_verdict(
 
 
 async def test_a_table_without_a_policy_is_told(tmp_path: Path) -> None:
-    """A table whose policy was renamed would never be looked at again; that is a problem."""
+    """A cases file without its policy is a problem."""
     write(tmp_path, "app", None)
     (tmp_path / "old.cases.yaml").write_text("- [GET /threads, allow]\n")
     done = await run("test", tmp_path)

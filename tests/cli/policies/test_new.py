@@ -10,7 +10,7 @@ from tests.support.command import run
 
 
 async def test_a_new_policy_can_be_used_at_once(tmp_path: Path) -> None:
-    """The file holds the digest of the token that is printed, and `test` accepts it."""
+    """The file contains the digest of the printed token, and `test` accepts it."""
     done = await run("policy", "new", "billing", "--scope", "companies:read", "--audit", cwd=tmp_path)
 
     token = done.out.strip()
@@ -40,7 +40,7 @@ async def test_an_existing_policy_is_never_changed(tmp_path: Path) -> None:
     ("name", "scope"), [("billing", "companies:raed"), ("../up", "tags:read"), ("a b", "tags:read")]
 )
 async def test_a_wrong_name_or_scope_writes_nothing(tmp_path: Path, name: str, scope: str) -> None:
-    """What a gateway would not load is not written."""
+    """A policy that a gateway would not load is not written."""
     done = await run("policy", "new", name, "--scope", scope, "--folder", tmp_path / "policies", "--json", cwd=tmp_path)
 
     assert (2, False) == (done.status, done.json["ok"])

@@ -1,4 +1,4 @@
-"""`gateway.cli.policies.policy` and `gateway.cli.policies.changes`: what a change of policies changes."""
+"""`gateway.cli.policies.policy` and `gateway.cli.policies.changes`: the effect of a policy change."""
 
 import asyncio
 import re
@@ -60,7 +60,7 @@ async def test_nothing_changes(tmp_path: Path) -> None:
 
 
 async def test_who_may_be_the_caller_is_told_and_is_no_verdict(tmp_path: Path) -> None:
-    """Another token or another means shows, by no more than tells it from others; no verdict changes by it."""
+    """A changed credential is shown by its preview and changes no verdict."""
     old, new = policy(token="plgw_one"), policy(token="plgw_two", limits={"reads_per_minute": 5})
     new["authenticate"]["spiffe"] = ["spiffe://cluster.local/ns/a"]
     done = await diff(tmp_path, old, new)
@@ -75,7 +75,7 @@ async def test_who_may_be_the_caller_is_told_and_is_no_verdict(tmp_path: Path) -
 
 
 async def test_callers_that_come_and_go(tmp_path: Path) -> None:
-    """A new caller shows what it may do, a removed one what it could; both change verdicts."""
+    """A new caller is shown with its rights, a removed one with those it loses; both change verdicts."""
     old = policy("old-app", "plgw_one", scopes=["tags:read"], deny=["GET /tags/{id}"])
     done = await diff(tmp_path, old, policy("new-app", "plgw_two", scopes=["snippets:read"]), "--json")
 
@@ -108,7 +108,7 @@ async def test_whatever_is_lost_is_listed(tmp_path: Path) -> None:
 
 
 async def test_the_requests_of_a_log_that_would_change(tmp_path: Path) -> None:
-    """With a log, each changed verdict says how often it was asked for and when last, and the sum stands at the end."""
+    """With a log, each changed verdict shows how often and when last it was requested, with the sum at the end."""
     log = tmp_path / "access.log"
     rows = [
         line("app", "GET /companies"),
@@ -161,7 +161,7 @@ async def test_a_change_of_mode_lists_what_was_requested(tmp_path: Path) -> None
     ],
 )
 async def test_what_fails_a_build(tmp_path: Path, fail_on: str, requested: str | None, status: int) -> None:
-    """A build may fail on any change, on losses alone, or on the loss of what somebody really asked for."""
+    """A build may fail on any change, on losses, or on losses that the log shows in use."""
     log = tmp_path / "access.log"
     log.write_text(line("app", requested or ""))
     words = ("--against", log) if requested else ()
@@ -180,7 +180,7 @@ async def test_what_was_refused_already_is_not_lost(tmp_path: Path) -> None:
 
 
 async def test_more_rights_are_no_loss(tmp_path: Path) -> None:
-    """`--fail-on loss` lets a policy grow."""
+    """`--fail-on loss` accepts a policy that only gains rights."""
     done = await diff(tmp_path, policy(scopes=["threads:read"]), APP, "--fail-on", "loss")
 
     assert 0 == done.status
@@ -206,7 +206,7 @@ async def test_a_log_from_a_pipe(tmp_path: Path) -> None:
 
 
 async def test_a_log_without_a_request_proves_nothing(tmp_path: Path) -> None:
-    """A log in console format, or an empty one, is shown with status 2; nobody takes it for a proof."""
+    """A log in console format, or an empty one, is reported with status 2."""
     log = tmp_path / "access.log"
     log.write_text("12:00:00 INFO 200 GET /threads\n")
     done = await diff(tmp_path, APP, LESS, "--against", log)
@@ -216,7 +216,7 @@ async def test_a_log_without_a_request_proves_nothing(tmp_path: Path) -> None:
 
 
 async def test_a_policy_with_a_problem_is_told(tmp_path: Path) -> None:
-    """What is wrong in either folder is shown with file and line, and status 2; no half of a set is compared."""
+    """Problems in either folder are shown with file and line, with status 2, and nothing is compared."""
     done = await diff(tmp_path, APP, policy(scopes=["threads:raed"]))
     machine = await run("policy", "diff", tmp_path / "old", tmp_path / "new", "--json")
 

@@ -1,4 +1,4 @@
-"""`gateway.cli.policies.report` and its parts: what a caller used of what it is granted, and the policy cut to that."""
+"""`gateway.cli.policies.report` and its parts: which grants a caller used, and the policy cut to those."""
 
 import re
 from datetime import UTC, datetime
@@ -36,14 +36,14 @@ def write(folder: Path, *policies: dict[str, Any], log: list[str] | None = None)
 
 
 def suggestion(out: str) -> dict[str, Any]:
-    """The policy that stands in the text, as somebody would paste it."""
+    """The policy in the output, ready to paste."""
     text = out.partition("with what was used and no more:\n\n")[2]
     found: dict[str, Any] = yaml.safe_load(re.split(r"\n\n(?=\S)", text)[0])
     return found
 
 
 async def test_granted_used_and_narrowed(tmp_path: Path) -> None:
-    """For each caller: what was needed of its grants and when last, what never, and a policy without the latter."""
+    """For each caller: its used grants with the last time, its unused grants, and a policy without those."""
     log = write(
         tmp_path,
         APP,
@@ -71,7 +71,7 @@ async def test_granted_used_and_narrowed(tmp_path: Path) -> None:
 
 
 async def test_what_is_suggested_can_be_used(tmp_path: Path) -> None:
-    """The written folder is a whole set: `test` reads it, `policy diff` compares it, and tables say what is lost."""
+    """The written folder is complete: `test` reads it, and `policy diff` compares it and shows what is lost."""
     quiet = policy("quiet", "plgw_quiet", scopes=["tags:read"])
     log = write(tmp_path, APP, quiet, log=[line("app", "GET /companies")])
     (tmp_path / "policies" / "app.cases.yaml").write_text("- [GET /companies, allow]\n- [GET /threads, allow]\n")
@@ -135,7 +135,7 @@ async def test_a_policy_that_fits_stays(tmp_path: Path) -> None:
 
 
 async def test_what_enforcing_would_refuse(tmp_path: Path) -> None:
-    """Of a caller in audit, what only audit let through is shown with how often, when last and what would allow it."""
+    """For a caller in audit, requests that only audit allowed are shown with count, last time and the missing grant."""
     rows = [
         line("app", "GET /tags"),
         line("app", "GET /companies", "06:04:00", "would_deny"),
@@ -160,7 +160,7 @@ async def test_what_enforcing_would_refuse(tmp_path: Path) -> None:
 
 
 async def test_half_of_what_is_needed_is_not_used(tmp_path: Path) -> None:
-    """A scope that a refused endpoint needs among others was of no use, and goes."""
+    """A scope that was needed only by refused endpoints is removed."""
     rows = [line("app", "GET /tags"), line("app", "GET /contacts/{id}/issues", decision="would_deny")]
     log = write(tmp_path, policy(scopes=["tags:read", "contacts:read"], mode="audit"), log=rows)
     done = await run("report", tmp_path / "policies", "--access-log", log, "--json")
@@ -185,7 +185,7 @@ async def test_nothing_seen_is_nothing_suggested(tmp_path: Path) -> None:
 
 
 async def test_one_caller(tmp_path: Path) -> None:
-    """--caller shows one, and a name that is none is shown with the nearest."""
+    """--caller shows one caller; an unknown name is reported with the nearest one."""
     log = write(tmp_path, APP, policy("quiet", "plgw_q"), log=[line("app", "GET /companies")])
     done = await run("report", tmp_path / "policies", "--access-log", log, "--caller", "app", "--json")
     wrong = await run("report", tmp_path / "policies", "--access-log", log, "--caller", "ap")
@@ -205,7 +205,7 @@ async def test_one_caller(tmp_path: Path) -> None:
     ],
 )
 async def test_without_a_source_there_is_no_report(tmp_path: Path, words: tuple[str, ...], expected: str) -> None:
-    """Where nothing is known, nothing is called unused: the status is 2."""
+    """Without usage data nothing is called unused, and the status is 2."""
     write(tmp_path, APP)
     (tmp_path / "empty.log").write_text("")
     done = await run("report", *words, cwd=tmp_path)
@@ -235,7 +235,7 @@ def status(started: str, **used: UseStatus) -> Status:
 
 
 def test_replicas_are_counted_together() -> None:
-    """Counts are added, the last use is the latest, and `never since` goes back to the youngest replica's start."""
+    """Counts of replicas are added, the last use is the latest, and `never since` is the youngest replica's start."""
     one = UseStatus(1, 0, 0, datetime(2026, 11, 24, 6, 1, tzinfo=UTC))
     other = UseStatus(2, 1, 0, datetime(2026, 11, 24, 6, 2, tzinfo=UTC))
     seen = from_gateways(
@@ -266,7 +266,7 @@ async def test_a_silent_replica_is_told(tmp_path: Path, upstream: Upstream) -> N
 
 
 async def test_audit_from_end_to_end(tmp_path: Path, upstream: Upstream) -> None:
-    """What enforcing would refuse is forwarded, and stands with its reason in the log, the metrics and the report."""
+    """Under audit a request that would be refused is forwarded and shown with its reason in log, metrics and report."""
     policies = [policy(scopes=["tags:read"], mode="audit", deny=["DELETE /tags/{id}"])]
     write(tmp_path, *policies)
     async with running(tmp_path / "gateway", upstream, policies=policies) as gateway:

@@ -28,7 +28,7 @@ async def test_the_example_is_sound() -> None:
 
 
 async def test_every_problem_is_told_with_its_place(tmp_path: Path) -> None:
-    """One run names all that is to be put right, as file:line: key: what; the status is 2."""
+    """One run names every problem as `file:line: key: problem`, with status 2."""
     path = write(tmp_path, "http://127.0.0.1:1", policy(scopes=["threads:raed"], deny=["DELETE /thread/{id}"]))
     path.write_text(path.read_text() + "upstrem: {}\n")
     done = await run("check", "--config", path)
@@ -41,7 +41,7 @@ async def test_every_problem_is_told_with_its_place(tmp_path: Path) -> None:
 
 
 async def test_a_grant_that_has_ended_is_a_warning(tmp_path: Path) -> None:
-    """A past `expires` is no problem of the configuration, and nobody overlooks it; a build fails with --strict."""
+    """A past `expires` is a warning, and an error with --strict."""
     path = write(tmp_path, "http://127.0.0.1:1", policy(expires="2020-01-01"))
     done = await run("check", "--config", path, environ=SECRETS)
     strict = await run("check", "--config", path, "--strict", "--json", environ=SECRETS)
@@ -72,7 +72,7 @@ async def test_a_summary_tells_what_is_unusual_of_a_caller(tmp_path: Path) -> No
 
 
 async def test_online_shows_each_secret_to_productlane(tmp_path: Path, upstream: Upstream) -> None:
-    """The table says of every secret what Productlane says of it, and of a key what it carries too much."""
+    """The table shows Productlane's answer about every secret, and a key's unused scopes."""
     keys = {"main": {"secrets": ["env:MAIN_KEY", "env:SECOND_KEY", "env:NOT_YET"]}}
     path = write(tmp_path, upstream.url, policy(scopes=["threads:read"]), keys=keys)
     done = await run("check", "--online", "--config", path, environ=SECRETS)
@@ -88,7 +88,7 @@ async def test_online_shows_each_secret_to_productlane(tmp_path: Path, upstream:
 
 
 async def test_online_a_missing_scope_is_a_fault(tmp_path: Path, upstream: Upstream) -> None:
-    """Where a policy grants what no key of the route carries, the status is 1 and the scope is named."""
+    """If a policy grants a scope that no key of the route carries, the status is 1 and the scope is named."""
     upstream.scopes[KEY] = ("threads:read",)
     path = write(tmp_path, upstream.url, policy(scopes=["threads:read", "contacts:read"]))
     done = await run("check", "--online", "--json", "--config", path, environ=SECRETS)

@@ -21,7 +21,7 @@ def settings(folder: Path) -> Path:
 
 
 async def test_each_setting_says_where_it_came_from(tmp_path: Path) -> None:
-    """A line of the file, a variable of the environment or the default: whichever counts stands beside the value."""
+    """Each value is shown with its source: a line of the file, a variable or the default."""
     path = settings(tmp_path)
     environ = {"PRODUCTLANE_GATEWAY_LOG_LEVEL": "debug"}
     done = await run("config", "show", "--config", path, "--json", environ=environ)
@@ -55,7 +55,7 @@ async def test_a_password_in_the_url_of_the_store_is_hidden(tmp_path: Path) -> N
 
 
 async def test_a_configuration_with_problems_is_not_shown(tmp_path: Path) -> None:
-    """Nobody reads settings that no gateway would start with."""
+    """A configuration that no gateway would start with is not shown."""
     path = settings(tmp_path)
     path.write_text(TEXT + "upstrem: {}\n")
     done = await run("config", "show", "--config", path)

@@ -47,7 +47,7 @@ def test_without_a_setting_it_asks_the_default(tmp_path: Path) -> None:
 
 
 async def test_nobody_there_is_not_alive(tmp_path: Path) -> None:
-    """Where nothing listens, the status is 1 and the reason is on standard error."""
+    """If nothing listens, the status is 1 and the reason is on standard error."""
     done = await run("health", "--admin", "unix:nowhere.sock", cwd=tmp_path)
 
     assert (1, "") == (done.status, done.out)

@@ -33,14 +33,14 @@ def write(folder: Path, upstream: str, **settings: Any) -> Path:
 
 
 async def started(gateway: Running) -> Mapping[str, Any]:
-    """The event that says where the listeners are."""
+    """The event with the addresses of the listeners."""
     event: dict[str, Any] = json.loads(await gateway.line('"started"'))
     return event
 
 
 @pytest.mark.parametrize("given", ["text", "file"])
 async def test_a_sidecar_needs_no_file(tmp_path: Path, upstream: Upstream, given: str) -> None:
-    """A key, or the place of one, and scopes in the environment are enough: the app sends no credential at all."""
+    """A key, or its source, and scopes in the environment are enough; the app sends no credential."""
     (tmp_path / "key").touch(mode=0o600)
     (tmp_path / "key").write_text(f"{KEY}\n")
     environ = SIDECAR | QUICK | ({"PRODUCTLANE_KEY": f"file:{tmp_path / 'key'}"} if given == "file" else {})
@@ -89,7 +89,7 @@ async def test_standard_output_is_the_log_and_nothing_else(tmp_path: Path, upstr
 
 
 async def test_sigterm_loses_nothing(tmp_path: Path, upstream: Upstream) -> None:
-    """A request in hand when SIGTERM comes is answered whole, readiness is gone at once, and the exit status is 0."""
+    """At SIGTERM a request in progress is completed, readiness ends at once, and the exit status is 0."""
     release = asyncio.Event()
 
     async def hold(_: Arrival, writer: asyncio.StreamWriter) -> None:
@@ -157,7 +157,7 @@ async def test_it_takes_the_descriptors_that_its_limits_need(tmp_path: Path, ups
 
 
 async def test_limits_that_cannot_be_reached_are_reported(tmp_path: Path, upstream: Upstream) -> None:
-    """Where the system allows fewer open files than the settings need, the log says how many and what to change."""
+    """If the system allows fewer open files than the settings need, the log says how many and what to change."""
     path = write(tmp_path, upstream.url, limits={"connections": 4000})
     async with running("serve", "--config", path, cwd=tmp_path, environ={"MAIN_KEY": KEY}, most_files=500) as gateway:
         short = json.loads(await gateway.line('"descriptors_short"'))
@@ -221,7 +221,7 @@ async def test_an_address_that_is_taken_is_told_in_one_line(tmp_path: Path, list
 
 
 async def test_an_option_wins_over_a_variable_and_a_variable_over_the_file(tmp_path: Path, upstream: Upstream) -> None:
-    """What is nearer to the process wins: the command line, then the environment, then the file."""
+    """The command line takes precedence over the environment, and that over the file."""
     path = write(tmp_path, "http://127.0.0.1:1/api/v2", log={"level": "error", "format": "console"})
     environ = {
         "MAIN_KEY": KEY,

@@ -60,13 +60,13 @@ def test_the_last_overlay_wins(tmp_path: Path) -> None:
 
 
 def test_a_missing_overlay_is_a_problem(tmp_path: Path) -> None:
-    """An overlay that cannot be read does not leave the catalog without what it would have said."""
+    """An unreadable overlay is a problem of the load."""
     with pytest.raises(ConfigError, match=r"none\.yaml: cannot be read"):
         load_catalog([tmp_path / "none.yaml"])
 
 
 def test_an_override_does_not_open_what_is_guarded(tmp_path: Path) -> None:
-    """A new entry for a guarded endpoint keeps its guard unless it says otherwise in so many words."""
+    """A new entry for a guarded endpoint keeps it guarded unless it sets `guarded: false`."""
     overlay = tmp_path / "extra.yaml"
     overlay.write_text("endpoints: [{method: POST, path: /webhooks, scopes: [admin]}]\n")
 

@@ -17,7 +17,7 @@ POLICY = "caller: {}\nauthenticate: {{tokens: [sha256:{:064x}, sha256:{:064x}]}}
 
 
 def allows(policy: Policy, endpoint: Endpoint) -> bool:
-    """What a policy says of an endpoint on a day before any expiry."""
+    """The decision of a policy about an endpoint on a day before any expiry."""
     if endpoint in policy.deny:
         return False
     return endpoint in policy.endpoints or (not endpoint.guarded and (policy.audit or endpoint.scopes <= policy.scopes))
@@ -25,7 +25,7 @@ def allows(policy: Policy, endpoint: Endpoint) -> bool:
 
 @given(old=policies(CATALOG), new=policies(CATALOG))
 def test_both_allow_what_the_narrower_one_allows(old: Policy, new: Policy) -> None:
-    """An endpoint is allowed exactly where the old and the new policy allow it, and no cap or expiry is wider."""
+    """An endpoint is allowed only if the old and the new policy allow it, and no cap or expiry is wider."""
     policy = both(old, new)
 
     for endpoint in CATALOG.endpoints:
@@ -37,7 +37,7 @@ def test_both_allow_what_the_narrower_one_allows(old: Policy, new: Policy) -> No
 
 @given(policy=policies(CATALOG))
 def test_a_policy_and_itself_are_that_policy(policy: Policy) -> None:
-    """What did not change allows what it did, whatever the text."""
+    """An unchanged policy allows the same endpoints, however its text is written."""
     same = both(policy, policy)
 
     assert [allows(policy, one) for one in CATALOG.endpoints] == [allows(same, one) for one in CATALOG.endpoints]
@@ -57,7 +57,7 @@ def put(tmp_path: Path, name: str, number: int, scopes: str, second: int = 0) ->
 
 
 def test_a_removed_caller_and_a_removed_token_are_gone(tmp_path: Path) -> None:
-    """A broken file keeps its caller; a file that is gone takes its caller along; a dropped token is unknown."""
+    """A broken file keeps its caller; a removed file removes its caller; a removed token is unknown."""
     files = origin(tmp_path)
     running = files.load()
     (tmp_path / "policies" / "a.yaml").write_text("caller: [\n")
@@ -73,7 +73,7 @@ def test_a_removed_caller_and_a_removed_token_are_gone(tmp_path: Path) -> None:
 
 
 def test_what_is_renamed_stays_and_what_is_new_waits(tmp_path: Path) -> None:
-    """A caller whose file has another name is the same caller; one that is not running yet is not added."""
+    """A renamed file keeps its caller; a caller that is new is not added."""
     files = origin(tmp_path)
     running = files.load()
     (tmp_path / "policies" / "a.yaml").write_text("caller: [\n")
@@ -84,7 +84,7 @@ def test_what_is_renamed_stays_and_what_is_new_waits(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_read_takes_nothing_away(tmp_path: Path) -> None:
-    """A mount that is gone for a moment, or an empty one, revokes nobody."""
+    """A mount that is missing or empty for a moment revokes no caller."""
     files = origin(tmp_path)
     running = files.load()
     folder = tmp_path / "policies"

@@ -1,4 +1,4 @@
-"""A folder of policies, and what holds between them."""
+"""A folder of policies, and the rules between them."""
 
 import hashlib
 import os
@@ -66,7 +66,7 @@ def test_nothing_is_granted_that_is_not_written(tmp_path: Path) -> None:
     ],
 )
 def test_two_policies_may_not_claim_the_same(tmp_path: Path, one: str, other: str, problem: str) -> None:
-    """A caller has one policy, a token is of one caller, and one caller at most is anonymous."""
+    """A caller has one policy, a token has one caller, and at most one caller is anonymous."""
     folder = folder_of(tmp_path, a=one, b=other)
 
     assert [problem.format(folder=folder)] == problems_of(folder)
@@ -94,7 +94,7 @@ def test_a_file_that_looks_like_a_policy_and_would_not_be_read_is_a_problem(tmp_
 
 @pytest.mark.timeout(10)
 def test_a_pipe_in_a_policys_place_holds_nothing_up(tmp_path: Path) -> None:
-    """A pipe that nobody writes to would be waited for without end, at the start as at each reload after it."""
+    """A named pipe in the folder is refused, because reading it could block for ever."""
     folder = folder_of(tmp_path, app="caller: app\nauthenticate: {anonymous: true}\n")
     os.mkfifo(folder / "pipe.yaml")
 
@@ -102,7 +102,7 @@ def test_a_pipe_in_a_policys_place_holds_nothing_up(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder_is_a_problem(tmp_path: Path) -> None:
-    """Without a policy, nobody may do anything: that is not what was meant."""
+    """A folder without policies is a problem."""
     (tmp_path / "app.cases.yaml").touch()
 
     assert [f"{tmp_path}: holds no policy; without one, nothing is allowed to anybody"] == problems_of(tmp_path)
@@ -121,7 +121,7 @@ def test_a_kubernetes_volume_holds_each_policy_once(tmp_path: Path) -> None:
 
 
 def read_again(folder: Path, cache: PolicyCache, catalog: Catalog) -> tuple[dict[str, Policy], list[str]]:
-    """The policies by caller, and what is wrong with the folder."""
+    """The policies by caller, and the problems of the folder."""
     problems: list[Problem] = []
     files = read_folder(folder, catalog, problems, cache=cache).files
     return {file.policy.caller: file.policy for file in files}, [
@@ -130,7 +130,7 @@ def read_again(folder: Path, cache: PolicyCache, catalog: Catalog) -> tuple[dict
 
 
 def test_only_what_has_changed_is_read_anew(tmp_path: Path) -> None:
-    """A change of one policy among thousands costs one; a caller that has gone is gone."""
+    """A change of one policy among thousands rereads one file; a removed caller is removed."""
     one, two = (
         f"caller: {name}\nauthenticate: {{tokens: [sha256:{n * 64}]}}\n" for name, n in (("a", "1"), ("b", "2"))
     )
@@ -196,7 +196,7 @@ def test_what_has_not_changed_is_held_against_what_has(tmp_path: Path, change: s
 
 
 def test_another_catalog_has_every_policy_read_anew(tmp_path: Path) -> None:
-    """What a policy names has to be in the catalog of today, not in that of the load before."""
+    """A policy is checked against the current catalog, not that of the last load."""
     folder = folder_of(tmp_path, a="caller: a\nauthenticate: {anonymous: true}\nscopes: [digests:read]\n")
     (tmp_path / "more").write_text("scopes: {digests:read: read digests}\n")
     cache = PolicyCache()

@@ -44,7 +44,7 @@ def test_without_a_word_everything_stays_in_this_process(folder: Path) -> None:
 
 
 def test_a_file_is_relative_to_the_configuration(folder: Path) -> None:
-    """A relative path goes from the folder of ``gateway.yaml``, one in a variable from the working directory."""
+    """A relative path starts at the folder of ``gateway.yaml``; in a variable, at the working directory."""
     assert folder / "run/identity.db" == store(folder, "store: sqlite:run/identity.db")
     assert Path("/var/lib/gateway/identity.db") == store(folder, "store: sqlite:/var/lib/gateway/identity.db")
     assert Path("run/identity.db") == store(folder, PRODUCTLANE_GATEWAY_STORE="sqlite:run/identity.db")
@@ -61,7 +61,7 @@ def test_a_file_is_relative_to_the_configuration(folder: Path) -> None:
     ],
 )
 def test_a_url_says_where_redis_is(folder: Path, url: str, expected: Redis, shown: str) -> None:
-    """Host, port, database, user and TLS come from the URL; what is shown of it has no user and no password."""
+    """Host, port, database, user and TLS come from the URL; its displayed form has no user and no password."""
     found = store(folder, f"store: {url}")
 
     assert expected == found
@@ -85,12 +85,12 @@ def test_a_url_says_where_redis_is(folder: Path, url: str, expected: Redis, show
     ],
 )
 def test_a_url_that_cannot_be_read_is_a_problem(folder: Path, url: str) -> None:
-    """What is not a plain URL of a Redis is refused, and not repeated: a password may stand in it."""
+    """An invalid URL of a Redis is refused without repeating it, because it may contain a password."""
     assert ["1: store: expected a URL such as rediss://user@host:6379/0"] == problems(folder, f"store: '{url}'")
 
 
 def test_a_password_comes_from_the_environment_or_a_file(folder: Path) -> None:
-    """It stands in no ``gateway.yaml``: the whole URL may be a variable, or the password has a source as a key has."""
+    """The password is never in ``gateway.yaml``: it has a source like a key, or the whole URL is a variable."""
     file = folder / "redis.password"
     file.touch(0o600)
     file.write_text("open sesame\n")
@@ -126,7 +126,7 @@ def test_a_password_is_read_anew(folder: Path) -> None:
 
 
 def test_a_password_on_the_command_line_or_twice_is_a_problem(folder: Path) -> None:
-    """Every user of a host reads command lines; and of two passwords nobody knows which one counts."""
+    """A password on the command line, where every user reads it, and a second password are refused."""
     by_flag = problems(folder, "", {"store": "redis://:sesame@r"})
     twice = problems(
         folder, "redis: {password: env:PW}", PW="one", PRODUCTLANE_GATEWAY_STORE="redis://gateway:sesame@r"
@@ -138,7 +138,7 @@ def test_a_password_on_the_command_line_or_twice_is_a_problem(folder: Path) -> N
 
 
 def test_what_redis_needs_may_wait_for_a_redis(folder: Path) -> None:
-    """A variable or flag may put another store in the place of the file's, whose `redis` is then passed over."""
+    """A variable or flag may replace the file's store, whose `redis` section is then ignored."""
     text = "store: rediss://r\nredis: {ca: ca.pem}"
 
     assert None is store(folder, text, PRODUCTLANE_GATEWAY_STORE="memory")

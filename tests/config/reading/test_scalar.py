@@ -50,7 +50,7 @@ def test_what_is_no_size_is_not_guessed(text: str) -> None:
     ],
 )
 def test_what_some_reader_takes_for_something_else_is_known(sort: str, plain: str) -> None:
-    """The traps of YAML 1.1 and 1.2 are all treated as what they could become."""
+    """A scalar that YAML 1.1 or 1.2 could read as another type must be quoted."""
     assert dict.fromkeys(plain.split(), sort) == {text: reads_as(text) for text in plain.split()}
 
 
@@ -58,5 +58,5 @@ def test_what_some_reader_takes_for_something_else_is_known(sort: str, plain: st
     "text", ["127.0.0.1", "127.0.0.1:8080", "5s", "threads:read", "/**", "v2", "nope", "a-1", "1.2.3", "é"]
 )
 def test_plain_text_needs_no_quotes(text: str) -> None:
-    """What every reader takes for text may stand as it is."""
+    """A scalar that every YAML version reads as text needs no quotes."""
     assert reads_as(text) is None

@@ -1,4 +1,4 @@
-"""Sections: what a class declares is what a file may hold, and what reading gives."""
+"""Sections: a class declares the keys of a file and the values that reading returns."""
 
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def test_a_section_is_frozen_and_knows_its_keys() -> None:
 
 
 def test_sections_compare_by_value() -> None:
-    """Two loads of one file are equal, and so a reload sees what has changed."""
+    """Two loads of one file are equal, so a reload can compare them."""
     one, other = Inner(wait=1.0), Inner(wait=2.0)
 
     assert one == Inner(wait=1.0)
@@ -79,7 +79,7 @@ def test_sections_compare_by_value() -> None:
 
 
 def test_a_default_that_is_none_is_a_fault_of_the_program() -> None:
-    """A declaration whose default no file could hold does not get past the first import."""
+    """A declaration with an impossible default fails at import."""
     with pytest.raises(TypeError, match="soon"):
 
         class Wrong(Section):

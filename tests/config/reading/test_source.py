@@ -74,7 +74,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_key() -> None:
 
 
 def test_the_parsers_excerpt_is_not_shown() -> None:
-    """An error in YAML names the line and not its text, which may hold a secret."""
+    """An error in YAML names the line and not its text, which may contain a secret."""
     problems = parsed("a: [pl_v2_abcdefghijkl\n")[1]
 
     assert 1 == len(problems)
@@ -135,7 +135,7 @@ def test_no_bytes_break_the_reader(data: bytes) -> None:
 
 @given(text=st.text("0123456789abefnoxyINFulrtsk:._-+~=<TZ ", min_size=1, max_size=12))
 def test_a_plain_scalar_that_is_taken_as_text_is_text_to_everybody(text: str) -> None:
-    """Where no quotes are asked for, a YAML 1.1 reader sees the same text."""
+    """Text written without quotes is the same text to a YAML 1.1 reader."""
     document, problems = parsed(text)
     root = document.root
     if problems or not isinstance(root, Scalar) or root.style is not Style.PLAIN or reads_as(root.text):

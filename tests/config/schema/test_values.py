@@ -23,7 +23,7 @@ HERE = Path("/etc/gateway")
     ],
 )
 def test_an_address_is_read(text: str, expected: Address) -> None:
-    """Host and port, IPv6 in brackets, or a socket whose path is taken from the folder given."""
+    """An address is host and port, IPv6 in brackets, or a socket path relative to the given folder."""
     assert expected == address(text, HERE)
 
 
@@ -48,7 +48,7 @@ def test_a_socket_path_that_the_system_cannot_hold_is_refused() -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.255.0.9", "::1", "localhost", "LOCALHOST"])
 def test_loopback_is_loopback(host: str) -> None:
-    """Nobody but this machine reaches these."""
+    """These addresses are reachable from this machine only."""
     assert is_loopback(host)
     assert is_private(Address(host, 1))
     assert is_private(Address(path=Path("/run/gateway.sock")))
