@@ -50,7 +50,7 @@ async def test_a_key_is_added_edited_and_revoked() -> None:
 
 
 async def test_a_given_secret_is_taken_and_not_repeated() -> None:
-    """A key with a secret of one's own has the other properties as well."""
+    """A key may be added with a given secret, workspace and id."""
     body = {
         "secret": "pl_v2_mineminemine",
         "scopes": ["admin"],

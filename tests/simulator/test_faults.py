@@ -63,7 +63,7 @@ async def test_a_fault_can_say_what_it_likes() -> None:
 
 
 async def test_a_host_in_front_may_answer_html() -> None:
-    """A body of one's own goes out as HTML with the status."""
+    """A fault's body is sent as HTML with its status."""
     async with running() as client:
         client.simulator.fault(status=503, body="<h1>Down</h1>")
         answered = await client("GET", "/tags")
@@ -153,7 +153,7 @@ async def test_a_client_that_leaves_is_noticed() -> None:
 
 
 async def test_a_stop_lets_go_of_what_is_held() -> None:
-    """What a fault holds back is answered before the simulator stops."""
+    """An answer that a fault holds back is sent before the simulator stops."""
     async with running() as client:
         client.simulator.fault(act=Act.SILENCE)
         asking = asyncio.create_task(client("GET", "/tags"))

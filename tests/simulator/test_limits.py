@@ -19,7 +19,7 @@ def test_the_vendors_limits_are_the_defaults() -> None:
 
 
 def test_a_minute_holds_so_many_and_starts_with_the_first() -> None:
-    """The count starts anew a minute after its first request, not on the clock's minute."""
+    """The count restarts a minute after its first request, not at the clock's minute."""
     one = meter(Limits(writes=2, burst=6))
     first, second, third = (one.spend(Lane.WRITE, START + 30 * n) for n in range(3))
     fourth = one.spend(Lane.WRITE, START + 59.5)
@@ -77,7 +77,7 @@ def test_an_upload_is_a_write_as_well() -> None:
 
 
 def test_the_days_uploads_are_shared_by_a_workspace() -> None:
-    """Two keys of a workspace spend one budget of uploads, and it holds for the day."""
+    """Two keys of a workspace share one budget of uploads a day."""
     limits = Limits(uploads_per_day=2)
     day = Window(2, DAY, "1d")
     first, second = meter(limits, day), meter(limits, day)

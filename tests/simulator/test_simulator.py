@@ -90,7 +90,7 @@ async def test_every_endpoint_answers(endpoint: Endpoint) -> None:
 
 @pytest.mark.parametrize("endpoint", [one for one in catalog().endpoints if one.scopes], ids=lambda one: str(one.name))
 async def test_every_endpoint_refuses_a_key_that_lacks_one_of_its_scopes(endpoint: Endpoint) -> None:
-    """All scopes but one of those needed are not enough, and the details name what is needed and what is there."""
+    """A key that lacks one needed scope gets 403, with the needed and the granted scopes in the details."""
     for missing in sorted(endpoint.scopes):
         granted = frozenset(catalog().scopes) - {missing}
         async with running(SimulatedKey(SECRET, granted)) as client:
@@ -124,7 +124,7 @@ async def test_me_tells_who_the_key_is() -> None:
 
 @pytest.mark.parametrize("limit", [1, 7, 50, 120, 200])
 async def test_walking_the_pages_meets_every_row_once_and_newest_first(limit: int) -> None:
-    """The walk holds, although a row is added and the row that a cursor names is deleted meanwhile."""
+    """The pages neither repeat nor skip a row, even if rows are added and the cursor's row is deleted meanwhile."""
     async with running() as client:
         expected = (await client("GET", "/threads?limit=200")).json["data"]
         met: list[Any] = []
@@ -193,7 +193,7 @@ async def test_lists_are_filtered(query: str, field: str, value: Any) -> None:
 
 
 async def test_what_is_written_can_be_read() -> None:
-    """Create, read, change with a null that counts, delete, gone."""
+    """A created row can be read, changed (null is a value), and deleted."""
     async with running() as client:
         made = (await client("POST", "/companies", json={"name": "Mine", "x_new_field": 1, "id": "forged"})).json
         path = f"/companies/{made['id']}"
@@ -238,7 +238,7 @@ async def test_workspaces_do_not_see_each_other() -> None:
     "header", [None, "", "Bearer", "Basic x", f"Token {SECRET}", "Bearer pl_v2_unknown", "Bearer "]
 )
 async def test_a_missing_malformed_and_unknown_key_are_one_401(header: str | None) -> None:
-    """The answer does not tell which of them it was, and holds no budget."""
+    """The answer does not say which of them it was, and has no budget fields."""
     async with running() as client:
         headers = {} if header is None else {"Authorization": header}
         answered = await client("GET", "/me", secret=None, headers=headers)
@@ -356,7 +356,7 @@ async def test_a_wrong_verb_names_the_right_ones() -> None:
 
 
 async def test_an_endpoint_of_an_overlay_answers() -> None:
-    """What a catalog adds needs its scope and answers with its own name."""
+    """An endpoint of an overlay needs its scope and is answered with its own name."""
     added = Endpoint("GET", "/reports/{id}", frozenset({"reports:read"}), Lane.READ)
     wider = Catalog([*catalog().endpoints, added], {"reports:read": ""})
     async with running(SimulatedKey(SECRET, frozenset({"reports:read"})), catalog=wider) as client:

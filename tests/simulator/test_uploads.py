@@ -125,7 +125,7 @@ async def test_two_files_are_refused() -> None:
 
 
 async def test_a_client_that_waits_for_100_continue_gets_it() -> None:
-    """`Expect: 100-continue` is answered before the body is read, and not where the key is refused."""
+    """`Expect: 100-continue` is answered before the body is read, and not if the key is refused."""
     async with running() as client:
         host, port = client.simulator.url.split("/")[2].split(":")
         heads = []

@@ -62,7 +62,7 @@ class Collector(Upstream):
         return sorted((_span(message) for scope in scopes for message in scope.spans), key=lambda span: span.began)
 
     async def spans(self, count: int) -> list[Span]:
-        """The spans, once there are so many; it fails where there are more."""
+        """Wait for this number of spans and return them. Fails if there are more."""
         await self.until(lambda: len(self.all_spans()) >= count)
         found = self.all_spans()
         assert count == len(found), [span.name for span in found]

@@ -22,7 +22,7 @@ _LIMITED: Final = 'ulimit -Sn "$0"; ulimit -Hn "$1"; shift; exec "$@"'
 
 @dataclass(frozen=True)
 class Finished:
-    """How a command ended and what it said."""
+    """The exit status and output of a command."""
 
     status: int
     out: str
@@ -91,7 +91,7 @@ class Running:
     lines: list[str] = field(default_factory=list)
 
     async def line(self, holding: str) -> str:
-        """The next line with this text in it. Fails where the process ends before."""
+        """The next line that contains this text. Fails if the process ends before."""
         assert self.process.stdout is not None
         async with asyncio.timeout(DEADLINE):
             while line := (await self.process.stdout.readline()).decode():
@@ -102,7 +102,7 @@ class Running:
         raise AssertionError(f"ended with {rest.status} before {holding!r}: {self.lines} {rest.err}")
 
     async def end(self, *signals: int) -> Finished:
-        """Send the signals and wait for the end; what was read before is part of the output."""
+        """Send the signals and wait for the end; lines that were read before are part of the output."""
         for number in signals or (signal.SIGTERM,):
             self.process.send_signal(number)
         rest = await finish(self.process)
@@ -113,7 +113,7 @@ class Running:
 async def running(
     *words: str | Path, cwd: Path, environ: Mapping[str, str] | None = None, most_files: int | None = None
 ) -> AsyncIterator[Running]:
-    """A command that a test talks to. It is killed where the test leaves it running."""
+    """A command that a test talks to; killed at the end if it still runs."""
     process = await start(*words, cwd=cwd, environ=environ, most_files=most_files)
     try:
         yield Running(process)
@@ -124,7 +124,7 @@ async def running(
 
 
 async def ask(address: str, data: bytes) -> Response:
-    """Send bytes to ``host:port`` or ``unix:/path`` on a connection of their own and read one answer."""
+    """Send bytes to ``host:port`` or ``unix:/path`` on a new connection and read one answer."""
     caller = await connect(address)
     try:
         await caller.send(data)
@@ -142,6 +142,6 @@ async def connect(address: str) -> Caller:
 
 
 async def shell(line: str) -> str:
-    """What a line prints that somebody pastes into a shell."""
+    """The output of a line of shell."""
     process = await asyncio.create_subprocess_shell(line, stdout=PIPE, stderr=PIPE, env=environment())
     return (await finish(process)).out

@@ -1,4 +1,4 @@
-"""How long a test waits: for an answer that no event announces, for the end of a process, and at all."""
+"""Deadlines: for a condition that is polled, for the end of a process, and for a whole test."""
 
 import asyncio
 import contextlib
@@ -26,9 +26,9 @@ async def kill(process: Process) -> None:
 
 
 def limited(test: Callable[..., Awaitable[None]], seconds: float) -> Callable[..., Awaitable[None]]:
-    """The test, cancelled after so many seconds, so that what it has opened is closed.
+    """The test, cancelled after these seconds, so that its context managers close.
 
-    The alarm of pytest-timeout may meet a callback instead, whose exception the loop only reports.
+    The exception of pytest-timeout may be raised inside a callback, where the loop only reports it.
     """
 
     @functools.wraps(test)

@@ -20,7 +20,7 @@ Manifest: TypeAlias = dict[str, Any]
 
 
 def tool(*names: str) -> str:
-    """The path of a tool below ``.tools``; skips the test where it is not there."""
+    """The path of a tool below ``.tools``; skips the test if it is missing."""
     path = ROOT.joinpath(".tools", *names)
     if not path.exists():
         pytest.skip(f"{'/'.join(names)} is not here; `make tools` brings it")
@@ -67,7 +67,7 @@ def manifests(text: str) -> list[Manifest]:
 
 @cache
 def rendered(version: str, shape: str) -> tuple[Manifest, ...]:
-    """What the chart makes of one of its ``ci/*-values.yaml``."""
+    """The chart's objects for one of its ``ci/*-values.yaml``."""
     return tuple(manifests(template(version, CHART / "ci" / f"{shape}-values.yaml").stdout))
 
 
@@ -93,7 +93,7 @@ def podman(*arguments: str | Path, check: bool = True, **parts: Any) -> subproce
 
 
 def image() -> str:
-    """The name of the image that `make image` built; skips the test where it was not."""
+    """The name of the image that `make image` built; skips the test if there is none."""
     file = ROOT / ".work" / "image" / "name"
     if not file.exists():
         pytest.skip("there is no image; `make image` builds it")
@@ -104,7 +104,7 @@ def image() -> str:
 
 
 def eventually(seconds: float, holds: Callable[[], Any]) -> Any:
-    """What a function returns once that is true; fails the test after a time."""
+    """Wait until a function returns a true value, and return it; fails the test after these seconds."""
     import time
 
     deadline = time.monotonic() + seconds

@@ -19,7 +19,7 @@ SCOPES = "threads:read,threads:write,companies:read,contacts:read"
 
 @contextlib.contextmanager
 def productlane() -> Iterator[str]:
-    """The URL of a simulator in a process of its own, which knows `KEY` and `NEXT_KEY`."""
+    """The URL of a simulator in its own process, with the keys `KEY` and `NEXT_KEY`."""
     port, control = free_ports(2)
     command = [sys.executable, "-m", "gateway", "simulate", "--port", str(port), "--control-port", str(control)]
     command += [f"--key={key}={SCOPES}" for key in (KEY, NEXT_KEY)]
@@ -37,7 +37,7 @@ def productlane() -> Iterator[str]:
 
 
 def ask(url: str, token: str | None = None, method: str = "GET") -> tuple[int, Any]:
-    """Status and body of an answer; 0 where nobody answers."""
+    """Status and body of an answer; 0 if the server does not answer."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     request = urllib.request.Request(url, method=method, headers=headers)
     try:

@@ -1,4 +1,4 @@
-"""What the checks of `doctor` are shown, and what they find."""
+"""Configurations for the checks of `doctor`, and their findings as tests compare them."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,7 +17,7 @@ def loaded(folder: Path, *policies: dict[str, Any], **settings: Any) -> Snapshot
 
 
 def bad(found: Iterable[Finding]) -> list[tuple[Id, str]]:
-    """What is wrong, by its name and in words; each says how to mend it."""
+    """The problems with id and text; each names a fix."""
     problems = [one for one in found if one.id]
     assert all(one.fix for one in problems)
     return [(Id(one.id), one.what) for one in problems]

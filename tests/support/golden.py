@@ -1,4 +1,4 @@
-"""Writes the golden files anew: ``python -m tests.support.golden``, by `make golden`."""
+"""Rewrites the golden files: ``python -m tests.support.golden``, by `make golden`."""
 
 import yaml
 
@@ -6,7 +6,7 @@ from tests.support.deploy_tools import ROOT, SHAPES, Manifest, rendered
 
 
 def golden(shape: str) -> str:
-    """What the chart makes of a shape, without what it takes whole from ``monitoring/``."""
+    """The chart's objects for a shape, without the files that it copies from ``monitoring/``."""
     return yaml.safe_dump_all(map(_cut, rendered("4", shape)), sort_keys=True, width=110)
 
 

@@ -1,4 +1,4 @@
-"""An honest caller beside an attack: what it gets, and how long it waits."""
+"""An honest caller during an attack: its statuses and its waiting time."""
 
 import statistics
 import time

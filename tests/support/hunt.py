@@ -1,4 +1,4 @@
-"""Where in bytes a secret can be read: whole or in part, plain or in the encodings that tools print."""
+"""Finds a secret in bytes: whole or in part, plain or in the encodings that tools print."""
 
 import base64
 from collections.abc import Iterator, Mapping
@@ -6,7 +6,7 @@ from typing import Final
 
 from tests.support.sentinels import KEY, TOKEN
 
-# What a preview may show are a key's prefix and four characters: ten.
+# A preview may show a key's prefix and four characters, ten in all.
 PART: Final = 12
 SENTINELS: Final = (KEY, TOKEN)
 
@@ -22,7 +22,7 @@ def parts(secret: str) -> Iterator[bytes]:
 
 
 def found(places: Mapping[str, bytes]) -> list[str]:
-    """The places in which a part of a sentinel can be read, each with what stands around the first such part."""
+    """The places that contain a part of a sentinel, each with the text around the first such part."""
     wanted = {part for secret in SENTINELS for part in parts(secret)}
     return [f"{name}: {around!r}" for name, text in places.items() if (around := _first(text, wanted))]
 

@@ -45,7 +45,7 @@ class Running:
         return caller
 
     async def raw(self, data: bytes, *, head_only: bool = False) -> Response:
-        """Send bytes on a connection of their own and read one answer."""
+        """Send bytes on a new connection and read one answer."""
         caller = await self.connect()
         try:
             await caller.send(data)
@@ -61,7 +61,7 @@ class Running:
         token: str | None = TOKEN,
         body: bytes | None = None,
     ) -> Response:
-        """One request on a connection of its own."""
+        """One request on a new connection."""
         if body is not None:
             fields = (*fields, f"Content-Length: {len(body)}")
         request = head(method, target, *fields, token=token) + (body or b"")
@@ -156,9 +156,9 @@ async def running(
     lookup: Lookup | None = None,
     **settings: Any,
 ) -> AsyncIterator[Running]:
-    """A gateway that was loaded from files, as the command does it; where it is ``live``, it follows their changes.
+    """A gateway loaded from files, as the command does it; if it is ``live``, it follows their changes.
 
-    ``lookup`` stands in for `socket.getaddrinfo`.
+    ``lookup`` replaces `socket.getaddrinfo`.
     """
     path = write(folder, upstream.url, *(policies or ()), **settings)
     origin = ConfigSource(path, {**SECRETS, **(environ or {})})

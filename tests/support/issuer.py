@@ -42,7 +42,7 @@ class Signer:
 
     @property
     def private_jwk(self) -> dict[str, Any]:
-        """The key pair, as nobody should publish it."""
+        """The key pair with its private part, which an issuer must never publish."""
         made: dict[str, Any] = jwt.algorithms.ECAlgorithm.to_jwk(self.key, as_dict=True)
         return {**made, "kid": self.kid, "use": "sig", "alg": self.algorithm}
 

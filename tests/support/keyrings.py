@@ -1,4 +1,4 @@
-"""Keys, keyrings, routes and permits as small as a test needs them, and what a keyring shows of its slots."""
+"""Small keys, keyrings, routes and permits for tests, and the status of a keyring's slots."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -50,7 +50,7 @@ def route(*keys: str) -> Route:
 
 
 def permit(*scopes: str, by: Route) -> Permit:
-    """A permit, made the only way there is, for an endpoint that needs these scopes and goes by this route."""
+    """A permit, made by `decide`, for an endpoint with these scopes on this route."""
     endpoint = Endpoint("GET", "/things", frozenset(scopes), Lane.READ)
     return decide(Ask(Policy("billing", frozenset(scopes)), endpoint, date(2026, 1, 1), route=by))
 

@@ -1,4 +1,4 @@
-"""What a kubelet does and podman's `play kube` does not, done to a manifest before it is played.
+"""Changes a manifest for podman's `play kube`, which lacks some functions of a kubelet.
 
 - Secrets and ConfigMaps are mounted as the kubelet writes them: files of the `fsGroup` behind a ``..data`` symlink.
   Podman's are volumes without that, shared by name between pods, and the gateway takes no key from them.

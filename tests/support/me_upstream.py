@@ -106,6 +106,6 @@ async def asking(
 
 
 async def ready_have_run(count: int = 5) -> None:
-    """Let everything that is ready to run, run."""
+    """Give every ready task of the loop a turn."""
     for _ in range(count):
         await asyncio.sleep(0)

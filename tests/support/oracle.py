@@ -1,4 +1,4 @@
-"""The one property of every target: however a server reads what was forwarded, this caller may do that."""
+"""The property of every target: the caller may do what it forwards, however a server reads it."""
 
 import re
 import unicodedata
@@ -17,7 +17,7 @@ _BASE: Final = b"/api/v2"
 
 
 def readings(target: bytes) -> set[bytes]:
-    """Every path that some server is known to make of a target, any step applied to the result of any other."""
+    """Every path that some server is known to read from a target; any step may follow any other."""
     found: set[bytes] = set()
     pending = {target}
     for _ in range(_ROUNDS + 1):
@@ -57,7 +57,7 @@ def _resolve(path: bytes) -> bytes:
 
 
 def _origin(path: bytes) -> bytes:
-    """What is left of an absolute URL, or of ``//host/path``."""
+    """The path of an absolute URL, or of ``//host/path``."""
     return re.sub(rb"^(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/]*", b"", path)
 
 
@@ -100,7 +100,7 @@ def _is_id(segment: str) -> bool:
 
 
 def escapes(method: str, target: bytes, policy: Policy, endpoints: Iterable[Endpoint], today: date) -> list[bytes]:
-    """The readings of a forwarded target that this caller may not use; empty where the property holds."""
+    """The readings of a forwarded target that are forbidden to this caller; empty if the property holds."""
     found = []
     for path in readings(target):
         endpoint = named(method, path, endpoints)

@@ -33,7 +33,7 @@ FAULTS: Final = ("silent", "servfail", "nxdomain")
 _ENTER: Final = 'ip link set lo up && mount --bind "$0" /etc/resolv.conf && exec "$@"'
 # RFC 1035 section 4.1.1: an answer to a recursive question, with its response code.
 _CODES: Final = {"answer": 0x8180, "servfail": 0x8182, "nxdomain": 0x8183}
-# How long the upstream takes for an answer, so that requests at a time need connections of their own.
+# How long the upstream takes for an answer, so that simultaneous requests need several connections.
 _SLOW: Final = 0.3
 
 
@@ -44,7 +44,7 @@ def _contained(folder: Path, *command: str) -> list[str]:
 
 
 def obstacle(folder: Path) -> str:
-    """Why there can be no namespace here; empty where there can."""
+    """Why no namespace can be made here; empty if one can."""
     for tool in ("unshare", "ip", "mount"):
         if shutil.which(tool) is None:
             return f"there is no `{tool}`"
@@ -102,7 +102,7 @@ class Load:
                 await asyncio.sleep(0.02)
 
     async def _probe(self) -> None:
-        """`/livez` says when the loop turns; what it takes longer than usual is the loop's lag."""
+        """The time that `/livez` takes is the lag of the loop."""
         caller = await self._served.connect(self._served.admin)
         with contextlib.closing(caller.writer):
             while True:
@@ -130,7 +130,7 @@ class Load:
 
 
 async def _new(served: Served, count: int) -> list[tuple[int, float, str]]:
-    """Requests that need connections of their own: status, seconds and the error that ``Proxy-Status`` names."""
+    """Requests on new upstream connections: status, seconds and the error in ``Proxy-Status``."""
 
     async def one(number: int) -> tuple[int, float, str]:
         began = time.monotonic()
@@ -216,7 +216,7 @@ async def _cold(served: Served, resolver: Resolver, rounds: float) -> dict[str, 
 
 
 async def _ended(served: Served) -> dict[str, Any]:
-    """A gateway whose look-up hangs is asked to end."""
+    """End a gateway whose look-up hangs."""
     status = (await served.ask()).status
     began = time.monotonic()
     code = await served.end()

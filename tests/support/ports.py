@@ -1,11 +1,11 @@
-"""Free ports of loopback, for programs that must be told theirs."""
+"""Free ports of loopback, for programs that need a given port."""
 
 import contextlib
 import socket
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now, all different."""
+    """Different ports without a listener."""
     with contextlib.ExitStack() as stack:
         held = [stack.enter_context(socket.socket()) for _ in range(count)]
         for one in held:

@@ -43,7 +43,7 @@ class Response:
 
 
 class Cut(Exception):
-    """The connection ended before the answer did; ``received`` is what there was of it."""
+    """The connection ended before the answer; ``received`` is the part that came."""
 
     def __init__(self, received: bytes) -> None:
         super().__init__(received)
@@ -89,7 +89,7 @@ class Caller:
         return response
 
     async def closed(self) -> bytes:
-        """Wait for the gateway to close; returns what it still sent."""
+        """Wait for the gateway to close; returns the bytes that it still sent."""
         async with asyncio.timeout(DEADLINE):
             try:
                 return await self.reader.read()

@@ -112,7 +112,7 @@ class Upstream:
             await self._open[writer].read(1)
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        """Wait until something about this upstream holds."""
+        """Wait until a condition on this upstream is true."""
         async with asyncio.timeout(DEADLINE):
             while not holds():
                 self._changed.clear()

@@ -1,4 +1,4 @@
-"""A real Redis on loopback, in a process that a test may stop, kill, fill up and begin anew."""
+"""A real Redis on loopback, in a process that a test may stop, kill, fill up and restart."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ NEEDS_REDIS = pytest.mark.skipif(shutil.which("redis-server") is None, reason="r
 
 @dataclass
 class RedisServer:
-    """`at` is where the gateway finds it, `admin` a client that may do everything."""
+    """`at` is its address for the gateway, `admin` a client with every right."""
 
     at: Redis
     arguments: list[str]

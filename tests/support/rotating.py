@@ -65,7 +65,7 @@ class Stage:
         return key
 
     async def until(self, holds: Callable[[], bool]) -> None:
-        """Wait until something about the requests that Productlane got holds."""
+        """Wait until a condition on Productlane's requests is true."""
         async with asyncio.timeout(DEADLINE):
             await self.simulator.arrivals.until(lambda _: holds())
 
@@ -141,7 +141,7 @@ def _configure(folder: Path, upstream: str) -> Path:
 
 
 async def _read_on(gateway: Running) -> None:
-    """Read the log as it comes, so that none of it is lost."""
+    """Read the log continuously, so that the pipe never fills."""
     assert gateway.process.stdout is not None
     while line := await gateway.process.stdout.readline():
         gateway.lines.append(line.decode().rstrip("\n"))

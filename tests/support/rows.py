@@ -1,4 +1,4 @@
-"""The rows of the tables: bytes that a caller sends on one connection, and everything that may come of them."""
+"""Rows of the tables: the bytes that a caller sends on one connection, and the complete expected result."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -11,14 +11,14 @@ from tests.support.sentinels import KEY, TOKEN
 AUTH: Final = f"Host: gateway.test\r\nAuthorization: Bearer {TOKEN}\r\n".encode()
 # A request that is smuggled in some row: it must never be seen upstream, though this caller may send it.
 HIDDEN: Final = b"GET /api/v2/companies/smuggled HTTP/1.1\r\n" + AUTH + b"\r\n"
-# Sent where a row says that the connection stays open: its answer must come next, and it must come next upstream.
+# Sent after a row that keeps the connection open: the next answer and the next upstream request must be its own.
 _NEXT: Final = b"GET /api/v2/threads/next HTTP/1.1\r\n" + AUTH + b"\r\n"
 _NEXT_LINE: Final = "GET /api/v2/threads/next"
 
 
 @dataclass(frozen=True)
 class Row:
-    """``raw`` is the whole of what is sent. ``status`` is each answer's, in order.
+    """``raw`` are all bytes that are sent. ``status`` has each answer's status, in order.
 
     ``upstream`` is what arrives there, byte for byte and nothing more. ``closes`` tells that the last answer says so
     and that the connection then ends; else another request is answered on it.
@@ -78,7 +78,7 @@ _CODES: Final = {
 
 
 async def play(run: Running, row: Row) -> None:
-    """Send a row and hold every promise of it."""
+    """Send a row and check everything that it expects."""
     before = len(run.upstream.received)
     caller = await run.connect()
     await caller.send(row.raw)
@@ -110,7 +110,7 @@ async def play(run: Running, row: Row) -> None:
 
 
 async def dies(run: Running, raw: bytes) -> bytes:
-    """What is still said on a connection that sends this and then ends its side."""
+    """The answer on a connection that sends this and then closes its sending side."""
     caller = await run.connect()
     await caller.send(raw)
     caller.writer.write_eof()

@@ -37,7 +37,7 @@ OLD, NEW, NARROW, DEAD = (f"pl_v2_{name}-sentinel-0123456789" for name in ("Old1
 TOKENS = {name: f"plgw_token-of-{name}-0123456789" for name in ("billing", "support-bot", "trial")}
 TAGS = ("tags:read", "tags:write")
 ISSUER = "https://issuer.invalid"
-# A service account's token, whose issuer nobody can ask.
+# A service account's token with an unreachable issuer.
 ACCOUNT = jwt.encode({"iss": ISSUER, "aud": "gateway", "exp": 1 << 40}, "k" * 32, headers={"kid": "1"})
 JSON = "Content-Type: application/json"
 THREAD = b'{"text": "The export fails"}'
@@ -60,7 +60,7 @@ class Prometheus:
         return await asyncio.to_thread(ask)
 
     async def query(self, expression: str) -> list[dict[str, Any]]:
-        """What an expression comes to now. Raises `urllib.error.HTTPError` where it is none."""
+        """The current result of an expression. Raises `urllib.error.HTTPError` if it is malformed."""
         found: list[dict[str, Any]] = (await self.get("query", query=expression))["result"]
         return found
 
@@ -81,7 +81,7 @@ class Stage:
     folder: Path
 
     async def ask(self, caller: str, target: str, *fields: str, method: str = "GET", body: bytes = b"") -> None:
-        """One request on a connection of its own, its answer read and dropped; ``caller`` may be nobody."""
+        """One request on a new connection, its answer ignored; ``caller`` may be unknown."""
         token = TOKENS.get(caller)
         length = (f"Content-Length: {len(body)}", JSON) if body else ()
         await self.gateway.send(head(method, target, *fields, *length, "Connection: close", token=token) + body)
@@ -242,7 +242,7 @@ async def scraped(folder: Path) -> AsyncIterator[Stage]:
 
 
 def panels() -> list[tuple[str, str]]:
-    """Title and query of each panel, as Grafana sends it where all gateways are chosen and the minute is looked at."""
+    """Title and query of each panel, as Grafana sends it for all gateways and the last minute."""
     found = json.loads((ROOT / "monitoring" / "dashboard.json").read_text("utf-8"))["panels"]
     queries = [(panel["title"], query["expr"]) for panel in found for query in panel.get("targets", ())]
     said = {"$namespace": ".*", "$job": ".*", "$instance": ".*", "$__rate_interval": "1m"}
@@ -264,7 +264,7 @@ def selectors(expression: str) -> set[str]:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a Prometheus had to say: of each panel's queries, each series that alerts look at, and alerts on their way.
+    """The answers of a Prometheus: for each panel's queries, each series that alerts use, and pending alerts.
 
     ``panels`` has title, query and result; ``series`` the number of those found; ``alerts`` the names of those whose
     expression held, and ``gone`` of those that hold once the gateway has gone.
@@ -291,7 +291,7 @@ async def evidence(folder: Path) -> Evidence:
 
 
 def main() -> None:
-    """Print each panel's queries and what they come to."""
+    """Print each panel's queries and their results."""
     with tempfile.TemporaryDirectory() as folder:
         seen = asyncio.run(evidence(Path(folder)))
     for title, query, result in seen.panels:

@@ -1,4 +1,4 @@
-"""``serve`` in a process of its own, with everything that it says and answers."""
+"""``serve`` in its own process, with all of its output and answers."""
 
 import asyncio
 import contextlib
@@ -33,12 +33,12 @@ def write_config(folder: Path, url: str, /, **settings: Any) -> Path:
 
 
 class Ended(Exception):
-    """The process has ended; the argument is what it said on standard error."""
+    """The process has ended; the argument is its standard error."""
 
 
 @dataclass
 class Served:
-    """A gateway in a process. ``out`` and ``err`` are what it has said so far; what it answered is in ``answers``."""
+    """A gateway in a process. ``out`` and ``err`` are its output so far, ``answers`` all of its answers."""
 
     process: asyncio.subprocess.Process
     out: bytearray = field(default_factory=bytearray)
@@ -75,7 +75,7 @@ class Served:
         return bytes(got)
 
     async def send_all(self, requests: Iterable[bytes], *, address: str = "") -> None:
-        """Each of these on a connection of its own, several at a time."""
+        """Send each of these on a new connection, several at a time."""
         at_once = asyncio.Semaphore(32)
 
         async def one(data: bytes) -> None:
@@ -127,7 +127,7 @@ async def serving(
 
 @contextlib.asynccontextmanager
 async def started(arguments: list[str], environ: Mapping[str, str], **process: Any) -> AsyncIterator[Served]:
-    """A command that serves, once it does; killed at the end where it still runs."""
+    """A command that serves, once it is ready; killed at the end if it still runs."""
     pipe = asyncio.subprocess.PIPE
     child = await asyncio.create_subprocess_exec(
         sys.executable,

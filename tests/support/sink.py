@@ -1,4 +1,4 @@
-"""An upstream and a caller whose kernel buffers are small, so that a test can see what a gateway holds."""
+"""An upstream and a caller with small kernel buffers, so that a test sees how much a gateway buffers."""
 
 import asyncio
 import hashlib
@@ -13,7 +13,7 @@ SMALL = 65_536
 
 
 class Sink(Upstream):
-    """Counts what it is sent without keeping it, and reads a request's body only once ``open_tap`` is set."""
+    """Counts the bytes of request bodies without keeping them, and reads a body only once ``open_tap`` is set."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class Sink(Upstream):
 
 
 async def narrow(run: Running) -> Caller:
-    """A caller with small buffers of its own."""
+    """A caller with small kernel buffers."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
@@ -60,7 +60,7 @@ async def narrow(run: Running) -> Caller:
 
 
 class Flow:
-    """How much has gone into a pipe so far; ``stalled`` returns once it takes no more."""
+    """Counts the bytes that were written; ``stalled`` returns once no more are accepted."""
 
     def __init__(self) -> None:
         self.size = 0

@@ -1,4 +1,4 @@
-"""Stores as tests need them: one in memory that several `Identities` can share, and what a test looks at in it."""
+"""A store in memory that several `Identities` can share."""
 
 from gateway.keys.store import BestEffortStore
 

@@ -1,4 +1,4 @@
-"""An upstream that reads with h11, a strict and independent parser, and keeps what it read and what it could not."""
+"""An upstream that reads with h11, a strict independent parser, and records its requests and errors."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ class Whole:
 
 
 class StrictUpstream(Upstream):
-    """``whole`` are the requests that came to their end, ``faults`` what h11 said of bytes that are none."""
+    """``whole`` are the complete requests, ``faults`` the errors of h11."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class _Reader(asyncio.Protocol):
             self._transport.abort()
 
     def _take(self, event: Any) -> bool:
-        """Keep what h11 read; false where it needs more."""
+        """Record what h11 read; false if it needs more bytes."""
         if isinstance(event, h11.Request):
             self._request = Whole(event.method.decode(), event.target, list(event.headers))
         elif isinstance(event, h11.Data) and self._request:

@@ -38,7 +38,7 @@ class House:
         }
 
     def client(self, identity: Identity | None = None) -> ssl.SSLContext:
-        """What a caller connects with."""
+        """The TLS context of a caller."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self.authority.configure_trust(context)
         if identity is not None:

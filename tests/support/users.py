@@ -1,4 +1,4 @@
-"""Another user of this machine, for what root may do and nobody else."""
+"""Another user of this machine, for tests that run as root."""
 
 import os
 import tempfile
@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-# `nobody` of Debian, and the user of no file.
+# `nobody` of Debian, who owns no file.
 NOBODY: Final = 65534
 
 
 @contextmanager
 def as_nobody() -> Iterator[None]:
-    """Go on as a user without privileges, and come back. Who is none already stays who they are.
+    """Become a user without privileges, and come back; without root, nothing changes.
 
     It is the whole process, so nothing else may run meanwhile: for blocking code, and never across an ``await``.
     """

@@ -1,4 +1,4 @@
-"""A document that is to be followed at a shell: its files, its lines, and what the lines answer when they are typed."""
+"""A document with commands for a shell: its files, its lines, and the output of the lines when they are typed."""
 
 import asyncio
 import re
@@ -21,7 +21,7 @@ PORTS: Final = ("8080", "8090", "8091", "9090")
 
 @dataclass(frozen=True)
 class Walk:
-    """The text of a document, and what differs from one run to the next: patterns with what stands for them."""
+    """The text of a document, and patterns that vary between runs with their placeholders."""
 
     text: str
     varying: Mapping[str, str]
@@ -31,7 +31,7 @@ class Walk:
         return dict(re.findall(r"^`([\w./-]+)`:\n\n```yaml\n(.*?)```", self.text, re.MULTILINE | re.DOTALL))
 
     def steps(self) -> list[tuple[str, str]]:
-        """The lines to type, in order, each with what it answers."""
+        """The lines to type, in order, each with its printed output."""
         lines: list[tuple[str, list[str]]] = []
         for block in re.findall(r"^```console\n(.*?)```", self.text, re.MULTILINE | re.DOTALL):
             for line in block.splitlines():
@@ -46,7 +46,7 @@ class Walk:
         return [(command, self.timeless(answer)) for command, answer in self.steps()]
 
     async def typed(self, folder: Path) -> list[tuple[str, str]]:
-        """Type every line in a folder of its own, on free ports, and give the answers without what varies."""
+        """Type every line in a new folder, on free ports, and return the outputs without varying parts."""
         ports = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
         environ = await asyncio.to_thread(self._prepare, folder, ports)
         found = []
@@ -64,7 +64,7 @@ class Walk:
         return re.sub(r" +", " ", text).strip()
 
     def _prepare(self, folder: Path, ports: Mapping[str, str]) -> dict[str, str]:
-        """Put the files and the command where the text expects them; returns the environment of the shell."""
+        """Write the files and the command to where the text expects them; returns the environment of the shell."""
         folder.chmod(0o700)
         for name, text in self.files().items():
             (folder / name).parent.mkdir(exist_ok=True)
@@ -82,7 +82,7 @@ def _with(text: str, ports: Mapping[str, str]) -> str:
 
 
 def _on_ports(command: str, ports: Mapping[str, str]) -> str:
-    """A line on these ports, said where the document leaves the usual ones unsaid."""
+    """A line with these ports, added if the document relies on the default ones."""
     admin = f"--admin http://127.0.0.1:{ports['9090']}"
     added = {
         "simulate --key": f"simulate --port {ports['8090']} --control-port {ports['8091']} --key",
@@ -103,7 +103,7 @@ class _Shell:
         self._process = process
 
     async def type(self, line: str) -> str:
-        """What a line answers on either stream."""
+        """The output of a line on both streams."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{line}\necho {END}\n".encode())
@@ -114,7 +114,7 @@ class _Shell:
 
 @asynccontextmanager
 async def _shell(folder: Path, environ: Mapping[str, str]) -> AsyncIterator[_Shell]:
-    """A shell in a folder. What it leaves running is ended with it."""
+    """A shell in a folder. Its background jobs are ended with it."""
     process = await asyncio.create_subprocess_exec(
         "bash", cwd=folder, env=environ, stdin=PIPE, stdout=PIPE, stderr=STDOUT
     )

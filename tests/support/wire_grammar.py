@@ -34,7 +34,7 @@ def message(random: Random) -> bytes:
 
 _LENGTH: Final = b"Content-Length: %d\r\n\r\n" % len(HIDDEN)
 _POST: Final = b"POST /api/v2/threads HTTP/1.1\r\nHost: a\r\nX-Field: value\r\n"
-# The four shapes of a body: none, of a stated length, in chunks, in chunks with extensions and a trailer. A body holds
+# The four shapes of a body: none, with a length, in chunks, in chunks with extensions and a trailer. A body contains
 # a request that this caller may not make.
 SHAPES: Final = [
     b"GET /api/v2/threads/th_1 HTTP/1.1\r\nHost: a\r\nX-Field: value\r\n\r\n",

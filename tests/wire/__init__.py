@@ -1,1 +1,1 @@
-"""Raw bytes in, exact bytes out: what no caller and no upstream can make of the gateway."""
+"""Raw bytes in, exact bytes out: attacks on the framing by callers and upstreams."""

@@ -7,7 +7,7 @@ import pytest_asyncio
 from tests.support.in_process import Running, running
 from tests.support.recording import Upstream
 
-# What rows let cross, to be seen at the other end.
+# Header fields that are allowed to pass, so that rows can check them upstream.
 NAMED = [
     *("A", "B", "X", "x-CASE", "X-Kept", "X-Hop", "X-Two", "X-A", "X-B", "!#$%&'*+-.^`|~"),
     *(f"X-{n}" for n in range(51)),
@@ -17,7 +17,7 @@ NAMED = [
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def wire(tmp_path_factory: object) -> AsyncIterator[Running]:
-    """A gateway whose caller may do everything, with the key's identity known already."""
+    """A gateway whose caller has every scope, with the key's identity already in memory."""
     folder = tmp_path_factory.mktemp("wire")  # type: ignore[attr-defined]
     upstream = Upstream()
     await upstream.start()

@@ -1,4 +1,4 @@
-"""Header fields and credentials: what crosses, what is dropped, and who is believed.
+"""Header fields and credentials: which pass, which are dropped, and which identify a caller.
 
 SECURITY: credentials, hop-by-hop abuse, injection, spoofed origin, cookies, compression (RFC 9110 sections 5.5, 7.6,
 11.6).
@@ -138,7 +138,7 @@ KEPT: Final = [
     passed("none-invented", get(), sent()),
 ]  # fmt: skip
 
-# CR and LF are in the table of framing; every other control character is as little a part of a value.
+# CR and LF are in the table of framing; other control characters are forbidden in values as well.
 CONTROLS: Final = [
     refused(f"control-{n:02x}", get(f"X: a{chr(n)}b")) for n in (*range(9), *range(11, 13), *range(14, 32), 127)
 ]
@@ -179,7 +179,7 @@ async def test_everything_else_crosses_untouched(wire: Running, row: Row) -> Non
 
 @pytest.mark.parametrize("row", CONTROLS, ids=str)
 async def test_no_control_character_crosses(wire: Running, row: Row) -> None:
-    """A value that holds a control character is refused."""
+    """A value with a control character is refused."""
     await play(wire, row)
 
 

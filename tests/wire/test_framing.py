@@ -1,4 +1,4 @@
-"""Where one request ends and the next begins: no two readers can differ about what the gateway sends on.
+"""Where one request ends and the next begins: all readers agree about the messages that the gateway sends.
 
 SECURITY: request smuggling (RFC 9112 sections 6, 7 and 11.2).
 """
@@ -17,7 +17,7 @@ CHUNKED: Final = "Transfer-Encoding: chunked"
 HELLO: Final = b"5\r\nhello\r\n0\r\n\r\n"
 FIVE: Final = sent(POST, framing="Content-Length: 5", body=b"hello")
 FIVE_CHUNKED: Final = sent(POST, framing=CHUNKED, body=HELLO)
-# A request that only a credential from elsewhere would let pass.
+# A request without a credential of its own.
 NAKED: Final = b"GET /api/v2/companies/smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
 NONE: Final = sent(POST, framing="Content-Length: 0")
 
@@ -248,7 +248,7 @@ async def test_a_plain_request_arrives_as_one_plain_request(wire: Running, row: 
 
 @pytest.mark.parametrize("tail", [b"", b"3", b"3\r\n", b"3\r\nab", b"3\r\nabc\r\n", b"3\r\nabc\r\n0\r\n"])
 async def test_an_upload_that_is_cut_short_never_looks_whole(wire: Running, tail: bytes) -> None:
-    """Where the caller leaves in the middle of a body, the upstream never sees that body's end."""
+    """If the caller leaves in the middle of a body, the upstream never sees the end of that body."""
     arrivals, before = len(wire.upstream.arrivals), len(wire.upstream.received)
     await dies(wire, post(CHUNKED, body=b"5\r\nhello\r\n" + tail))
     await wire.upstream.until(lambda: len(wire.upstream.arrivals) > arrivals or len(wire.upstream.received) == before)
@@ -258,7 +258,7 @@ async def test_an_upload_that_is_cut_short_never_looks_whole(wire: Running, tail
 
 
 async def test_a_stated_length_that_is_not_met_reaches_nobody(wire: Running) -> None:
-    """A small body that stays incomplete holds no upstream connection."""
+    """A small incomplete body uses no upstream connection."""
     before = len(wire.upstream.received)
     await dies(wire, post("Content-Length: 50", body=b"hello"))
 

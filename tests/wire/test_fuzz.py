@@ -18,7 +18,7 @@ from tests.support.sentinels import KEY
 from tests.support.strict import StrictUpstream
 from tests.support.wire_grammar import SHAPES, damaged, message
 
-# A caller with much allowed next to what is not, so that one step aside is a step too far.
+# A caller with allowed endpoints next to forbidden ones, so that a small change of a target is forbidden.
 LIMITED = policy(
     token=None,
     scopes=["threads:read", "threads:write", "contacts:read"],
@@ -49,7 +49,7 @@ async def _forwarded(run: Running) -> Counter[str]:
 
 
 async def _hold(run: Running, made: Callable[[Random], bytes], seed: int, count: int) -> int:
-    """Send so many messages and hold the oracles after each; returns how many requests were forwarded."""
+    """Send this many messages and check the oracles after each; returns the number of forwarded requests."""
     upstream = run.upstream
     assert isinstance(upstream, StrictUpstream)
     snapshot = run.gateway._snapshot
@@ -130,6 +130,6 @@ def test_the_oracle_finds_what_proxies_were_fooled_by(target: bytes) -> None:
 
 
 def test_the_shapes_are_good_before_they_are_damaged() -> None:
-    """Four shapes, each a whole message, so that what is refused is refused for its damage."""
+    """Four shapes, each a valid message, so that a refusal is caused by the damage."""
     assert 4 == len(SHAPES)
     assert all(shape.endswith(b"\r\n\r\n") for shape in SHAPES)

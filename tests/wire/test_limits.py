@@ -20,7 +20,7 @@ MIB: Final = 1 << 20
 
 
 def _sized(size: int, fields: int = 1) -> bytes:
-    """A request whose head is so many bytes long, spread over so many fields beyond the usual two."""
+    """A request with a head of this many bytes, spread over this many extra fields."""
     lines = [f"X-{n:03}: " for n in range(fields)]
     pad = size - len(get(*lines))
     lines = [line + "a" * (pad // fields) for line in lines[:-1]] + [
@@ -90,7 +90,7 @@ async def test_a_body_is_bounded_while_it_streams(start: Start) -> None:
 
 
 async def test_a_body_that_stops_arriving_is_a_408(start: Start) -> None:
-    """A caller that goes silent in the middle of its body gets an error, and holds no upstream connection."""
+    """A caller that goes silent in the middle of its body gets an error and uses no upstream connection."""
     run = await start(upstream={"idle_timeout": "200ms"})
     small = await run.raw(post("Content-Length: 10", body=b"hello"))
     streamed = await run.raw(post(CHUNKED, body=b"5\r\nhello\r\n"))
@@ -260,5 +260,5 @@ async def _until(holds: Callable[[], Any]) -> None:
 
 
 def test_a_connection_is_small() -> None:
-    """A connection holds no dictionary, so ten thousand of them stay within their bound."""
+    """A connection has no dictionary, so ten thousand of them stay within the bound."""
     assert not hasattr(object.__new__(CallerConnection), "__dict__")

@@ -1,4 +1,4 @@
-"""Methods, hosts and versions: what stands around the target in a request's first lines.
+"""Methods, hosts and versions: the parts around the target in a request's first lines.
 
 SECURITY: method override, Host injection, version confusion (RFC 9110 section 9, RFC 9112 sections 2.3 and 3.2).
 """
@@ -62,7 +62,7 @@ VERSIONS: Final = [
     refused("http-second", _line(b"GET /api/v2/threads HTTP/1.1 HTTP/1.1")),
     refused("ice", _line(b"GET /api/v2/threads ICE/1.1")),
     refused("rtsp-method", _line(b"DESCRIBE /api/v2/threads RTSP/1.0"), 405),
-    # aiohttp's parser does not tell RTSP/1.1 from HTTP/1.1. It is served as HTTP, and HTTP is what goes upstream.
+    # aiohttp's parser accepts RTSP/1.1 as HTTP/1.1; the request is served and forwarded as HTTP.
     passed("rtsp-name", _line(b"GET /api/v2/threads RTSP/1.1"), sent()),
     refused("tab-between", _line(b"GET\t/api/v2/threads HTTP/1.1")),
     refused("space-before", _line(b" GET /api/v2/threads HTTP/1.1")),
@@ -138,7 +138,7 @@ async def test_the_upstreams_host_is_never_the_callers_choice(wire: Running, row
 
 
 async def test_head_gets_a_head_and_no_body(wire: Running) -> None:
-    """The answer to HEAD states the length that GET would have and has no body byte, so the next answer follows it."""
+    """The answer to HEAD has the length of GET's and no body byte, so the next answer follows directly."""
     caller = await wire.connect()
     await caller.send(get(method="HEAD") + get())
     head = await caller.response(head_only=True)

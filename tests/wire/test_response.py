@@ -1,4 +1,4 @@
-"""The upstream's answers: malformed, contradictory or unasked for, none of them reaches a caller, least of all another.
+"""The upstream's answers: malformed, contradictory or unrequested ones never reach a caller.
 
 SECURITY: response splitting and poisoning (RFC 9112 sections 2.2, 4, 6.3 and 11.1).
 """
@@ -106,7 +106,7 @@ BROKEN: Final = [
     Reply("interim-only", b"HTTP/1.1 100 Continue\r\n\r\n", ends=True),
 ]  # fmt: skip
 
-# The head was good and may be on its way to the caller: what is left is to make the fault visible.
+# The head was good and may already be sent, so the answer is visibly cut.
 CUT: Final = [
     Reply("length", _head("Content-Length: 50"), ends=True),
     Reply("chunked", _head(CHUNKED, body=b"5\r\nhello\r\n"), ends=True),
@@ -131,7 +131,7 @@ CUT: Final = [
     ),
 ]
 
-# What is good before such bytes is delivered; what follows is not the next answer.
+# The good part before such bytes is delivered; the bytes after it are not the next answer.
 SURPLUS: Final = [
     Reply("length", answer(200, BODY) + POISON),
     Reply("length-zero", answer(200, b"") + POISON),
@@ -182,7 +182,7 @@ async def test_an_answer_that_cannot_be_trusted_is_a_502(wire: Running, reply: R
 
 @pytest.mark.parametrize("reply", CUT, ids=str)
 async def test_an_answer_that_breaks_off_never_looks_whole(wire: Running, reply: Reply) -> None:
-    """Where the body breaks, the caller gets 502, or sees its own answer cut."""
+    """If the body is malformed, the caller gets 502 or a visibly cut answer."""
     await wire.ask()
     connections = wire.upstream.connections
     try:
@@ -306,7 +306,7 @@ async def test_a_key_in_an_error_does_not_reach_the_caller(wire: Running) -> Non
 
 
 async def test_a_redirect_is_relayed(wire: Running) -> None:
-    """The gateway follows no redirect, so the key goes nowhere but to the upstream."""
+    """The gateway follows no redirect, so the key is sent to the upstream only."""
     arrivals = len(wire.upstream.arrivals)
     redirect = answer(307, b"", fields=(f"Location: {wire.upstream.url}/companies",))
     response = await _asked(wire, Reply("redirect", redirect), get())

@@ -1,4 +1,4 @@
-"""The request target: what is judged is what is sent, byte for byte, and there is one way to read it.
+"""The request target: it is sent byte for byte as judged, and has only one reading.
 
 SECURITY: policy bypass by paths that two servers read differently (RFC 3986 section 6, RFC 9112 section 3.2).
 """
@@ -12,7 +12,7 @@ from tests.support.rows import Row, get, passed, play, refused, sent
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-# What is not HTTP at all ends the connection; a well-formed request for an odd path does not.
+# Malformed HTTP ends the connection; a well-formed request for an odd path does not.
 AMBIGUOUS: Final = {
     "dots": "/api/v2/threads/../companies/1",
     "dots-end": "/api/v2/threads/..",
