@@ -39,6 +39,14 @@ def test_of_an_unknown_window_one_request_tries() -> None:
     assert (1, 0, 7) == (before, during, made.left(NOW + 0.1))
 
 
+def test_how_long_a_window_lasts() -> None:
+    """It is the whole length before the first answer, then the time to the reset, and never less than 0."""
+    made = window()
+
+    assert 60.0 == RateWindow(60).seconds_left(NOW)
+    assert [60.0, 40.0, 0.0] == [made.seconds_left(NOW + passed) for passed in (0, 20, 61)]
+
+
 def test_a_request_that_was_not_sent_lets_the_next_one_try() -> None:
     """A first request that broke off says nothing, so another takes its place at once."""
     made = RateWindow(60)

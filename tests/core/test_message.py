@@ -222,6 +222,15 @@ def test_trailers_end_somewhere() -> None:
         chunked.feed(b"X: y\r\n")
 
 
+def test_a_trailer_that_does_not_end_is_bounded() -> None:
+    """One trailer without its line end is refused once it is longer than all trailers may be."""
+    chunked = Chunked()
+    chunked.feed(b"0\r\n" + b"X" * MAX_TRAILERS)
+
+    with pytest.raises(Malformed):
+        chunked.feed(b"X")
+
+
 @pytest.mark.parametrize("trailer", [b"Content-Length: 5", b"transfer-encoding: x", b"Host: a"])
 def test_a_trailer_frames_and_routes_nothing(trailer: bytes) -> None:
     """RFC 9110 section 6.5.1: what another reader could take for a field of a head is refused in a trailer."""

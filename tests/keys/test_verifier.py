@@ -16,7 +16,7 @@ from gateway.keys.key_state import Chosen
 from gateway.keys.keyring import Keyring
 from gateway.keys.status import slot_statuses
 from gateway.telemetry.event import Event
-from gateway.telemetry.events.keys import SecretStateChanged
+from gateway.telemetry.events.keys import IdentityBack, IdentityStale, SecretStateChanged
 from gateway.telemetry.status import moment
 from tests.support.clock import Clock
 from tests.support.keyrings import key, keyring_of, permit, route, slots
@@ -208,6 +208,23 @@ async def test_an_outage_of_me_delays_a_promotion_and_no_more(
     assert {"1": "unverified", "replaced": "active"} == waiting
     assert "`/me` could not be asked: status 503" == note
     assert {"1": "active", "replaced": "standby"} == states(keyring)
+
+
+async def test_an_outage_is_reported_once_the_identity_is_older_than_its_ttl(
+    productlane: Productlane, identities: Identities, clock: Clock
+) -> None:
+    """A failed look-up is reported when the last answer is older than `ttl`, once, and so is its end."""
+    events: list[Event] = []
+    verifier = keyring_of({"support": key("support", A)}, identities, clock=clock, emit=events.append).verifier
+    (state,) = verifier.adopt({"support": key("support", A)}, identities=identities).values()
+    await verifier.lookup(state, A)
+    reported = []
+    for status, seconds in ((503, 10), (503, 60), (503, 10), (200, 10)):
+        productlane.status, clock.now = status, clock.now + seconds
+        await verifier.lookup(state, A, fresh=True)
+        reported.append([type(one) for one in events if isinstance(one, IdentityStale | IdentityBack)])
+
+    assert [[], [IdentityStale], [IdentityStale], [IdentityStale, IdentityBack]] == reported
 
 
 async def test_a_question_on_its_way_is_not_put_twice(productlane: Productlane, clock: Clock) -> None:
