@@ -1,6 +1,7 @@
 """The rules of the house, read from the source: which room may use which, and what may stand where."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -271,3 +272,15 @@ def test_no_module_needs_another_to_be_imported_first() -> None:
     )
 
     assert (0, "", "") == (run.returncode, run.stdout, run.stderr)
+
+
+def test_the_page_shows_the_rooms() -> None:
+    """docs/architecture.md has every room on its floor, names what exists, and explains at most 30 words."""
+    page = (SOURCE.parent / "docs" / "architecture.md").read_text("utf-8")
+    rows = {name: int(floor) for floor, name in re.findall(r"^\| (\d) \| `([\w.]+)` \|", page, re.MULTILINE)}
+    paths = {SOURCE.parent / path for path in re.findall(r"`((?:gateway|helm|tests)/[\w./]+)`", page)}
+    pictured = {SOURCE / room / f"{name}.py" for room, name in re.findall(r"\b(proxy|core|net)\.(\w+)", page)}
+
+    assert FLOORS | GROUND == rows
+    assert set() == {path for path in paths | pictured if not path.exists()}
+    assert page.partition("\n## Words\n")[2].count("\n| ") <= 30 + 1, "one row is the head"
