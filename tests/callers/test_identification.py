@@ -14,13 +14,11 @@ from gateway.callers.callers import Callers
 from gateway.callers.certificate import Certificate
 from gateway.callers.identification import Identification
 from gateway.callers.issuer_settings import IssuerSettings
-from gateway.callers.keyset import KeySet
 from gateway.callers.peers import STRANGER, Peer
 from gateway.callers.refusals import supplied_key
 from gateway.callers.tokens import digest
 from gateway.core.refusal import REMEDIES, Code, Reason, Refused
-from tests.support.clock import Clock
-from tests.support.issuer import ACCOUNT, AUDIENCE, NOW, Signer, claims_of, key_set
+from tests.support.issuer import ACCOUNT, AUDIENCE, NOW, Signer, claims_of, keys_of
 
 TOKEN = "plgw_token-of-billing"
 ANYONE: dict[str, dict[Any, str]] = {"anonymous": {True: "anyone"}}
@@ -57,11 +55,7 @@ def settled(callers: Callers, authorization: Sequence[str], peer: Peer = STRANGE
 
 def identification(callers: Callers) -> Identification:
     """An identification that finds the issuer's key in memory."""
-
-    async def fetch() -> bytes:
-        return key_set(SIGNER)
-
-    return Identification(callers, {ISSUER.issuer: KeySet("issuer", fetch, max_age=300, clock=Clock(0.0))})
+    return Identification(callers, {ISSUER.issuer: keys_of(SIGNER)})
 
 
 @pytest.mark.parametrize(

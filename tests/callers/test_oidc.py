@@ -8,13 +8,11 @@ import pytest
 import trustme
 
 from gateway.callers.issuer_settings import IssuerSettings
-from gateway.callers.keyset import KeySet
 from gateway.callers.kind import Credentials, Rejected
 from gateway.callers.oidc import KIND, OidcSubject, Subject, matcher
 from gateway.callers.tokens import digest
-from tests.support.clock import Clock
 from tests.support.in_process import policy
-from tests.support.issuer import AUDIENCE, NOW, LocalIssuer, Signer, issuer_on_loopback, key_set
+from tests.support.issuer import AUDIENCE, NOW, LocalIssuer, Signer, issuer_on_loopback, keys_of
 from tests.support.sentinels import TOKEN
 
 GITHUB = "https://token.actions.githubusercontent.com"
@@ -90,11 +88,7 @@ def test_an_entry_is_written_as_it_was_read(value: OidcSubject) -> None:
 async def found(entries: dict[Subject, str], **claims: Any) -> str | Rejected | None:
     """The result for a token of GitHub's, with the issuer's key in memory."""
     signer = Signer("k", "RS256")
-
-    async def fetch() -> bytes:
-        return key_set(signer)
-
-    keys = KeySet("issuer", fetch, max_age=300, clock=Clock(0.0))
+    keys = keys_of(signer)
     await keys.ask()
     verify = KIND.verifier(entries, (IssuerSettings("github", GITHUB, AUDIENCE),), {GITHUB: keys})
     token = signer.sign({**CLAIMS, **claims})

@@ -13,7 +13,7 @@ from gateway.callers.kubernetes import account_of
 from gateway.callers.signed_tokens import LEEWAY, SignedTokens
 from gateway.callers.tokens import digest
 from tests.support.clock import Clock
-from tests.support.issuer import ACCOUNT, AUDIENCE, NOW, Signer, claims_of, key_set
+from tests.support.issuer import ACCOUNT, AUDIENCE, NOW, Signer, claims_of, key_set, keys_of
 
 URL = "https://kubernetes.default.svc"
 ISSUER = IssuerSettings("kubernetes", URL, AUDIENCE)
@@ -133,12 +133,6 @@ async def test_each_token_is_verified_with_the_keys_of_its_own_issuer() -> None:
     """A token of one issuer is nothing at another, and not even with a key of the same name does it pass for one."""
     one, other = Signer("k"), Signer("k")
     settings = [IssuerSettings(name, f"https://{name}.test", AUDIENCE) for name in ("one", "other")]
-
-    def keys_of(signer: Signer) -> KeySet:
-        async def fetch() -> bytes:
-            return key_set(signer)
-
-        return KeySet("issuer", fetch, max_age=300, clock=Clock(0.0))
 
     keys = {"https://one.test": keys_of(one), "https://other.test": keys_of(other)}
     for known in keys.values():

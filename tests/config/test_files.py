@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
-import trustme
 
 from gateway.config.assembly.cases import read_cases
 from gateway.config.assembly.catalog import load_catalog
 from gateway.config.assembly.policies import read_policies
 from gateway.config.load import load
 from gateway.config.reading.problem import ConfigError, Problem
+from tests.support.certs import write_listener
 
 CONFIGS = Path(__file__).parents[1] / "support" / "configs"
 DIGEST = "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
@@ -48,11 +48,7 @@ def around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    certificate = authority.issue_cert("gateway.test")
-    certificate.cert_chain_pems[0].write_to_path(str(tmp_path / "tls.crt"))
-    certificate.private_key_pem.write_to_path(str(tmp_path / "tls.key"))
+    write_listener(tmp_path, "ca.pem")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 import yaml
 
 from gateway.callers.callers import Callers
@@ -21,6 +20,7 @@ from gateway.core.catalog import Lane
 from gateway.core.routing import Route
 from gateway.core.secret import Secret
 from gateway.net.listen_address import Address
+from tests.support.certs import write_listener
 
 CONFIGS = Path(__file__).parents[1] / "support" / "configs"
 SUPPORT, BILLING = "pl_v2_supportsupport", "pl_v2_billingbilling"
@@ -38,11 +38,7 @@ def folder(tmp_path: Path) -> Path:
         (tmp_path / name).mkdir()
         (tmp_path / name / "billing.yaml").write_text(POLICY)
     (tmp_path / "extra.yaml").write_text("endpoints: [{method: GET, path: /digests, scopes: [threads:read]}]\n")
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    certificate = authority.issue_cert("gateway.test")
-    certificate.cert_chain_pems[0].write_to_path(str(tmp_path / "tls.crt"))
-    certificate.private_key_pem.write_to_path(str(tmp_path / "tls.key"))
+    write_listener(tmp_path, "ca.pem")
     return tmp_path
 
 

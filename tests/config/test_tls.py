@@ -11,16 +11,13 @@ from cryptography.hazmat.primitives import serialization
 from gateway.config.schema.gateway import Tls
 from gateway.config.tls import BadTls, listener_context
 from gateway.net.client_tls import issuer_context, upstream_context
+from tests.support.certs import write_listener
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> Tls:
     """A certificate, its key and a CA."""
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.crt"))
-    certificate = authority.issue_cert("gateway.test")
-    certificate.cert_chain_pems[0].write_to_path(str(tmp_path / "tls.crt"))
-    certificate.private_key_pem.write_to_path(str(tmp_path / "tls.key"))
+    certificate = write_listener(tmp_path)
     trustme.CA().issue_cert("gateway.test").private_key_pem.write_to_path(str(tmp_path / "other.key"))
     key = serialization.load_pem_private_key(certificate.private_key_pem.bytes(), None)
     locked = key.private_bytes(

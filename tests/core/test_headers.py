@@ -13,158 +13,53 @@ KEY = "pl_v2_abcd1234efgh5678"
 REQUESTS = request_rules(["A", "B"])
 ANSWERS = answer_rules(["A", "B"])
 
-FRAMING = [
-    "Connection",
-    "Content-Length",
-    "HTTP2-Settings",
-    "Keep-Alive",
-    "Proxy-Connection",
-    "TE",
-    "Trailer",
-    "Transfer-Encoding",
-    "Upgrade",
-]
-
-NEVER_UPSTREAM = [
-    *FRAMING,
-    # credentials and sessions
-    "Authorization",
-    "Proxy-Authorization",
-    "X-Authorization",
-    "Cookie",
-    "Cookie2",
-    "Set-Cookie",
-    "X-Api-Key",
-    "ApiKey",
-    "X-Auth",
-    "X-Auth-Token",
-    "X-Amz-Security-Token",
-    "X-CSRF-Token",
-    "X-Client-Secret",
-    "X-Session-Id",
-    "Productlane-Key",
-    # who the caller is, and where it came by
-    "Forwarded",
-    "X-Forwarded-For",
-    "X-Forwarded-Host",
-    "X-Forwarded-User",
-    "X-Real-IP",
-    "X-Client-IP",
-    "Client-IP",
-    "X-Originating-IP",
-    "X-Remote-User",
-    "True-Client-IP",
-    "CF-Connecting-IP",
-    "X-Envoy-External-Address",
-    "X-User",
-    "X-User-Id",
-    "X-Workspace-Id",
-    "X-Tenant-Id",
-    "X-Impersonate-User",
-    "X-On-Behalf-Of",
-    "X-Ms-Client-Principal",
-    "X-Goog-Authenticated-User-Email",
-    "X-Amzn-Oidc-Identity",
-    "CDN-Loop",
-    "Via",
-    # another host, path or method than the one judged, as frameworks and platforms read them
-    "Host",
-    "X-Host",
-    "X-Original-URL",
-    "X-Rewrite-URL",
-    "X-Override-URL",
-    "X-URL",
-    "X-URI",
-    "X-Path",
-    "X-Method",
-    "X-HTTP-Method-Override",
-    "X-Matched-Path",
-    "X-Invoke-Path",
-    "X-Invoke-Query",
-    "X-Middleware-Subrequest",
-    "X-Middleware-Rewrite",
-    "X-Nextjs-Data",
-    "X-Now-Route-Matches",
-    "X-Vercel-Forwarded-For",
-    "RSC",
-    "Next-Router-State-Tree",
-    "Next-Action",
-    # what would cut an answer into slices in which nothing is recognised
-    "Range",
-    "If-Range",
-    # what caches, browsers and programs take for theirs
-    "Cache-Control",
-    "Referer",
-    "Origin",
-    "Sec-Fetch-Site",
-    "Proxy",
-    # what the gateway answers itself
-    "Expect",
-    # underscore twins
-    "Content_Length",
-    "X_Api_Key",
-    "Content_Type",
-    "_",
-]
-
-UPSTREAM = [
-    "Accept",
-    "Accept-Encoding",
-    "Accept-Language",
-    "Content-Disposition",
-    "Content-Encoding",
-    "Content-Type",
-    "Idempotency-Key",
-    "If-Match",
-    "If-None-Match",
-    "If-Modified-Since",
-    "User-Agent",
-    "X-Correlation-Id",
-    "X-Request-Id",
-    "baggage",
-    "traceparent",
-    "tracestate",
-]
-
-NEVER_BACK = [
-    *FRAMING,
-    "Accept-Ranges",
-    "Access-Control-Allow-Origin",
-    "Access-Control-Expose-Headers",
-    "Alt-Svc",
-    "Clear-Site-Data",
-    "Proxy-Authenticate",
-    "Proxy-Status",
-    "Public-Key-Pins",
-    "Refresh",
-    "Set-Cookie",
-    "Set-Cookie2",
-    "Strict-Transport-Security",
-    "X-Accel-Redirect",
-    "X-Powered-By",
-    "X-Sendfile",
-    "X-Vercel-Id",
-]
-
-BACK = [
-    "Cache-Control",
-    "Content-Encoding",
-    "Content-Type",
-    "Date",
-    "ETag",
-    "Link",
-    "Location",
-    "RateLimit-Policy",
-    "Retry-After",
-    "Server",
-    "Vary",
-    "WWW-Authenticate",
-    "X-Productlane-Version",
-    "X-RateLimit-Limit",
-    "X-RateLimit-Remaining",
-    "X-RateLimit-Reset",
-    "X-Request-Id",
-]
+# The names of fields, by what becomes of them and why.
+FIELDS = {
+    "framing": """
+        Connection Content-Length HTTP2-Settings Keep-Alive Proxy-Connection TE Trailer Transfer-Encoding
+        Upgrade
+    """,
+    "to the upstream": """
+        Accept Accept-Encoding Accept-Language Content-Disposition Content-Encoding Content-Type
+        Idempotency-Key If-Match If-None-Match If-Modified-Since User-Agent X-Correlation-Id X-Request-Id
+        baggage traceparent tracestate
+    """,
+    "back to the caller": """
+        Cache-Control Content-Encoding Content-Type Date ETag Link Location RateLimit-Policy Retry-After
+        Server Vary WWW-Authenticate X-Productlane-Version X-RateLimit-Limit X-RateLimit-Remaining
+        X-RateLimit-Reset X-Request-Id
+    """,
+    "never back": """
+        Accept-Ranges Access-Control-Allow-Origin Access-Control-Expose-Headers Alt-Svc Clear-Site-Data
+        Proxy-Authenticate Proxy-Status Public-Key-Pins Refresh Set-Cookie Set-Cookie2
+        Strict-Transport-Security X-Accel-Redirect X-Powered-By X-Sendfile X-Vercel-Id
+    """,
+}
+NEVER_UPSTREAM_BY_KIND = {
+    "credentials and sessions": """
+        Authorization Proxy-Authorization X-Authorization Cookie Cookie2 Set-Cookie X-Api-Key ApiKey X-Auth
+        X-Auth-Token X-Amz-Security-Token X-CSRF-Token X-Client-Secret X-Session-Id Productlane-Key
+    """,
+    "who the caller is, and where it came by": """
+        Forwarded X-Forwarded-For X-Forwarded-Host X-Forwarded-User X-Real-IP X-Client-IP Client-IP
+        X-Originating-IP X-Remote-User True-Client-IP CF-Connecting-IP X-Envoy-External-Address X-User X-User-Id
+        X-Workspace-Id X-Tenant-Id X-Impersonate-User X-On-Behalf-Of X-Ms-Client-Principal
+        X-Goog-Authenticated-User-Email X-Amzn-Oidc-Identity CDN-Loop Via
+    """,
+    "another host, path or method than the one judged, as frameworks and platforms read them": """
+        Host X-Host X-Original-URL X-Rewrite-URL X-Override-URL X-URL X-URI X-Path X-Method
+        X-HTTP-Method-Override X-Matched-Path X-Invoke-Path X-Invoke-Query X-Middleware-Subrequest
+        X-Middleware-Rewrite X-Nextjs-Data X-Now-Route-Matches X-Vercel-Forwarded-For RSC Next-Router-State-Tree
+        Next-Action
+    """,
+    "what would cut an answer into slices in which nothing is recognised": "Range If-Range",
+    "what caches, browsers and programs take for theirs": "Cache-Control Referer Origin Sec-Fetch-Site Proxy",
+    "what the gateway answers itself": "Expect",
+    "underscore twins": "Content_Length X_Api_Key Content_Type _",
+}
+FRAMING, UPSTREAM, BACK = (FIELDS[kind].split() for kind in ("framing", "to the upstream", "back to the caller"))
+NEVER_UPSTREAM = FRAMING + " ".join(NEVER_UPSTREAM_BY_KIND.values()).split()
+NEVER_BACK = FRAMING + FIELDS["never back"].split()
 
 # Printable, as they are decoded from UTF-8.
 values = st.text(st.characters(min_codepoint=0x20, max_codepoint=0xD7FF, exclude_characters="\x7f,"), max_size=12)

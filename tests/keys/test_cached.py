@@ -4,7 +4,6 @@ import asyncio
 import json
 import pickle
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -16,17 +15,11 @@ from gateway.keys.cached import MeAnswers, name_of
 from gateway.keys.store import BestEffortStore
 from gateway.telemetry.events.keys import StoreFault
 from tests.support.clock import Clock
-from tests.support.me_upstream import A, B, Productlane, asking, me_settings, productlane_serving
-from tests.support.stores import MemoryStore
+from tests.support.me_upstream import A, B, Productlane, asking, me_settings
+from tests.support.stores import BrokenStore, MemoryStore, SilentStore
 
 UPSTREAM = "https://productlane.test/api/v2"
 ME = URL(f"{UPSTREAM}/me")
-
-
-@pytest.fixture
-async def productlane() -> AsyncIterator[Productlane]:
-    async with productlane_serving() as productlane:
-        yield productlane
 
 
 def answers(storage: MemoryStore, upstream: str = UPSTREAM) -> MeAnswers:
@@ -359,45 +352,18 @@ async def test_an_identity_that_repeats_a_key_of_ours_is_none(
     assert not store or {} == store.entries
 
 
-class _Failing(MemoryStore):
-    async def get(self, key: str) -> bytes | None:
-        raise ConnectionError("down")
-
-    async def set(self, key: str, value: bytes, seconds: float) -> None:
-        raise OSError(28, "No space left on device")
-
-    async def claim(self, key: str, seconds: float) -> bool:
-        raise ConnectionError("down")
-
-    async def delete(self, key: str) -> None:
-        raise ConnectionError("down")
-
-
-class _Hanging(MemoryStore):
-    async def get(self, key: str) -> bytes | None:
-        await asyncio.Event().wait()
-        return None
-
-    async def set(self, key: str, value: bytes, seconds: float) -> None:
-        await asyncio.Event().wait()
-
-    async def claim(self, key: str, seconds: float) -> bool:
-        await asyncio.Event().wait()
-        return True
-
-    async def delete(self, key: str) -> None:
-        await asyncio.Event().wait()
-
-
-@pytest.mark.parametrize("storage", [_Failing, _Hanging])
+@pytest.mark.parametrize("storage", [BrokenStore, SilentStore])
 async def test_a_storage_that_fails_or_hangs_fails_no_request(
-    storage: type[MemoryStore], productlane: Productlane
+    storage: type[BrokenStore], productlane: Productlane
 ) -> None:
     """With a dead storage the identity still comes, from Productlane; a full disk after its 200 is no error either."""
-    async with asyncio.timeout(5), asking(productlane.url, Clock(), store=storage()) as identities:
+    store = storage()
+    async with asyncio.timeout(5), asking(productlane.url, Clock(), store=store) as identities:
         known = await identities.lookup("support", A)
         again = await identities.lookup("support", A)
         productlane.status = 401
         refused = await identities.lookup("support", A, fresh=True)
+    if isinstance(store, SilentStore):
+        store.released.set()
 
     assert ("miss", "hit", "refused") == (known.result, again.result, refused.result)

@@ -18,19 +18,8 @@ from gateway.keys.identity import Identities, Known
 from gateway.telemetry.event import Event
 from gateway.telemetry.events.keys import IdentityLookup, StoreFault
 from tests.support.clock import Clock
-from tests.support.me_upstream import A, B, C, Productlane, asking, me_settings, productlane_serving, ready_have_run
+from tests.support.me_upstream import A, B, C, Productlane, asking, me_settings, ready_have_run
 from tests.support.stores import MemoryStore
-
-
-@pytest.fixture
-async def productlane() -> AsyncIterator[Productlane]:
-    async with productlane_serving() as productlane:
-        yield productlane
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 def scopes(known: Known) -> set[str] | None:

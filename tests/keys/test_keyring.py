@@ -1,7 +1,6 @@
 """Which secret serves a request, and the status of each."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -14,25 +13,7 @@ from gateway.telemetry.events.keys import IdentityLookup
 from gateway.telemetry.status import moment
 from tests.support.clock import Clock
 from tests.support.keyrings import key, permit, ring, route, slots
-from tests.support.me_upstream import A, B, C, Productlane, asking, productlane_serving
-
-
-@pytest.fixture
-async def productlane() -> AsyncIterator[Productlane]:
-    async with productlane_serving() as productlane:
-        yield productlane
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def identities(productlane: Productlane, clock: Clock) -> AsyncIterator[Identities]:
-    async with asking(productlane.url, clock) as identities:
-        yield identities
-
+from tests.support.me_upstream import A, B, C, Productlane, asking
 
 ONE = Chosen("support", "1", A)
 TWO = Chosen("support", "2", B)

@@ -17,15 +17,8 @@ from gateway.core.key_faults import KeyFault
 from gateway.keys.me import MAX_BODY, Me
 from gateway.keys.me_values import Fault, Good, Refusal
 from gateway.keys.store import BestEffortStore
-from tests.support.me_upstream import A, Productlane, me_settings, productlane_serving
+from tests.support.me_upstream import A, Productlane, me_settings
 from tests.support.stores import MemoryStore
-
-
-@pytest.fixture
-async def productlane() -> AsyncIterator[Productlane]:
-    async with productlane_serving() as productlane:
-        yield productlane
-
 
 NEVER, ALWAYS = float("-inf"), float("inf")
 

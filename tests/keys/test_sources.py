@@ -15,23 +15,10 @@ from gateway.keys.identity import Identities
 from gateway.keys.sources import Sources, read_place
 from gateway.telemetry.event import Event
 from gateway.telemetry.events.keys import SecretStateChanged
-from tests.support.clock import Clock
 from tests.support.keyrings import keyring_of, slots
-from tests.support.me_upstream import A, B, C, Productlane, asking, productlane_serving
+from tests.support.me_upstream import A, B, C, Productlane
 
 DEADLINE = 10.0
-
-
-@pytest.fixture
-async def productlane() -> AsyncIterator[Productlane]:
-    async with productlane_serving() as productlane:
-        yield productlane
-
-
-@pytest.fixture
-async def identities(productlane: Productlane) -> AsyncIterator[Identities]:
-    async with asking(productlane.url, Clock()) as identities:
-        yield identities
 
 
 @pytest.fixture

@@ -15,74 +15,8 @@ from gateway.keys.store import BestEffortStore, kind_of, make_store
 from gateway.telemetry.event import ignore
 from gateway.telemetry.events.keys import StoreBack, StoreFault
 from tests.support.clock import Clock
-from tests.support.stores import MemoryStore
+from tests.support.stores import BrokenStore, MemoryStore, SilentStore
 from tests.support.unmeasured import unmeasured
-
-
-class Broken:
-    """A storage that raises, and counts how often it is asked."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-
-    async def get(self, key: str) -> bytes | None:
-        self.asked += 1
-        raise ConnectionError("down")
-
-    async def set(self, key: str, value: bytes, seconds: float) -> None:
-        self.asked += 1
-        raise OSError(28, "No space left on device")
-
-    async def claim(self, key: str, seconds: float) -> bool:
-        self.asked += 1
-        raise ConnectionError("down")
-
-    async def open(self) -> None:
-        await self.get("")
-
-    async def close(self) -> None:
-        pass
-
-    async def delete(self, key: str) -> None:
-        self.asked += 1
-        raise ConnectionError("down")
-
-
-class Silent:
-    """A storage that accepts every call and never answers, not even to its cancellation, until it is released."""
-
-    def __init__(self) -> None:
-        self.released = asyncio.Event()
-        self.ended = 0
-
-    async def _hang(self) -> None:
-        while not self.released.is_set():
-            try:
-                await self.released.wait()
-            except asyncio.CancelledError:
-                continue
-        self.ended += 1
-        raise ConnectionError("too late")
-
-    async def get(self, key: str) -> bytes | None:
-        await self._hang()
-        return b"never"
-
-    async def set(self, key: str, value: bytes, seconds: float) -> None:
-        await self._hang()
-
-    async def claim(self, key: str, seconds: float) -> bool:
-        await self._hang()
-        return False
-
-    async def open(self) -> None:
-        await self.get("")
-
-    async def close(self) -> None:
-        pass
-
-    async def delete(self, key: str) -> None:
-        await self._hang()
 
 
 async def test_a_working_storage_is_passed_through() -> None:
@@ -98,7 +32,7 @@ async def test_a_working_storage_is_passed_through() -> None:
 @pytest.mark.parametrize("call", ["get", "set", "delete"])
 async def test_an_error_is_a_miss(call: str) -> None:
     """Whatever a storage raises, the code that asks sees a miss."""
-    store = BestEffortStore(Broken())
+    store = BestEffortStore(BrokenStore())
     arguments: dict[str, tuple[Any, ...]] = {"get": ("a",), "set": ("a", b"1", 60.0), "delete": ("a",)}
 
     assert None is await getattr(store, call)(*arguments[call])
@@ -106,7 +40,7 @@ async def test_an_error_is_a_miss(call: str) -> None:
 
 async def test_a_storage_that_fails_is_left_alone_for_a_while() -> None:
     """A dead storage costs one request its patience and not every request; ten seconds later it is tried again."""
-    clock, broken = Clock(), Broken()
+    clock, broken = Clock(), BrokenStore()
     store = BestEffortStore(broken, clock=clock)
     for _ in range(3):
         await store.get("a")
@@ -137,7 +71,7 @@ async def test_a_storage_that_takes_no_writes_is_read() -> None:
 
 async def test_silence_rests_reading_and_writing() -> None:
     """What does not answer a question is not asked another one in the same breath: a request waits once."""
-    silent = Silent()
+    silent = SilentStore()
     store = BestEffortStore(silent, timeout=0.01, clock=Clock())
     async with asyncio.timeout(5):
         await store.get("a")
@@ -154,7 +88,7 @@ async def test_what_fails_is_told_and_that_it_works_again() -> None:
     """A listener learns of each fault, whether it is the first in a row, and when it is over."""
     told: list[Any] = []
     working, clock = MemoryStore(), Clock()
-    broken: Any = Broken()
+    broken: Any = BrokenStore()
     store = BestEffortStore(broken, clock=clock, kind="redis", emit=told.append)
     await store.get("a")
     clock.now += 10
@@ -175,15 +109,15 @@ async def test_what_fails_is_told_and_that_it_works_again() -> None:
 
 
 async def test_a_claim_that_cannot_be_made_is_ours() -> None:
-    """If the storage cannot decide which replica asks, every replica asks."""
-    store = BestEffortStore(Broken(), clock=Clock())
+    """Where the storage cannot say who asks, everybody does."""
+    store = BestEffortStore(BrokenStore(), clock=Clock())
 
     assert [True, True] == [await store.claim("a", 1) for _ in range(2)]
 
 
 async def test_deletions_are_tried_even_while_it_rests() -> None:
-    """An entry is deleted even if the storage has just failed."""
-    broken = Broken()
+    """What must be forgotten is not kept because the storage has just failed."""
+    broken = BrokenStore()
     store = BestEffortStore(broken, clock=Clock())
     await store.get("a")
     await store.delete("a")
@@ -195,7 +129,7 @@ async def test_silence_is_a_miss() -> None:
     """A storage that never answers and ignores cancellation delays no caller; the loop reports no late error."""
     complaints: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
-    silent = Silent()
+    silent = SilentStore()
     store = BestEffortStore(silent, timeout=0.01, clock=Clock())
     async with asyncio.timeout(5):
         missed = await store.get("a")

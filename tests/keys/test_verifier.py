@@ -20,7 +20,7 @@ from gateway.telemetry.events.keys import IdentityBack, IdentityStale, SecretSta
 from gateway.telemetry.status import moment
 from tests.support.clock import Clock
 from tests.support.keyrings import key, keyring_of, permit, route, slots
-from tests.support.me_upstream import A, B, C, Productlane, asking, productlane_serving, ready_have_run
+from tests.support.me_upstream import A, B, C, Productlane, asking, ready_have_run
 
 ROUTE = route("support")
 
@@ -46,23 +46,6 @@ class Told:
     @property
     def states(self) -> list[tuple[str, str, str]]:
         return [(change.slot, change.previous, change.state) for change in self.changes]
-
-
-@pytest.fixture
-async def productlane() -> AsyncIterator[Productlane]:
-    async with productlane_serving() as productlane:
-        yield productlane
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def identities(productlane: Productlane, clock: Clock) -> AsyncIterator[Identities]:
-    async with asking(productlane.url, clock) as identities:
-        yield identities
 
 
 @pytest.fixture

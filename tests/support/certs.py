@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -30,6 +31,16 @@ def _usage(signs: bool, crl: bool = False) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
+
+
+def write_listener(folder: Path, ca: str = "ca.crt") -> trustme.LeafCert:
+    """Write what a listener needs: ``tls.crt``, ``tls.key``, and the certificate of their authority."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / ca))
+    certificate = authority.issue_cert("gateway.test")
+    certificate.cert_chain_pems[0].write_to_path(str(folder / "tls.crt"))
+    certificate.private_key_pem.write_to_path(str(folder / "tls.key"))
+    return certificate
 
 
 @dataclass

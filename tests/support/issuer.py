@@ -14,6 +14,9 @@ import trustme
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from gateway.callers.keyset import KeySet
+from tests.support.clock import Clock
+
 AUDIENCE: Final = "productlane-gateway"
 ACCOUNT: Final = "billing/billing-api"
 NOW: Final = 1_800_000_000.0
@@ -56,6 +59,15 @@ class Signer:
 def key_set(*signers: Signer) -> bytes:
     """A JWKS document."""
     return json.dumps({"keys": [signer.jwk for signer in signers]}).encode()
+
+
+def keys_of(*signers: Signer) -> KeySet:
+    """The keys of an issuer that has these, at hand as soon as they are asked for."""
+
+    async def fetch() -> bytes:
+        return key_set(*signers)
+
+    return KeySet("issuer", fetch, max_age=300, clock=Clock(0.0))
 
 
 def claims_of(issuer: str, account: str = ACCOUNT, **other: Any) -> dict[str, Any]:

