@@ -93,9 +93,9 @@ class SqliteStore:
     def _mending(self, statements: tuple[_Statement, ...]) -> Any:
         try:
             return self._executed(statements)
-        except sqlite3.DatabaseError as error:
-            # OperationalError among them is about the disk or a lock, and has left the file as it was.
-            if type(error) is not sqlite3.DatabaseError:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            # OperationalError is about the disk or a lock. A message that quotes a damaged file cannot be decoded.
+            if type(error) not in (sqlite3.DatabaseError, sqlite3.DataError, UnicodeDecodeError):
                 raise
         self._put_aside()
         return self._executed(statements)

@@ -5,6 +5,7 @@
 import asyncio
 import contextlib
 import os
+import random
 import sqlite3
 import stat
 import subprocess
@@ -116,11 +117,12 @@ DAMAGED = {
     "no database": b"nothing of the kind\n" * 200,
     "a cut one": b"SQLite format 3\0" + bytes(20),
     "garbage inside": b"",
+    "a schema that is no text": b"\xff",
 }
 
 
 def damage(file: Path, content: bytes) -> None:
-    if content:
+    if len(content) > 1:
         file.write_bytes(content)
         return
     db = sqlite3.connect(file)
@@ -128,9 +130,11 @@ def damage(file: Path, content: bytes) -> None:
     db.executemany("INSERT INTO entries VALUES (?, ?, ?)", [(f"{n}", bytes(500), 9e9) for n in range(200)])
     db.commit()
     db.close()
-    with file.open("r+b") as stream:
-        stream.seek(1024)
-        stream.write(os.urandom(file.stat().st_size - 1024))
+    whole = file.read_bytes()
+    if content:
+        file.write_bytes(whole.replace(b"CREATE TABLE", b"CREATE \xff\xfeBLE"))
+    else:
+        file.write_bytes(whole[:1024] + random.Random(1).randbytes(len(whole) - 1024))
 
 
 @pytest.mark.parametrize("content", DAMAGED.values(), ids=list(DAMAGED))
