@@ -30,7 +30,7 @@ test: $(READY)
 # The inner loop: rules, decisions, settings and bytes on the wire, without other processes; under 30 s.
 FAST := tests/test_shape.py tests/core tests/config tests/callers tests/keys tests/budgets tests/admin tests/wire
 test-fast: $(READY)
-	$(BIN)/python -m pytest -n auto --hypothesis-profile=fast $(FAST) $(ARGS)
+	$(BIN)/python -m pytest -n auto --hypothesis-profile=fast --fuzz-count=300 $(FAST) $(ARGS)
 
 # Cheapest first. `make test check COVERAGE=1` runs the tests once.
 check coverage: COVERAGE := 1

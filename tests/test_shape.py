@@ -5,9 +5,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 import gateway
 from gateway.core.refusal import ANSWERS, Code
@@ -59,6 +58,8 @@ IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "today", "now", "utcno
 # Where a key leaves as text: attached to what goes upstream, and to the questions to ``/me``.
 REVEALING = {"core/headers.py"}
 
+SIMULATOR = "gateway.simulator"
+
 MAX_LINES = 250
 MAX_BODY = 40
 
@@ -73,6 +74,7 @@ def modules(folder: Path) -> dict[str, Path]:
     return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*.py"))}
 
 
+@cache
 def tree(path: Path) -> ast.Module:
     """The syntax tree of a file."""
     return ast.parse(path.read_text("utf-8"), str(path))
@@ -109,44 +111,37 @@ def room(name: str) -> str:
     return inner if inner in RANK else steps[0]
 
 
-def named(paths: dict[str, Path]) -> pytest.MarkDecorator:
-    """The test once for each file, called by its path."""
-    return pytest.mark.parametrize("path", paths.values(), ids=list(paths))
-
-
-@named(modules(SOURCE))
-def test_an_import_goes_down(path: Path) -> None:
+def test_an_import_goes_down() -> None:
     """A room can be understood with the rooms below it alone."""
-    here = room(path.relative_to(SOURCE).as_posix())
-    used = {room(name) for name in imports(path) if name.startswith("gateway.")} - {here, "__version__"}
+    up = []
+    for name, path in modules(SOURCE).items():
+        here = room(name)
+        used = {room(one) for one in imports(path) if one.startswith("gateway.")} - {here, "__version__"}
+        assert here in RANK or here == "__init__", name
+        up += [(name, other) for other in used if RANK.get(other, 9) >= RANK.get(here, 0)]
 
-    assert here in RANK or here == "__init__"
-    assert set() == {other for other in used if RANK.get(other, 9) >= RANK.get(here, 0)}
+    assert [] == up
 
 
-@named({name: path for name, path in modules(SOURCE).items() if room(name) not in {"cli", "simulator"}})
-def test_the_serving_path_knows_no_simulator(path: Path) -> None:
+def test_the_serving_path_knows_no_simulator() -> None:
     """Nothing that serves real callers can answer from the stand-in: only the commands that are for it import it."""
-    assert [] == [name for name in imports(path) if room(name) == "simulator" and name.startswith("gateway.")]
+    others = {name: path for name, path in modules(SOURCE).items() if room(name) not in {"cli", "simulator"}}
+
+    assert [] == [name for name, path in others.items() if any(one.startswith(SIMULATOR) for one in imports(path))]
 
 
-@named(modules(SOURCE / "core"))
-def test_the_core_only_decides(path: Path) -> None:
+def test_the_core_only_decides() -> None:
     """Whatever decides about a request does so from its arguments: no socket, file, clock, log or chance."""
-    assert set() == {name for name in imports(path) if not name.startswith("gateway.core.")} - PURE
-    assert set() == set(calls(tree(path))) & IMPURE_CALLS
+    for name, path in modules(SOURCE / "core").items():
+        assert set() == {one for one in imports(path) if not one.startswith("gateway.core.")} - PURE, name
+        assert set() == set(calls(tree(path))) & IMPURE_CALLS, name
 
 
-@named({name: path for name, path in modules(SOURCE).items() if name.endswith("__init__.py")})
-def test_a_room_says_what_it_is_for(path: Path) -> None:
-    """Every folder starts with a text that says what lives there."""
-    assert ast.get_docstring(tree(path))
+def test_a_room_says_what_it_is_for() -> None:
+    """Every folder with code is a package, so it is installed, and starts with a text that says what lives there."""
+    folders = {path.parent for path in modules(SOURCE).values()}
 
-
-@pytest.mark.parametrize("folder", [p for p in sorted(SOURCE.rglob("*")) if p.is_dir() and any(p.glob("*.py"))])
-def test_a_room_is_a_package(folder: Path) -> None:
-    """Every folder with code is part of what is built and installed."""
-    assert (folder / "__init__.py").is_file()
+    assert [] == [folder for folder in folders if not ast.get_docstring(tree(folder / "__init__.py"))]
 
 
 def test_a_module_can_be_read_in_one_go() -> None:
@@ -226,34 +221,33 @@ def test_every_code_has_its_answer() -> None:
     assert set(Code) == set(ANSWERS)
 
 
-@named({name: path for name, path in modules(TESTS).items() if path.name.startswith("test_")})
-def test_a_test_says_what_it_promises(path: Path) -> None:
+def test_a_test_says_what_it_promises() -> None:
     """Every test states in a sentence what a user can rely on, and no two tests of a module share a name."""
-    tests = [
-        node
-        for node in ast.walk(tree(path))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_")
-    ]
+    for name, path in modules(TESTS).items():
+        if path.name.startswith("test_"):
+            functions = [
+                node for node in ast.walk(tree(path)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            ]
+            tests = [node for node in functions if node.name.startswith("test_")]
+            assert ast.get_docstring(tree(path)), name
+            assert [] == [test.name for test in tests if not ast.get_docstring(test)], name
+            assert len(tests) == len({test.name for test in tests}), name
 
-    assert ast.get_docstring(tree(path))
-    assert [] == [test.name for test in tests if not ast.get_docstring(test)]
-    assert len(tests) == len({test.name for test in tests})
 
-
-@named(modules(TESTS))
-def test_what_tests_share_stands_in_support(path: Path) -> None:
+def test_what_tests_share_stands_in_support() -> None:
     """No test takes anything from another test's module."""
-    taken = [name for name in imports(path) if name.startswith("tests.")]
+    taken = {(name, one) for name, path in modules(TESTS).items() for one in imports(path) if one.startswith("tests.")}
 
-    assert [] == [name for name in taken if ".test_" in name or name.endswith(".conftest")]
+    assert set() == {(name, one) for name, one in taken if ".test_" in one or one.endswith(".conftest")}
 
 
 def test_no_module_needs_another_to_be_imported_first() -> None:
-    """Any module can be the first one imported, so there is no circle, and importing one says nothing."""
+    """Any module of a room whose `__init__` imports can be the first one imported; for others, no circle says it."""
+    importing = [path.parent for path in modules(SOURCE).values() if path.name == "__init__.py" and [*imports(path)]]
     names = [
         "gateway." + name.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
-        for name in modules(SOURCE)
-        if name not in {"__init__.py", "__main__.py"}
+        for name, path in modules(SOURCE).items()
+        if path.parent in importing
     ]
     program = (
         "import importlib, sys\n"
