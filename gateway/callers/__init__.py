@@ -1,6 +1,6 @@
-"""Who is calling. What a request and its connection show comes in, the caller's name goes out.
+"""Who is calling. Comes in: the credentials of a request and its connection. Goes out: the name of the caller.
 
-One module and one row in `kinds` for each kind of credential: its place in a policy and in ``gateway.yaml``, how it is
-verified, and the words for it. Nothing here knows what a caller may do, or holds an upstream key. An issuer is asked
-for its keys; nothing else leaves this room.
+Each kind of credential is one module and one row in `kinds`: its key in a policy and in ``gateway.yaml``, how it is
+verified, and the words for it. Nothing here knows what a caller may do, or holds an upstream key. The only questions to
+the network are those to an issuer for its keys.
 """

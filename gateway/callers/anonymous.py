@@ -1,4 +1,4 @@
-"""The caller that a request without a credential is."""
+"""The anonymous caller: requests without a credential."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ from gateway.config.reading.kinds import Text, Truth
 
 def _verifier(_entries: Entries, _setting: None, _keys: KeySets) -> Verify:
     def verify(_shown: Credentials) -> None:
-        """Whether a request shows nothing is known after all other kinds: see `Identification`."""
+        """Never decides: `Identification` does, once no other kind has identified a caller."""
 
     return verify
 

@@ -18,12 +18,12 @@ class Callers:
 
     @property
     def anonymous(self) -> str | None:
-        """The caller that requests without a credential are."""
+        """The caller of requests without a credential."""
         return self.by_kind.get("anonymous", {}).get(True)
 
     @property
     def authenticated(self) -> bool:
-        """Whether any policy authenticates; then an unknown credential is never taken for anonymous."""
+        """Whether any policy authenticates. If so, a request with an unknown credential is never anonymous."""
         return any(entries for kind, entries in self.by_kind.items() if kind != "anonymous")
 
     @property
@@ -32,7 +32,7 @@ class Callers:
         return tuple(issuer for value in self.settings.values() if isinstance(value, tuple) for issuer in value)
 
     def of(self, caller: str) -> dict[str, list[str]]:
-        """What a caller is identified by, for people: by kind, each credential in brief."""
+        """The credentials of a caller by kind, each in brief, for people."""
         found = {
             name: [kind.brief(entry) for entry, one in self.by_kind.get(name, {}).items() if one == caller]
             for name, kind in KINDS.items()

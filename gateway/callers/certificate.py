@@ -1,4 +1,4 @@
-"""What a client certificate says about its owner, by the rules of SPIFFE."""
+"""A client certificate as a value, and the form of a SPIFFE id."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -35,7 +35,7 @@ class Identification:
         self._hosts: Final = callers.settings.get("anonymous", frozenset()) if loopback else None
         self.anonymous: Final = callers.anonymous
         self._authenticated: Final = callers.authenticated
-        # Where nothing comes before tokens, one look-up answers most requests.
+        # Without SPIFFE, which comes before tokens, one look-up answers most requests.
         self._first_tokens: Final = {} if callers.by_kind.get("spiffe") else callers.by_kind.get("tokens", {})
         self._verify: Final[tuple[Verify, ...]] = tuple(
             kind.verifier(callers.by_kind[name], callers.settings.get(name), keys)
@@ -44,9 +44,9 @@ class Identification:
         )
 
     def identify_now(self, authorization: Sequence[str], peer: Peer = STRANGER, *, now: float) -> str | None:
-        """The name of the caller that a request's ``Authorization`` values and its connection show.
+        """The caller of a request with these ``Authorization`` values on a connection from this peer.
 
-        ``now`` is Unix time in seconds. None where the answer has to wait for an issuer's keys: `identify` then waits.
+        ``now`` is Unix time in seconds. None if the answer has to wait for an issuer's keys: call `identify`.
         Raises `Refused`: ``unauthenticated`` where nothing identifies a caller and none is anonymous;
         ``invalid_request`` for several values; ``unsupported_key_version`` for a v1 key; ``issuer_unavailable``.
         """
@@ -63,7 +63,7 @@ class Identification:
         return None
 
     async def identify(self, authorization: Sequence[str], peer: Peer = STRANGER, *, now: float) -> str:
-        """The same, after waiting for an issuer's keys where that is needed."""
+        """As `identify_now`, but waits for an issuer's keys if necessary."""
         shown = self._read(authorization, peer, now)
         # A token names one issuer, and asking it twice is refused: at most one wait for each kind of signed token.
         for _ in range(len(self._verify) + 1):
@@ -74,7 +74,7 @@ class Identification:
         raise unidentified(self._callers, authorization, shown, [])
 
     def check_site(self, read: Mapping[bytes, Sequence[bytes]]) -> None:
-        """Refuse a request of the anonymous caller that a web page of another site makes. Raises `Refused`."""
+        """Refuse an anonymous request from a web page of another site. Raises `Refused`."""
         check_same_site(read, self._hosts)
 
     def _first(self, shown: Credentials, authorization: Sequence[str]) -> str | Waiting:
@@ -93,7 +93,7 @@ class Identification:
         raise unidentified(self._callers, authorization, shown, rejected)
 
     def _read(self, authorization: Sequence[str], peer: Peer, now: float) -> Credentials:
-        """What is shown. Raises `Refused` for what no kind of credential may be."""
+        """The credentials of a request. Raises `Refused` for several values, and for keys of version 1."""
         if not authorization:
             return Credentials("", b"", peer.certificate, peer.uid, now)
         if len(authorization) > 1:

@@ -1,4 +1,4 @@
-"""Where an issuer's keys come from: a file, or OpenID Connect Discovery 1.0 over verified HTTPS."""
+"""Gets an issuer's keys: from a file, or by OpenID Connect Discovery 1.0 over verified HTTPS."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ _LONGEST_SHOWN: Final = 200
 
 
 def source_of(issuer: IssuerSettings, resolver: AbstractResolver | None = None) -> Callable[[], Awaitable[bytes]]:
-    """What gets the issuer's JWKS document. It raises `NoKeys`. ``resolver`` is aiohttp's own where it is None."""
+    """A function that gets the issuer's JWKS document, or raises `NoKeys`. ``resolver`` None is aiohttp's own."""
 
     async def from_file(path: Path) -> bytes:
         try:
@@ -52,7 +52,7 @@ class _Discovery:
         self._resolver: Final = resolver
 
     async def fetch(self) -> bytes:
-        """The JWKS document. Raises `NoKeys`, whose text begins with the address that was asked."""
+        """The JWKS document. Raises `NoKeys` with a text that begins with the address."""
         place = self._issuer.issuer.rstrip("/") + _WELL_KNOWN
         context, headers = await self._credentials()
         try:
@@ -108,7 +108,7 @@ class _Discovery:
             return data
 
     def _cure(self, status: int) -> str:
-        """What helps where the issuer wants to know who asks. API servers do (KEP-1393)."""
+        """What to do if the issuer asks for a credential, as API servers do (KEP-1393)."""
         if status not in (401, 403):
             return ""
         if self._issuer.token is None:
@@ -129,5 +129,5 @@ def _credentials(issuer: IssuerSettings) -> tuple[ssl.SSLContext, dict[str, str]
 
 
 def _shown(text: str) -> str:
-    """Text of the issuer's, as a log line may carry it."""
+    """A text of the issuer, fit for a log line."""
     return "".join(c if c.isprintable() else "?" for c in text[:_LONGEST_SHOWN])

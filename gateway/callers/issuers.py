@@ -1,4 +1,4 @@
-"""The issuers of a configuration: their keys, whether they can be fetched, and how old they are.
+"""The key sets of the issuers of a configuration, and their status.
 
 Imported where issuers are configured, and not otherwise: see `signatures`.
 """
@@ -19,15 +19,15 @@ from gateway.telemetry.status import IssuerStatus
 # The keys' ages at which they are fetched again: an issuer is another machine, a file is at hand.
 _AGE_DISCOVERED: Final = 300.0
 _AGE_FILE: Final = FLOOR
-# How often it is looked whether it is time for a fetch.
+# Seconds between two checks of whether a fetch is due.
 _LOOK: Final = 1.0
 
 
 class Issuers:
     """A key set for each issuer. ``keys`` are by the issuer's URL.
 
-    ``clock`` is monotonic seconds; ``resolver`` finds the issuers. Those of ``after`` whose settings are the same keep
-    their keys; `close` is then to be called on it with ``keep``.
+    ``clock`` is monotonic seconds; ``resolver`` finds the issuers. An issuer of ``after`` with the same settings keeps
+    its key set; call `close` on ``after`` with ``keep``.
     """
 
     def __init__(
@@ -70,11 +70,11 @@ class Issuers:
             await asyncio.sleep(_LOOK)
 
     def retire(self) -> None:
-        """End `run`: others fetch the keys from now on."""
+        """End `run`: another `Issuers` fetches the keys from now on."""
         self._retired = True
 
     async def close(self, keep: "Issuers | None" = None) -> None:
-        """End what is under way, except in the key sets that ``keep`` goes on with."""
+        """Give up running fetches, except those of the key sets that ``keep`` has too."""
         for issuer, keys in self.sets.items():
             if keep is None or keep.sets.get(issuer) is not keys:
                 await keys.close()

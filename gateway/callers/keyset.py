@@ -1,4 +1,4 @@
-"""An issuer's keys as this process knows them: fetched in time, never in a rush, kept through an outage."""
+"""An issuer's keys in this process: fetched again in time, not too often, and kept through an outage."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -49,36 +49,36 @@ class KeySet:
         self.fetched: Final = asyncio.Event()
 
     def get(self, kid: str) -> VerifyingKey | None:
-        """The key, where it is known."""
+        """The key with this ``kid``; None if it is unknown."""
         return self._keys.get(kid)
 
     @property
     def may_ask(self) -> bool:
-        """Whether `ask` would fetch the keys, or is fetching them."""
+        """Whether `ask` would fetch the keys, or wait for a running fetch."""
         return self._flights.running(None) is not None or self._clock() - self._asked >= FLOOR
 
     async def ask(self) -> None:
-        """Fetch the keys, or wait for the fetch under way; nothing where the last one is too recent."""
+        """Fetch the keys, or wait for the running fetch; does nothing if the last one is too recent."""
         if (flight := self._flight(FLOOR)) is not None:
             await finished(flight)
             flight.result()
 
     def refresh_in_time(self) -> None:
-        """Fetch in the background where it is time for it."""
+        """Begin a fetch in the background if one is due."""
         self._flight(self._max_age if not self.fault else FLOOR if self._fetched is not None else _FIRST)
 
     def status(self, url: str) -> IssuerStatus:
-        """How the issuer at this URL is doing."""
+        """The status of the issuer; ``url`` is its URL."""
         age = None if self._fetched is None else round(self._clock() - self._fetched, 1)
         up = self._fetched is not None and not self.fault
         return IssuerStatus(self._name, url, up, len(self._keys), age, self.fault or None)
 
     async def close(self) -> None:
-        """Give up the fetch under way."""
+        """Give up the running fetch."""
         await self._flights.close()
 
     def _flight(self, least: float) -> "asyncio.Task[None] | None":
-        """The fetch under way, or one that begins now, if the last one began at least so many seconds ago."""
+        """The running fetch, or a new one if the last one began at least so many seconds ago."""
         if self._flights.running(None) is None and self._clock() - self._asked >= least:
             self._asked = self._clock()
             self._flights.begin(None, self._fly)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Credentials(NamedTuple):
-    """What one request and its connection show. ``digest`` is the SHA-256 of ``token``; both are empty without one.
+    """The credentials of one request and its connection. ``digest`` is the SHA-256 of ``token``; both may be empty.
 
     ``now`` is Unix time in seconds.
     """
@@ -29,8 +29,8 @@ class Credentials(NamedTuple):
 class Rejected:
     """A credential of one kind identifies no caller. ``why`` is a sentence for the caller and the log.
 
-    ``why`` repeats nothing that was not verified. ``expired``: it was good, so a new one helps. ``unavailable``: its
-    issuer's keys could not be fetched, so the same credential may be good later.
+    ``why`` repeats nothing that was not verified. ``expired``: the credential was good, so a new one helps.
+    ``unavailable``: the issuer's keys could not be fetched, so the same credential may be good later.
     """
 
     why: str
@@ -45,7 +45,7 @@ class Waiting:
     keys: "KeySet"
 
 
-# A caller's name, or why there is none; None where nothing of this kind was shown.
+# A caller's name, or why there is none; None if the request has no credential of this kind.
 Outcome: TypeAlias = str | Rejected | Waiting | None
 Verify: TypeAlias = Callable[[Credentials], Outcome]
 # The entries of all policies for one kind, each with the caller that it identifies.
@@ -68,7 +68,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Available:
-    """What a ``gateway.yaml`` has to verify credentials with: by kind what its setting says, and the listener."""
+    """What a ``gateway.yaml`` gives to verify credentials with: by kind the value of its setting, and the listener."""
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     unix_socket: bool = False
@@ -122,5 +122,5 @@ class CredentialKind:
     setting: SettingOf | None = None
 
     def entries(self, value: Any) -> tuple[Any, ...]:
-        """What requests are compared with, of what stands in a policy: a list, or true or false."""
+        """The entries of a policy's value, which is a list, or true or false."""
         return tuple(map(self.entry, value)) if isinstance(value, tuple) else (True,) if value else ()

@@ -1,4 +1,4 @@
-"""Who is at the other end of a connection, as TLS and the kernel know it: read once, when it is accepted."""
+"""The other end of a connection, as TLS and the kernel know it. Read once, when the connection is accepted."""
 
 import asyncio
 import socket
@@ -15,7 +15,7 @@ _UCRED: Final = struct.Struct("iII")
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """What a connection shows of its other end: a certificate, and on a unix socket the user id of the process.
+    """The other end of a connection: its certificate, and on a unix socket the user id of the process.
 
     ``address`` is its IP address, empty on a unix socket.
     """
@@ -34,7 +34,7 @@ STRANGER: Final = Peer()
 
 
 def peer_of(transport: asyncio.BaseTransport) -> Peer:
-    """The other end of a connection whose TLS handshake, if it has one, is over."""
+    """The other end of a connection after its TLS handshake, if it has one."""
     tls = transport.get_extra_info("ssl_object")
     certificate = _certificate_of(tls) if isinstance(tls, ssl.SSLObject | ssl.SSLSocket) else None
     return Peer(certificate, _uid_of(transport.get_extra_info("socket")), address_of(transport))
@@ -47,7 +47,7 @@ def address_of(transport: asyncio.BaseTransport) -> str:
 
 
 def _certificate_of(tls: ssl.SSLObject | ssl.SSLSocket) -> Certificate | None:
-    # Without a client CA whatever certificate there is has not been verified.
+    # Without a client CA, TLS verifies no certificate.
     if tls.context.verify_mode is ssl.CERT_NONE or not (der := tls.getpeercert(binary_form=True)):
         return None
     # 20 ms and 8 MB to import; only where callers have certificates.

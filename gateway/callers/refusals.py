@@ -1,4 +1,4 @@
-"""Refusals of requests whose caller is unknown: which credential to send, and what was wrong with this one."""
+"""Refusals of requests whose caller is unknown: what was wrong, and which credential to send."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ _RETRY_AFTER: Final = "10"
 
 
 def supplied_key(authorization: Sequence[str]) -> str | None:
-    """``v1`` or ``v2`` where a caller sends an upstream key of its own, which it should not hold."""
+    """``v1`` or ``v2`` if a caller sends an upstream key of its own; None if it sends none."""
     for value in authorization:
         if "pl_v" in value and (found := _UPSTREAM_KEY.search(value)):
             return found[1]
@@ -24,7 +24,7 @@ def supplied_key(authorization: Sequence[str]) -> str | None:
 
 
 def key_of_v1(callers: Callers) -> Refused:
-    """A caller sends a key of version 1."""
+    """The refusal of a key of version 1."""
     return Refused(
         Code.UNSUPPORTED_KEY_VERSION,
         Reason.KEY_VERSION,
@@ -37,7 +37,7 @@ def key_of_v1(callers: Callers) -> Refused:
 def unidentified(
     callers: Callers, authorization: Sequence[str], shown: Credentials, rejected: Sequence[Rejected]
 ) -> Refused:
-    """The refusal of a request that no kind of credential identifies. ``rejected`` is what each said against it."""
+    """The refusal of a request that no kind of credential identifies. ``rejected`` has the reason of each kind."""
     note = "; ".join(outcome.why for outcome in rejected)
     if any(outcome.unavailable for outcome in rejected):
         return Refused(

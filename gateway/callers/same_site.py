@@ -1,8 +1,8 @@
-"""What a web page may not do with an anonymous policy: use the gateway by a browser that happens to reach it.
+"""Keeps web pages from using an anonymous policy through a browser that can reach the gateway.
 
-A credential cannot be sent by a page that does not have it. Where none is needed, the browser's own fields tell where a
-request comes from (Fetch Metadata, RFC 6454), and the name in ``Host`` tells DNS rebinding: a page's own name that
-suddenly leads to loopback.
+A page cannot send a credential that it does not have. Without a credential, the browser's own fields say where a
+request comes from (Fetch Metadata, RFC 6454). The name in ``Host`` shows DNS rebinding: the page's own name leads to
+loopback.
 """
 
 import re
@@ -19,10 +19,10 @@ _PORT: Final = re.compile(r":[0-9]+$")
 
 
 def check_same_site(read: Mapping[bytes, Sequence[bytes]], hosts: frozenset[str] | None) -> None:
-    """Refuse a request of another site's page. ``read`` are the fields that were read, by lower-case name.
+    """Refuse a request from a page of another site. ``read`` has the values of fields by lower-case name.
 
-    ``hosts`` are the names beside those of loopback that a loopback listener is addressed by; None for any name, where
-    the listener is no loopback one. Raises `Refused`.
+    ``hosts`` are the names, beside those of loopback, by which requests may address a loopback listener. None allows
+    any name: the listener is not on loopback. Raises `Refused`.
     """
     host = read.get(b"host", (b"",))[0].lower()
     if any(site.lower() not in _OWN for site in read.get(b"sec-fetch-site", ())):

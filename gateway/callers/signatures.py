@@ -1,4 +1,4 @@
-"""Signed tokens: whether a key of the issuer signed one. PyJWT does the cryptography; what may be asked of it is here.
+"""Verifies signatures of tokens with an issuer's keys. PyJWT does the cryptography; this module restricts it.
 
 Imported where issuers are configured, and not otherwise: 30 to 50 ms and 9 MB.
 """
@@ -47,8 +47,8 @@ class VerifyingKey:
 def read_keys(data: bytes) -> Mapping[str, VerifyingKey]:
     """The usable keys of a JWKS document (RFC 7517 section 5) by ``kid``.
 
-    Left out are keys that are private, symmetric, weak, for encryption, of another algorithm, or without a ``kid`` of
-    their own. Raises `NoKeys` where none is left.
+    Ignores keys that are private, symmetric, weak, for encryption, of another algorithm, or without a ``kid`` of their
+    own. Raises `NoKeys` if none is left.
     """
     try:
         document = json.loads(data)
@@ -116,7 +116,7 @@ def unverified_issuer(token: str) -> str | None:
 
 
 def verified(token: str, key: VerifyingKey) -> Mapping[str, Any]:
-    """The claims of a token that the key has signed, not yet judged. Raises `BadToken`."""
+    """The claims of a token that the key has signed. Nothing in them is checked yet. Raises `BadToken`."""
     try:
         payload = _JWS.decode(token, key.jwk, algorithms=[key.algorithm])
     except jwt.InvalidAlgorithmError:

@@ -14,7 +14,7 @@ from gateway.callers.kind import Credentials, KeySets, Outcome, Rejected, Waitin
 
 # How far the clocks of the issuer and of this process may be apart, in seconds.
 LEEWAY: Final = 30.0
-# Digests of tokens that were found good; at 200 bytes each they stay under a megabyte.
+# Digests of verified tokens; at 200 bytes each they stay under a megabyte.
 _MOST_VERIFIED: Final = 4096
 # RFC 7515 section 3.1: three parts in base64url.
 _SIGNED: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
@@ -23,7 +23,7 @@ CallerOf: TypeAlias = Callable[[IssuerSettings, Mapping[str, Any]], str | Reject
 
 
 class _Verified(NamedTuple):
-    """A token that was found good: its caller, until when (Unix time), and by which generation of its issuer's keys."""
+    """A verified token: its caller, until when it counts (Unix time), and the generation of its issuer's keys."""
 
     caller: str
     until: float
@@ -34,8 +34,8 @@ class _Verified(NamedTuple):
 class SignedTokens:
     """Which caller a token of these issuers identifies. ``what`` begins messages: "the Kubernetes token".
 
-    ``caller_of`` gets verified claims. A token found good is known by its digest until it expires or its key is
-    withdrawn, so that a caller costs one look-up for each request.
+    ``caller_of`` gets verified claims. A verified token is remembered by its digest until it expires or its key is
+    withdrawn, so that each further request costs one look-up.
     """
 
     def __init__(self, what: str, issuers: Iterable[IssuerSettings], keys: KeySets, caller_of: CallerOf) -> None:
@@ -45,7 +45,7 @@ class SignedTokens:
         self._verified: Final[dict[bytes, _Verified]] = {}
 
     def verify(self, shown: Credentials) -> Outcome:
-        """The caller of a token; None where it is no signed token, or is of none of these issuers."""
+        """The caller of a token; None if it is not a signed token of these issuers."""
         known = self._verified.get(shown.digest)
         if known is not None:
             if shown.now < known.until and known.generation == known.keys.generation:

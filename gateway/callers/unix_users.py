@@ -6,7 +6,7 @@ from gateway.callers.kind import Available, CredentialKind, Credentials, Entries
 from gateway.config.reading.collections import Many
 from gateway.config.reading.kinds import Whole
 
-# A kernel shows this for every user of another user namespace that has no counterpart here (user_namespaces(7)), so it
+# The kernel shows this for every user of another user namespace without a counterpart here (user_namespaces(7)), so it
 # can be anybody.
 _OVERFLOW_UID: Final = 65_534
 # 4294967295 is no user.

@@ -1,5 +1,5 @@
-"""Who the gateway is upstream: the secrets of each key, what ``GET /me`` says of them, and where that is kept.
+"""Who the gateway is upstream: the secrets of each key, their identities from ``GET /me``, and the store for those.
 
-No request of a caller comes in here, only the route it takes; no secret goes out but inside a `Secret`, and none is
-ever stored.
+Comes in: permits, and answers that are about a secret. Goes out: the `Secret` to send a request with. No secret is ever
+stored.
 """

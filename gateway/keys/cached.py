@@ -54,16 +54,16 @@ _KEPT: Final = msgspec.json.Decoder(Kept)
 
 
 def name_of(secret: Secret, url: URL) -> str:
-    """The name of the entry for a secret at a server; another server's answer is another entry."""
+    """The name of the entry for a secret at a server. Each server has entries of its own."""
     return f"me:{hashlib.sha256(str(url).encode()).hexdigest()[:16]}:{secret.fingerprint}"
 
 
 class MeAnswers(DictCache):
     """The library's storage for one question about one secret. Its dictionary stays empty: the store has the entry.
 
-    An entry counts if it is younger than ``ttl`` and was asked for after ``newer_than`` (Unix seconds; infinity to ask
-    whatever is stored). It is kept for longer, for `stale`. Its age is by Unix time, on which all who share the store
-    agree. ``found`` is what came from the store.
+    An entry counts if it is younger than ``ttl`` and was asked for after ``newer_than`` (Unix seconds; infinity ignores
+    the store). It is kept for longer, for `stale`. Ages are by Unix time, on which all replicas agree. ``found`` is the
+    entry that was read.
     """
 
     def __init__(self, settings: MeSettings, store: BestEffortStore, secret: Secret, newer_than: float) -> None:
@@ -86,7 +86,7 @@ class MeAnswers(DictCache):
         return session
 
     async def read(self, key: str) -> CachedResponse | None:  # noqa: ARG002 - there is one entry
-        """What is stored, else what another replica brings that is asking just now."""
+        """The stored answer, else that of another replica that is asking just now."""
         if self._newer_than == float("inf"):
             return None
         kept = await self._fresh()
@@ -117,7 +117,7 @@ class MeAnswers(DictCache):
             await self._store.set(self._name, self._seal(text) + b" " + text, self._settings.keep)
 
     async def release(self) -> None:
-        """Let the other replicas ask, where this one had claimed the question."""
+        """Let other replicas ask, if this one had claimed the question."""
         if self._claimed:
             await self._store.delete(f"{self._name}:asked")
 
@@ -148,7 +148,7 @@ class MeAnswers(DictCache):
         return kept
 
     async def _of_another_replica(self) -> Kept | None:
-        """The answer that the replica brings that claimed the question; None where its claim is gone without one."""
+        """The answer of the replica that claimed the question; None if its claim ends without one."""
         loop = asyncio.get_running_loop()
         latest = loop.time() + LEASE + 2 * _POLL
         while loop.time() < latest:

@@ -20,10 +20,10 @@ Result = Literal["hit", "miss", "stale", "refused", "error"]
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a look-up gives: an identity, or Productlane's refusal of the secret, or neither.
+    """The result of a look-up: an identity, or Productlane's refusal of the secret, or neither.
 
-    ``age`` is the seconds since it was asked for, 0.0 where neither is known. ``fault`` is a short phrase, free of
-    secrets, that says why the last question taught nothing; it is set with ``stale`` and ``error``.
+    ``age`` is the seconds since the question, 0.0 without an answer. ``fault`` says in a short phrase, free of secrets,
+    why the last question failed; it is set with ``stale`` and ``error``.
     """
 
     identity: Identity | None
@@ -37,7 +37,7 @@ class Known:
 class _Entry:
     """What is remembered of a secret, asked for at ``asked_at`` of the monotonic clock and at Unix time ``stamp``.
 
-    Nothing that a store has from ``stamp`` or before is news.
+    A store's entry from ``stamp`` or before is never used.
     """
 
     identity: Identity | None
@@ -86,7 +86,7 @@ class Identities:
         self._me: Final = Me(settings)
 
     def peek(self, secret: Secret) -> Known | None:
-        """A fresh identity or refusal that is remembered in this process; None where `lookup` would have to do more.
+        """A fresh identity or refusal from memory; None if `lookup` would have to do more.
 
         It is not counted as a look-up; a caller that relies on it emits one.
         """
@@ -99,7 +99,7 @@ class Identities:
         return Known(entry.identity, None, age, "hit") if age < self.ttl else None
 
     def recall(self, secret: Secret) -> Known | None:
-        """The last that was learnt of a secret in this process, however long ago, without asking. For display only."""
+        """The last answer about a secret, however old, without asking. For display only."""
         entry = self.entries.get(secret.fingerprint)
         if entry is not None and entry.refused is not None:
             return Known(None, entry.refused, self.clock() - entry.asked_at, "refused", entry.fault)
@@ -123,20 +123,20 @@ class Identities:
         return known
 
     def overtake(self, secret: Secret) -> None:
-        """Have the next question asked anew. One on its way ends for those who wait for it, and is not remembered."""
+        """Ask anew at the next look-up. A running question still answers its callers, and is not remembered."""
         self._flights.forget(secret.fingerprint)
 
     def forget(self, secret: Secret) -> None:
-        """Forget what is known of a secret, here and in the store. A question on its way goes on."""
+        """Forget what is known of a secret, here and in the store. A running question goes on."""
         self.changes += 1
         last = self.entries.get(secret.fingerprint) or _NOTHING
-        # That Productlane does not answer is true all the same.
+        # An outage of Productlane goes on all the same.
         forgotten = replace(_NOTHING, stamp=self._wall(), quiet_until=last.quiet_until, fault=last.fault)
         self.entries.put(secret.fingerprint, forgotten)
         self._me.drop(secret)
 
     async def close(self) -> None:
-        """Give up what is on its way (its callers get an unknown identity), and end what the store still does."""
+        """Give up running questions, whose callers get an unknown identity, and wait for the store."""
         await self._flights.close()
         await self._me.close()
 
@@ -148,7 +148,7 @@ class Identities:
         return Known(entry.identity, None, age, result, entry.fault)
 
     async def _share(self, secret: Secret, entry: _Entry | None, fresh: bool) -> Known:
-        """Wait for the question about this secret, which is asked now unless one on its way will do."""
+        """Wait for the question about this secret: the running one, or one that begins now."""
         now, at = asyncio.get_running_loop().time(), secret.fingerprint
         flight = self._flights.running(at)
         asked_fresh, began = self._begun.get(at) or (False, now)
@@ -176,7 +176,7 @@ class Identities:
             case Fault():
                 entry = await self._after(outcome, secret)
                 known = self._known(entry, "stale")
-        # Forgotten or overtaken meanwhile: this answer is older than what is known of the secret now.
+        # After `forget` or `overtake`, something newer is known of the secret.
         if self._flights.running(at) is asyncio.current_task():
             self.changes += 1
             self.entries.put(at, entry)
@@ -186,7 +186,7 @@ class Identities:
         return _Entry(good.identity, None, self.clock() - good.age, good.asked_at)
 
     async def _after(self, fault: Fault, secret: Secret) -> _Entry:
-        """What is known after a question that taught nothing: the same as before, or what the store still has."""
+        """What is known after a fault: the same as before, else what the store still has."""
         last = self.entries.get(secret.fingerprint) or _NOTHING
         if last.identity is None and last.refused is None:
             kept = await self._me.stale(secret, newer_than=last.stamp)

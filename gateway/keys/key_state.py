@@ -1,4 +1,4 @@
-"""One key as this process holds it: its values, which of them serves, and when each was used."""
+"""The state of one key in this process: its secrets, which of them serves, and when each was used."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -20,7 +20,7 @@ from gateway.keys.uses import Uses
 from gateway.telemetry.event import Emit
 from gateway.telemetry.events.keys import SecretStateChanged
 
-# The state that is reported where a value that was kept in memory is kept no longer.
+# The reported state of a replaced secret that has left memory.
 FORGOTTEN: Final = "forgotten"
 
 
@@ -50,7 +50,7 @@ class KeyState:
         self._shown = self._show()
 
     def become(self, rotation: Rotation) -> None:
-        """Take what an event made of the key, and report each slot whose state changed."""
+        """Take the key's new rotation, and report each slot whose state changed."""
         if rotation is self.rotation:
             return
         self._take(rotation)
@@ -61,7 +61,7 @@ class KeyState:
             self._emit(change)
 
     def used(self, secret: Secret, now: float) -> None:
-        """Count a request that is sent with a value of this key now, in Unix seconds."""
+        """Count a request that is sent with a secret of this key; ``now`` is Unix time in seconds."""
         uses = self._uses.get(secret.fingerprint)
         if uses is None:
             uses = self._uses[secret.fingerprint] = Uses()
@@ -71,7 +71,7 @@ class KeyState:
         return self._uses.get(secret.fingerprint) or Uses()
 
     def slot_of(self, secret: Secret) -> str | None:
-        """The first slot that holds the value; None where it is not held any more."""
+        """The first slot that holds the secret; None if no slot does."""
         return next((slot.name for slot in self.rotation.all_slots if slot.secret == secret), None)
 
     @property

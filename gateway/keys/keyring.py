@@ -44,8 +44,10 @@ _MISSING: Final = Standing(refused=KeyFault.MISSING)
 
 
 class _Choice(NamedTuple):
-    """What was chosen, and what it came from: how the keys stood, whose identities were looked up, and how often what
-    is known of identities had changed by then. It is good ``until`` a moment of the identities' clock.
+    """A choice of a secret, with everything it depends on: it counts as long as none of that changes.
+
+    That is the rotation of each key, the identities that were looked up (``changes`` counts their changes), and the
+    time: the choice counts ``until`` a moment of the identities' clock.
     """
 
     chosen: Chosen
@@ -58,8 +60,7 @@ class _Choice(NamedTuple):
 class Keyring:
     """The keys of one configuration. `gateway.core.rotation` says which secret of a key serves.
 
-    ``states`` are what ``verifier`` has adopted for the configuration. A keyring only reads them; later ones have
-    their own.
+    ``states`` are what ``verifier`` has adopted for the configuration; a keyring only reads them.
     """
 
     def __init__(self, states: Mapping[str, KeyState], verifier: KeyVerifier) -> None:
@@ -100,7 +101,7 @@ class Keyring:
         return standings.secrets[choose_key(permit, standings.by_key)]
 
     def answered(self, chosen: Chosen, status: int, code: str | None) -> None:
-        """Take note of an answer from upstream that is about the secret: refused (401, 410), or without a scope (403).
+        """Note an answer of Productlane that is about the secret: refused (401, 410), or without a scope (403).
 
         Nobody waits for what follows: ``/me`` is asked in the background. After a second refusal another secret of the
         key serves, if there is one, until ``/me`` has answered.
@@ -126,7 +127,7 @@ class Keyring:
             return None if slot is None else Chosen(key_state.name, slot, secret)
 
     def used(self, chosen: Chosen) -> None:
-        """Take note that a request is sent with this secret now."""
+        """Count a request that is sent with this secret now."""
         self._states[chosen.key].used(chosen.secret, self.verifier.wall())
 
     async def prefetch(self) -> None:
@@ -184,7 +185,7 @@ class Keyring:
         )
 
     def _cached(self, route: Route) -> _Standings | None:
-        """How the route's keys stand, where all that takes is remembered and fresh."""
+        """The standings of the route's keys from memory; None if one of their identities is unknown or too old."""
         standings = _Standings(route.keys)
         for name in route.keys:
             key_state = self._states[name]
@@ -200,7 +201,7 @@ class Keyring:
         return standings
 
     async def _resolve(self, route: Route) -> _Standings:
-        """How the route's keys stand, asking where it must: keys side by side, the secrets of a key in order."""
+        """The standings of the route's keys; asks `/me` if necessary, for all keys at once and for one key in order."""
         standings = _Standings(route.keys)
         await asyncio.gather(*(self._resolve_key(self._states[name], standings) for name in route.keys))
         return standings
@@ -217,7 +218,7 @@ class Keyring:
             standings.serves(chosen, known)
 
     async def _refresh(self, standings: _Standings) -> bool:
-        """Ask anew for the identities that are not fresh enough to refuse a caller by; whether there were any."""
+        """Ask again for identities that are too old to refuse a caller; returns whether there were any."""
         old = [
             chosen
             for chosen, known in standings.secrets.values()

@@ -1,4 +1,4 @@
-"""Asks ``GET /me``: one request on a session of its own, and what its answer means."""
+"""Asks ``GET /me``, by one request on a session of its own, and reads the answer."""
 
 import asyncio
 from typing import TYPE_CHECKING, Final
@@ -52,9 +52,9 @@ class Me:
         self._closed = False
 
     async def ask(self, secret: Secret, *, newer_than: float) -> Good | Refusal | Fault:
-        """What the store or else Productlane says of a secret. Never raises.
+        """The answer of the store, or else of Productlane, about a secret. Never raises.
 
-        What was asked for at ``newer_than`` (Unix seconds) or before does not count; infinity is Productlane alone.
+        A stored answer has to be asked for after ``newer_than`` (Unix seconds); infinity asks Productlane itself.
         """
         if self._closed:
             return Fault("closed")
@@ -70,17 +70,17 @@ class Me:
                 self._aside.start(answers.release())
 
     async def stale(self, secret: Secret, *, newer_than: float) -> Good | None:
-        """The last good answer in the store, where it may still be used while Productlane cannot be asked."""
+        """The last good answer in the store, if it may still be used while Productlane cannot be asked."""
         answers = self._answers(secret, newer_than)
         return None if answers is None else await answers.stale()
 
     def drop(self, secret: Secret) -> None:
-        """Delete what the store has of a secret; nobody waits for it. Called on the event loop."""
+        """Delete a secret's answer from the store, in the background. Called on the event loop."""
         if (answers := self._answers(secret, float("inf"))) is not None:
             self._aside.start(answers.delete())
 
     async def close(self) -> None:
-        """Ask nothing from now on, and wait for what the store is still to do."""
+        """Ask nothing from now on, and wait for the store."""
         self._closed = True
         await self._aside.join()
 

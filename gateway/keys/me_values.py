@@ -1,4 +1,4 @@
-"""Values around a question to ``GET /me``: what it is asked with, and what comes of it."""
+"""Values around a question to ``GET /me``: its settings and its outcomes."""
 
 import time
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from gateway.core.key_faults import KeyFault
 from gateway.core.secret import HeldSecrets
 from gateway.keys.store import BestEffortStore, Clock
 
-# After a fault, how long no further question is asked: an outage costs one request its time-out, not each request.
+# Seconds without a question after a fault: an outage costs one request its time-out, not each request.
 PAUSE: Final = 1.0
 
 
@@ -67,7 +67,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Nothing was learnt. ``why`` is free of secrets; ``pause`` is the seconds in which not to ask again."""
+    """The question failed. ``why`` is free of secrets; ``pause`` is the seconds until the next question."""
 
     why: str
     pause: float = PAUSE

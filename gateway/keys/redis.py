@@ -37,7 +37,7 @@ class RedisStore:
             value = await self._command("GET", key)
         except ResponseError as error:
             if str(error).startswith("WRONGTYPE"):
-                return None  # somebody else's value; `set` will take its place
+                return None  # not our value; `set` replaces it
             raise
         return value if isinstance(value, bytes) else None
 
@@ -77,6 +77,6 @@ class RedisStore:
 
     async def _exchange(self, *words: Any) -> Any:
         await self.open()
-        # Both end the connection where they are cancelled or fail half-way: a reply that still comes is nobody else's.
+        # Both close the connection if they are cancelled or fail half-way, so no later command gets a late reply.
         await self._connection.send_command(*words)
         return await self._connection.read_response()

@@ -1,4 +1,4 @@
-"""Where the secrets of keys are read again, while the gateway runs. Those from the environment stay as started."""
+"""Reads the files of secrets again while the gateway runs. Secrets from the environment never change."""
 
 import asyncio
 from collections.abc import Mapping
@@ -12,15 +12,15 @@ from gateway.core.secret import BadSecret
 from gateway.keys.verifier import KeyVerifier
 from gateway.net.watch import Watcher
 
-# A change that the kernel gives no notice of is seen this many seconds later at most.
+# Seconds until a change is seen that the kernel gives no notice of.
 POLL: Final = 10.0
 
 
 class Sources:
-    """Reads the files of secrets whenever they change, and hands what they hold to a `KeyVerifier`.
+    """Reads the files of secrets whenever they change, and gives their secrets to a `KeyVerifier`.
 
-    A file that cannot be used (gone, empty, cut, readable by others) is a fault of its slot, and the value in memory
-    stays. `watcher` is to be run; ``settle`` is seconds, as for `Watcher`.
+    A file that cannot be used (gone, empty, cut, readable by others) is a fault of its slot, and the secret in memory
+    stays. Run `watcher` as a task; ``settle`` and ``poll`` are seconds, as for `Watcher`.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Sources:
         self.watcher: Final = Watcher(self._paths, self._changed, seen={}, settle=settle, poll=poll)
 
     async def adopt(self, keys: Mapping[str, Key]) -> None:
-        """Read for the keys of another configuration from now on."""
+        """Read the files of these keys from now on."""
         self._keys = keys
         await self.read()
 
@@ -56,7 +56,7 @@ class Sources:
 
 
 def read_all(keys: Mapping[str, Key], number: int) -> dict[str, tuple[Read, ...]]:
-    """What the places of all keys that have files hold now. It blocks."""
+    """Read every slot of all keys that have files. It blocks."""
     mounts = mountinfo()
     return {
         name: tuple(read_place(slot, number, mounts) for slot in key.slots)
@@ -66,7 +66,7 @@ def read_all(keys: Mapping[str, Key], number: int) -> dict[str, tuple[Read, ...]
 
 
 def read_place(slot: Slot, number: int, mounts: str) -> Read:
-    """What one place holds now; a place of the environment holds what it held at the start."""
+    """Read one slot. A slot of the environment still has its secret from the start."""
     place = str(slot.place)
     path = _file(slot)
     if not path:

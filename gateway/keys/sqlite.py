@@ -19,7 +19,7 @@ from gateway.core.recent import ENTRIES
 from gateway.telemetry.event import Emit, ignore
 from gateway.telemetry.events.keys import StoreDamaged
 
-# Less than anybody waits for a store, so that a file that another process has locked is a fault and not a silence.
+# Shorter than any call waits, so that a file that another process has locked is a fault and not a time-out.
 _BUSY: Final = 0.03
 _GOODBYE: Final = 0.5
 _MODE: Final = 0o600
@@ -73,7 +73,7 @@ class SqliteStore:
         await self._do()
 
     async def close(self) -> None:
-        """Close the file, which is waited for a moment; a hanging disk keeps the thread and not the process."""
+        """Close the file, and wait for that a moment; a hanging disk keeps the thread and not the process."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GOODBYE):
                 await self._in_turn(self._shut)
@@ -83,7 +83,7 @@ class SqliteStore:
         return await self._in_turn(lambda: self._mending(statements))
 
     async def _in_turn(self, work: Callable[[], Any]) -> Any:
-        """Do something in a thread, once all before it is done. What was given up before its turn came is not done."""
+        """Do work in a thread, one piece after the other. Work that is cancelled before its turn is not done."""
         await self._turn.acquire()
         thread = in_daemon_thread(work, "store")
         thread.add_done_callback(lambda _: self._turn.release())

@@ -1,4 +1,4 @@
-"""The status of every key: how each of its secrets stands, and where its scopes and the policies have drifted apart."""
+"""The status of every key: the state of each secret, and how its scopes differ from what the policies need."""
 
 from collections.abc import Collection, Mapping
 

@@ -1,4 +1,4 @@
-"""Where answers to ``GET /me`` are kept beyond this process: what a store can do, and which one a setting asks for."""
+"""Stores for answers to ``GET /me`` beyond this process: their interface, their bounds, and how to make one."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -27,7 +27,7 @@ class Store(Protocol):
     async def delete(self, key: str) -> None: ...
 
     async def claim(self, key: str, seconds: float) -> bool:
-        """Put something under a key that holds nothing; whether it did. `delete` takes it away before its time."""
+        """Put something under an empty key; returns whether the key was empty. `delete` ends a claim early."""
 
     async def open(self) -> None:
         """Connect, so that the first question is quick. A question may come without it."""
@@ -82,13 +82,13 @@ class BestEffortStore:
         await self._call("read", self._store.open, timeout=timeout)
 
     async def close(self) -> None:
-        """Give up what is being asked, and close the store."""
+        """Give up running calls, and close the store."""
         for calls in self._calls.values():
             await calls.close()
         await self._store.close()
 
     def failed(self, use: Use, why: str) -> None:
-        """Count a fault, and leave the store alone for a while: it failed, or what it said cannot be true."""
+        """Report a fault, and leave the store alone for a while: it failed, or its answer cannot be true."""
         self._calls[use].rest()
         first = use not in self.faults
         self.faults[use] = why
@@ -108,7 +108,7 @@ class BestEffortStore:
                     calls.rest()
             self.failed(use, failure.reason)
             return None
-        # That a full store deletes does not mean that it takes a value.
+        # A full store still deletes, so a deletion does not prove that it works.
         if not always and self.faults.pop(use, None) is not None:
             self._emit(StoreBack(self._kind, use))
         return value

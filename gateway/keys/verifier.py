@@ -1,4 +1,4 @@
-"""The keys of this process through every change: it outlives reloads, and asks about secrets in the background."""
+"""The state of each key of this process, over every reload; asks `/me` about secrets in the background."""
 
 import asyncio
 import contextlib
@@ -57,7 +57,7 @@ class KeyVerifier:
 
     @property
     def secrets(self) -> set[Secret]:
-        """Every secret that is key."""
+        """Every secret of every key."""
         return {secret for key in self._keys.values() for secret in key.rotation.known}
 
     def age(self, moment: float) -> float:
@@ -65,7 +65,7 @@ class KeyVerifier:
         return self._clock() - moment
 
     def begin_reading(self) -> int:
-        """A number for a reading of the secrets' sources, to be taken before it begins."""
+        """The number of a reading of the secrets' sources. Call it before the reading begins."""
         self._readings += 1
         return self._readings
 
@@ -79,11 +79,11 @@ class KeyVerifier:
         prefetch: bool | None = None,
         upstream_changed: bool = False,
     ) -> dict[str, KeyState]:
-        """The states of the keys of a configuration, which this goes on with; what is known of a key stays.
+        """Go on with the keys of a configuration and return their states; what is known of a key stays.
 
-        ``needs`` are what policies ask of the keys. The configuration was read under ``number``. ``identities`` and
-        ``prefetch`` stay as they were where None. If ``upstream_changed``, discard everything that the previous
-        upstream reported about a secret.
+        ``needs`` are what policies ask of the keys. ``number`` is that of the reading of the configuration. Where
+        ``identities`` or ``prefetch`` is None, the present one stays. If ``upstream_changed``, discard everything that
+        the previous upstream reported about a secret.
         """
         self.identities = identities or self.identities
         self._prefetch = self._prefetch if prefetch is None else prefetch
@@ -118,7 +118,7 @@ class KeyVerifier:
         return key
 
     def reread(self, name: str, reads: Iterable[Read]) -> None:
-        """Take what the slots of a key were found to hold. A key that is not held any more is passed over."""
+        """Take new readings of a key's slots. Ignores a key that the configuration no longer has."""
         key = self._keys.get(name)
         if key is not None:
             rotation = key.rotation
@@ -130,7 +130,7 @@ class KeyVerifier:
         self._wake.set()
 
     async def lookup(self, key: KeyState, secret: Secret, *, fresh: bool = False) -> Known:
-        """What is known of a value, as `Identities.lookup`; the key learns of it."""
+        """Look a secret up as `Identities.lookup` does, and update the key."""
         asked = key.rotation.epoch
         known = await self.identities.lookup(key.name, secret, fresh=fresh)
         dossier = key.rotation.dossier(secret)
@@ -141,7 +141,7 @@ class KeyVerifier:
         return known
 
     def _report_outage(self, key: KeyState, secret: Secret, known: Known) -> None:
-        """Report the beginning and the end of a time in which nothing newer than `ttl` is known of a secret."""
+        """Report when the identity of a secret becomes older than `ttl`, and when it is fresh again."""
         out = known.result == "error" or (known.result == "stale" and known.age >= self.identities.ttl)
         at = key.name, secret
         if out is (at in self._outages):
@@ -156,7 +156,7 @@ class KeyVerifier:
             self._emit(IdentityStale(*about, known.fault, round(known.age, 1)))
 
     def refused(self, key: KeyState, secret: Secret) -> None:
-        """Productlane's answer to a request named this secret as refused: ``/me`` is asked about it."""
+        """Have ``/me`` asked about a secret that Productlane refused in its answer to a request."""
         rotation = doubt(key.rotation, secret, self._clock())
         if rotation is not key.rotation:
             if rotation.dossier(secret).doubted:
@@ -167,14 +167,14 @@ class KeyVerifier:
             self._wake.set()
 
     def lacks_scope(self, key: KeyState, secret: Secret) -> None:
-        """Productlane refused a request for a scope: ``/me`` is asked about the secret, and nobody waits for it."""
+        """Have ``/me`` asked about a secret, in the background, since Productlane refused a request for a scope."""
         rotation = recheck(key.rotation, secret, self._clock())
         if rotation is not key.rotation:
             key.become(rotation)
             self._wake.set()
 
     async def run(self) -> None:
-        """Ask about values as they become due, until cancelled."""
+        """Ask about secrets as they become due, until cancelled."""
         questions: set[asyncio.Task[None]] = set()
         try:
             while True:
@@ -194,7 +194,7 @@ class KeyVerifier:
                 await asyncio.wait(questions)
 
     async def verify(self) -> None:
-        """Ask about every value that is due now and not being asked about; returns once all are answered."""
+        """Ask about every secret that is due, unless a question about it is running; return once all are answered."""
         questions = [self._question(key, secret) for key, secret in self._due(self._clock())]
         await asyncio.gather(*questions)
 
@@ -205,8 +205,8 @@ class KeyVerifier:
     async def _ask(self, key: KeyState, secret: Secret) -> None:
         try:
             async with self._room:
-                # The first word on a value may be one that a replica was given. A second opinion has to be fresh; of a
-                # doubted one everything is forgotten already.
+                # The first answer about a secret may come from the store. A later one has to be fresh, except for a
+                # doubted secret, whose stored answer is deleted already.
                 dossier = key.rotation.dossier(secret)
                 fresh = dossier.finding is not None and not dossier.doubted
                 await self.lookup(key, secret, fresh=fresh)
@@ -234,7 +234,7 @@ class KeyVerifier:
 
 
 def _finding(known: Known, *, unknown: bool) -> Finding | None:
-    """What a look-up teaches. The stale answer of a storage is believed where nothing else is known of the value."""
+    """What a look-up says about a secret. A stale answer counts only if nothing else is known of the secret."""
     if known.refused is not None:
         return Finding(known.refused)
     if known.identity is None or (known.result == "stale" and not unknown):

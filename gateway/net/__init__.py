@@ -1,3 +1,4 @@
-"""The network and the file system as the gateway sees them: names to addresses, sockets that listen, files that change.
+"""The network and the file system: names to addresses, sockets that listen, files that change.
 
-Knows nothing of configuration, callers or keys."""
+Knows nothing of configuration, callers or keys.
+"""

@@ -1,24 +1,24 @@
-"""The addresses that a name led to, how long they are good for, and when the resolver is asked again."""
+"""The addresses of a name, how long they may be used, and when the resolver is asked again."""
 
 import itertools
 import math
 from dataclasses import dataclass
 from typing import Final
 
-# getaddrinfo tells no time to live. What was learnt less than `FRESH` ago is not asked for again, so that a record that
-# changes is followed within seconds; up to `SETTLED` nobody waits for the new answer, and up to `LAST` the old one
-# serves while there is none.
+# getaddrinfo gives no time to live. An answer younger than `FRESH` is not asked for again, so a record that changes is
+# followed within seconds. Up to `SETTLED`, connections do not wait for the new answer. Up to `LAST`, they use the old
+# answer while there is no new one.
 FRESH: Final = 15.0
 SETTLED: Final = 60.0
 LAST: Final = 3600.0
 # How long a resolver may take. glibc repeats a lost query after 5 s and gives up after 10 s or more. By then the
 # gateway has answered the caller.
 PATIENCE: Final = 2.0
-# After a look-up that failed or was given up, how long none is begun.
+# Seconds without a new look-up after one that failed or was given up.
 PAUSE: Final = 1.0
-# How long an address that took no connection comes after the others.
+# How long an address that took no connection is tried after the others.
 AVOIDED: Final = 30.0
-# Said of a resolver that does not answer, in place of what it answered.
+# The fault of a resolver that does not answer.
 SILENT: Final = "the resolver does not answer"
 
 
@@ -36,7 +36,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a connection does: whether a look-up is begun, and whether the connection waits for it."""
+    """Whether a new connection begins a look-up, and whether it waits for it."""
 
     ask: bool
     wait: bool
@@ -66,12 +66,12 @@ class Entry:
         return now - self._found
 
     def plan(self, now: float, *, free: bool) -> Plan:
-        """What is to be done before connecting; ``free`` tells whether a look-up can be begun at all."""
+        """What to do before connecting; ``free``: a thread for a look-up is available."""
         ask = free and self._asking is None and self.age(now) >= FRESH and now >= self._next
         under_way = ask or self._asking is not None
         if self.age(now) < LAST:
             return Plan(ask, under_way and self.age(now) >= SETTLED and not self.fault)
-        # A silence that is known of costs nobody else another `PATIENCE`.
+        # Once the resolver is known to be silent, no further connection waits for `PATIENCE`.
         return Plan(ask, under_way and not self._overdue)
 
     def usable(self, now: float) -> tuple[Address, ...]:
@@ -84,25 +84,25 @@ class Entry:
         return tuple(sorted(self._addresses, key=lambda one: max(now, self._avoided.get(one, now))))
 
     def begun(self, now: float) -> None:
-        """A look-up has begun; it ends by `found`, by `failed`, or by `given_up` and then one of them."""
+        """A look-up has begun. It ends by `found` or `failed`, perhaps after `given_up`."""
         self._asking = now
 
     def given_up(self, began: float, now: float) -> None:
-        """A look-up has had its time. What it still brings is taken."""
+        """A look-up has taken too long. Its late answer still counts."""
         if self._asking == began:
             self._asking = None
             self._overdue.add(began)
             self.fault, self._next = SILENT, now + PAUSE
 
     def found(self, began: float, addresses: tuple[Address, ...], now: float) -> None:
-        """A look-up has brought these addresses, at least one."""
+        """A look-up has found these addresses, at least one."""
         self._end(began)
         if began > self._truth:
             self._addresses, self._found, self._truth, self.fault = _in_turn(addresses), now, began, ""
             self._avoided = {one: until for one, until in self._avoided.items() if one in addresses}
 
     def failed(self, began: float, why: str, now: float) -> None:
-        """A look-up has brought none."""
+        """A look-up has found no address."""
         self._end(began)
         if began > self._truth:
             self.fault, self._next = why, now + PAUSE

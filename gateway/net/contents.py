@@ -1,4 +1,4 @@
-"""What files hold, as digests that can be compared."""
+"""Contents of files, as digests that can be compared."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ _RECENT: Final = 2_000_000_000
 
 
 def visible(name: str) -> bool:
-    """Whether a file in a watched folder counts. Hidden ones are those of editors and of Kubernetes' own workings."""
+    """Whether a file in a watched folder counts. Hidden files belong to editors and to Kubernetes itself."""
     return not name.startswith(".")
 
 
@@ -28,7 +28,7 @@ def _version(facts: os.stat_result) -> tuple[int, ...]:
 
 
 class Digests:
-    """Reads contents again, and skips the bytes of files whose inode says that they are as they were.
+    """Reads contents again, and skips files whose inode is unchanged.
 
     ``now`` is Unix time in nanoseconds.
     """
@@ -38,7 +38,7 @@ class Digests:
         self._known: dict[str, tuple[tuple[int, ...], bytes]] = {}
 
     def read(self, paths: Iterable[str | os.PathLike[str]], wanted: Callable[[str], bool] = visible) -> Contents:
-        """What the paths hold now. A folder stands for the files in it whose names are wanted, not for folders in it.
+        """The contents of the paths. A folder stands for the files in it whose names are wanted, not for folders in it.
 
         It blocks.
         """
@@ -89,7 +89,7 @@ def _read(path: str) -> tuple[os.stat_result, bytes] | None:
         facts = os.fstat(descriptor)
         if not stat.S_ISREG(facts.st_mode):
             return None
-        # Permissions count: to take them away from others is how the complaint about a secret's file is met.
+        # Permissions count: `chmod 600` is how an operator mends the file of a secret.
         digest = hashlib.blake2b(b"%o " % stat.S_IMODE(facts.st_mode), digest_size=16)
         left = _LONGEST
         while left > 0 and (data := os.read(descriptor, min(left, 1 << 20))):

@@ -1,4 +1,4 @@
-"""Errors of sockets, TLS and aiohttp, each as one fault of the closed list: the only such table there is."""
+"""Maps errors of sockets, TLS and aiohttp to the closed list of network faults. There is no other such table."""
 
 import ssl
 from typing import Final
@@ -26,7 +26,7 @@ _FAULTS: Final[tuple[tuple[type[BaseException], NetworkFault], ...]] = (
     (aiohttp.ClientError, NetworkFault.HTTP_PROTOCOL_ERROR),
     (OSError, NetworkFault.DESTINATION_UNAVAILABLE),
 )
-# All that a peer can make a client raise, to be caught as one.
+# Every error that a peer can cause in a client.
 PEER_ERRORS: Final = (aiohttp.ClientError, OSError, TimeoutError)
 
 

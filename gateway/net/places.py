@@ -1,4 +1,4 @@
-"""Which folders a path depends on: each folder on the way to it, and to whatever a link on the way leads to.
+"""The folders that a path depends on: each folder on the way to it, and on the way of each link in it.
 
 Folders are watched, never files: Kubernetes swaps the ``..data`` link beside a file, and editors rename another file
 into its place.
@@ -18,7 +18,7 @@ _LINKS: Final = 40
 
 
 class Interest(IntEnum):
-    """What is of interest in a folder: that it stays where it is, which entries it has, or also what they hold."""
+    """What matters in a folder: that it stays in its place, its entries, or also their contents."""
 
     ITSELF = 0
     ENTRIES = 1
@@ -26,7 +26,7 @@ class Interest(IntEnum):
 
 
 class Place:
-    """A folder, and which of its entries are of interest. ``wanted`` is the rule for a folder that counts whole."""
+    """A folder, and which of its entries matter. ``wanted`` is the rule for a folder that is watched as a whole."""
 
     __slots__ = ("interest", "names", "wanted")
 
@@ -36,19 +36,19 @@ class Place:
         self.wanted: Callable[[str], bool] | None = None
 
     def add(self, name: str, interest: Interest) -> None:
-        """An entry is of interest."""
+        """Add an entry that matters."""
         self.names.add(name)
         self.interest = max(self.interest, interest)
 
     def concerns(self, name: str) -> bool:
-        """Whether a change of this entry is of interest. ``..data`` always is in a folder that counts whole."""
+        """Whether a change of this entry matters. ``..data`` always does in a folder that is watched as a whole."""
         if name in self.names:
             return True
         return self.wanted is not None and (self.wanted(name) or name.startswith(".."))
 
 
 def places(paths: Iterable[str | os.PathLike[str]], wanted: Callable[[str], bool]) -> dict[str, Place]:
-    """The folders that these paths depend on, as things are now; a path that is a folder counts with what is wanted.
+    """The folders that these paths depend on now. A path that is a folder is watched as a whole, by ``wanted``.
 
     It blocks.
     """
@@ -76,7 +76,7 @@ def _walk(path: str, found: dict[str, Place], wanted: Callable[[str], bool]) -> 
             target = os.readlink(here)  # noqa: PTH115 - text in, text out
         except OSError as error:
             if error.errno != errno.EINVAL:
-                # It is not there, or cannot be seen: one day it may.
+                # It does not exist, or cannot be read; that may change.
                 place.add(name, Interest.ENTRIES)
                 return
             at = here

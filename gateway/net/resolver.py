@@ -1,8 +1,8 @@
-"""From a name to addresses, without ever waiting for long on a resolver, or being held up by one at the end.
+"""Looks names up. No request waits long for a slow resolver, and the end of the process does not wait at all.
 
-A look-up cannot be cut short once it has begun: getaddrinfo(3) blocks its thread, with glibc for 10 s and more. The
-loop's own look-ups block in the pool that all of libuv's other work waits for, and whose threads the end of the process
-waits for too. So each look-up has a daemon thread to itself, and there are few of them.
+A look-up cannot be cut short: getaddrinfo(3) blocks its thread, with glibc for 10 s and more. The loop's own look-ups
+block a thread of the pool that libuv uses for everything else, and the end of the process waits for that pool. So each
+look-up has a daemon thread of its own, and there are few of them.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ _FAULTS: Final = {
 
 
 class Unresolved(OSError):
-    """A name led to no address, and to none within the last hour. ``silent`` where the resolver gave no answer."""
+    """A name has no address, now or in the last hour. ``silent``: the resolver gave no answer."""
 
     def __init__(self, why: str, *, silent: bool) -> None:
         super().__init__(why)
@@ -52,10 +52,10 @@ class Unresolved(OSError):
 
 
 class Names:
-    """Looks names up in the background while they are used, and remembers where they led. For one running loop.
+    """Looks names up in the background while they are used, and remembers their addresses. For one running loop.
 
     ``use`` says whose names they are: of the ``upstream`` or an ``issuer``. ``lookup`` takes the arguments of
-    `socket.getaddrinfo` and blocks. Reported are each look-up, and when they begin to fail and succeed again.
+    `socket.getaddrinfo` and blocks. ``emit`` gets each look-up, and when they begin to fail and succeed again.
     """
 
     def __init__(self, use: Use = "upstream", emit: Emit = ignore, *, lookup: Lookup = socket.getaddrinfo) -> None:
@@ -80,12 +80,12 @@ class Names:
         raise Unresolved(fault, silent=fault == SILENT)
 
     def keep(self, host: str) -> None:
-        """A name is in use: look it up again where that is due, so that a later connection need not."""
+        """Look a name that is in use up again if that is due, so that a later connection does not wait."""
         if (entry := self._entries.get(host)) is not None:
             self._plan(host, entry)
 
     def avoid(self, host: str, addresses: Iterable[Address]) -> None:
-        """These took no connection, or came to nothing: others of the name come before them for a while."""
+        """Try these addresses after the others of the name for a while: they took no connection, or broke it."""
         if (entry := self._entries.get(host)) is not None:
             for address in addresses:
                 entry.avoid(address, asyncio.get_running_loop().time())
@@ -97,7 +97,7 @@ class Names:
         return entry
 
     def _plan(self, host: str, entry: Entry) -> "asyncio.Task[None] | None":
-        """Begin the look-up that is due; the one that a connection has to wait for, None for none."""
+        """Begin a look-up if one is due. Returns the one that a connection has to wait for, None for none."""
         now = asyncio.get_running_loop().time()
         plan = entry.plan(now, free=self._threads < _THREADS)
         if plan.ask:
@@ -107,7 +107,7 @@ class Names:
         return self._flights.running(host) if plan.wait else None
 
     async def _look_up(self, host: str, entry: Entry, began: float) -> None:
-        """Look a name up, and give up after `PATIENCE` seconds. What comes later is taken all the same."""
+        """Look a name up, and give up after `PATIENCE` seconds. A later answer still counts."""
         answer = in_daemon_thread(lambda: self._outcome(host), "lookup")
         if await finished(answer, PATIENCE):
             outcome = _NO_THREAD if answer.exception() else answer.result()
@@ -139,7 +139,7 @@ class Names:
             self._emit(NameResolves(self._use))
 
     def _outcome(self, host: str) -> tuple[Address, ...] | str:
-        """Where a name leads, or why nowhere. Blocks."""
+        """The addresses of a name, or why there are none. Blocks."""
         try:
             found = self._lookup(host, None, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
         except socket.gaierror as error:
@@ -151,7 +151,7 @@ class Names:
 
 
 class Resolver(AbstractResolver):
-    """`Names` as aiohttp asks them."""
+    """`Names` by the interface of aiohttp."""
 
     def __init__(self, names: Names, patience: float = PATIENCE) -> None:
         self._names: Final = names
@@ -199,7 +199,7 @@ def _address(family: int, place: tuple[Any, ...]) -> Address | None:
 
 
 def _fixed(host: str) -> tuple[Address, ...] | None:
-    """The addresses of what is no name, or the machine's own; None where a resolver has to be asked."""
+    """The addresses of an IP address or of localhost; None for a name that a resolver has to look up."""
     if host.lower() == "localhost":
         return _LOCALHOST
     try:

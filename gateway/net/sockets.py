@@ -14,7 +14,7 @@ from gateway.net.listen_address import Address
 _BACKLOG: Final = 1024
 # A unix socket is for its owner and its group; in a pod, `fsGroup` is the group that both containers have.
 _UNIX_UMASK: Final = 0o117
-# How long a process at the other end of a path may take to be noticed.
+# Seconds in which a process that listens at a path answers a probe.
 _PROBE: Final = 1.0
 
 
@@ -39,7 +39,7 @@ async def listen(
 
 
 def _at_path(path: Path) -> socket.socket:
-    """A socket at a path, in place of one that nobody listens at any more. Raises `OSError`."""
+    """A socket at a path. Replaces a socket that no process listens at. Raises `OSError`."""
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if path.is_socket():

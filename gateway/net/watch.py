@@ -1,10 +1,10 @@
-"""Files watched by their content, so that a change is reported once, and whole.
+"""Watches the contents of files, and reports each change once, when it is complete.
 
-A notice of the kernel only says that it is time to look. What counts is what the files then hold: a touched file, or
-one written anew with the same bytes, has not changed. A file that is being written is waited for until it rests; a
-writer that pauses for longer than that in the middle of a file had better write another one and rename it.
+A notice of the kernel only says that it is time to read. The contents decide: a touched file, or one that is rewritten
+with the same bytes, has not changed. A file that is being written is read again until it rests. A writer that may pause
+in the middle of a file should write another file and rename it.
 
-No notice comes from network mounts, and past the kernel's limits, so everything is looked at from time to time as well.
+Network mounts give no notices, nor does a kernel at its limits, so all files are read from time to time as well.
 """
 
 import asyncio
@@ -31,10 +31,10 @@ _READINGS: Final = 50
 class Watcher:
     """Calls ``on_change`` with the paths whose content changed, once they rest; one call at a time.
 
-    ``paths`` is asked before each reading, in a thread, so what is watched may follow from what is in the files.
-    ``seen`` are the contents that are known already, read *before* whatever was made of them; without it, they are read
-    first. ``settle`` and ``poll`` are seconds, ``pause`` waits for the former. Reported is when the kernel gives no
-    notices, so that only looking from time to time is left. ``watching`` is set once no further change can be missed.
+    ``paths`` is called before each reading, in a thread, so the paths may depend on what the files say. ``seen`` are
+    contents from *before* the caller read the files; without it, `run` reads them first. ``settle`` and ``poll`` are
+    seconds; ``pause`` waits for ``settle``. ``emit`` gets the event that the kernel gives no notices. ``watching`` is
+    set once no further change can be missed.
     """
 
     def __init__(
@@ -80,11 +80,11 @@ class Watcher:
                 self._notices.close()
 
     async def look(self) -> bool:
-        """Look now; whether there was a change, which ``on_change`` then knows."""
+        """Read the files now. Returns whether there was a change; ``on_change`` has then been called."""
         return await self._look(None)
 
     async def _look(self, notices: Inotify | None) -> bool:
-        """As `look`; with ``notices``, they come from the folders as they are from just before on."""
+        """As `look`; with ``notices``, the kernel reports changes from just before the reading on."""
         async with self._looking:
             contents = await self._at_rest(notices)
             before, self._seen = self._seen, contents
@@ -101,7 +101,7 @@ class Watcher:
         return self._digests.read(self._paths(), self._wanted)
 
     def _listen_and_read(self, notices: Inotify) -> tuple[Contents, OSError | None]:
-        """Have notices come from the folders as they are now; one that was made anew is another folder."""
+        """Watch the folders as they are now, then read. A folder that was made anew is another folder."""
         try:
             notices.watch(places(self._paths(), self._wanted))
         except OSError as error:
