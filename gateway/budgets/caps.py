@@ -100,9 +100,9 @@ def _refused(policy: Policy, setting: str, most: int, seconds: float) -> Refused
     return Refused(
         Code.RATE_LIMITED,
         Reason.LIMIT,
-        f"Caller `{policy.caller}` may send {most} requests of this kind a minute.",
+        f"Caller `{policy.caller}` may send {most} {setting.partition('_')[0]} a minute, which it has done.",
         note=f"policy {policy.caller}: `limits.{setting}: {most}` is used up",
-        fix=f"send less, or raise `limits.{setting}` in policy `{policy.caller}`",
+        fix=f"send it again in {math.ceil(seconds)} s, or raise `limits.{setting}` in policy `{policy.caller}`",
         decided_by=f"policy {policy.caller}, limits.{setting}: {most}",
         details={
             "limit": most,

@@ -23,9 +23,10 @@ def no_budget(claim: Claim, key: str, policy: Policy, now: float) -> Refused:
         Code.RATE_LIMITED,
         Reason.BUDGET,
         f"The {lane} budget of {window.limit} a minute is used up for caller `{caller}`, which has sent {flow.used} of "
-        f"its share of {share}. There is more in {seconds} s.",
+        f"its share of {share}.",
         note=f"key {key}: no budget in lane {lane} for caller {caller} within `pacing.max_wait`",
-        fix="send it later, give callers keys of their own, or raise the caller's `weight`",
+        fix=f"send it again in {seconds} s; for more, give caller `{caller}` a key of its own or raise its `weight`",
+        decided_by=f"key {key}, {lane} budget: {window.limit} a minute",
         details={
             "limit": window.limit,
             "window": "1m",
@@ -46,5 +47,7 @@ def queue_full(pacing: "Pacing") -> Refused:
         Reason.LOAD,
         "Too many requests of this caller are waiting for rate budget.",
         note=f"`pacing.max_queue` lets {pacing.max_queue} requests wait for a key; the longest line loses its newest",
+        fix="send fewer requests at a time, give the caller a key of its own, or raise `pacing.max_queue`",
+        decided_by=f"pacing.max_queue: {pacing.max_queue}",
         headers=(retry_after(1),),
     )

@@ -54,3 +54,10 @@ MESSAGES: Final[Mapping[Code, str]] = {
     Code.UPSTREAM_BROKEN: "Productlane's answer was broken off or could not be read.",
     Code.UPSTREAM_UNREACHABLE: "Productlane could not be reached.",
 }
+
+# A request that got through may have been carried out, although nobody heard of it.
+FIXES: Final[Mapping[Code, str]] = {
+    Code.UPSTREAM_TIMEOUT: "send it again later, a write only after a look whether it was done",
+    Code.UPSTREAM_BROKEN: "send it again, a write only after a look whether it was done",
+    Code.UPSTREAM_UNREACHABLE: "send it again soon; if it lasts, run `productlane-gateway doctor` in its place",
+}

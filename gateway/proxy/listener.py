@@ -42,10 +42,9 @@ class Listener:
         """Count a new connection in, or say why not."""
         limits = self.limits
         if len(self.connections) >= limits.connections:
-            return _overloaded(f"`limits.connections` allows {limits.connections} connections")
+            return _overloaded("connections", limits.connections, "in all")
         if address and self._open[address] >= limits.connections_per_address:
-            allowed = limits.connections_per_address
-            return _overloaded(f"`limits.connections_per_address` allows {allowed} connections of one address")
+            return _overloaded("connections_per_address", limits.connections_per_address, "from one address")
         self.connections.add(connection)
         self._open[address] += 1
         if self._sweeper is None:
@@ -125,10 +124,18 @@ def _late_head() -> Refused:
         Reason.TIME,
         "The request's head did not arrive in time.",
         note="`limits.head_timeout` has passed",
+        fix="send the whole head without pauses, or raise `limits.head_timeout`",
+        decided_by="limits.head_timeout",
     )
 
 
-def _overloaded(note: str) -> Refused:
+def _overloaded(setting: str, most: int, of_whom: str) -> Refused:
     return Refused(
-        Code.OVERLOADED, Reason.LOAD, "Too many connections are open.", note=note, headers=(("Retry-After", "1"),)
+        Code.OVERLOADED,
+        Reason.LOAD,
+        f"Too many connections {of_whom} are open.",
+        note=f"`limits.{setting}` allows {most} connections {of_whom}",
+        fix=f"close connections that are not used, or raise `limits.{setting}`",
+        decided_by=f"limits.{setting}: {most}",
+        headers=(("Retry-After", "1"),),
     )

@@ -169,5 +169,7 @@ def _overloaded(connections: int, by_itself: bool) -> Refused:
         Reason.LOAD,
         "Too many requests are waiting for Productlane.",
         note=note,
+        fix="send fewer requests at a time, or raise `upstream.max_connections`",
+        decided_by=f"upstream.max_connections: {connections}",
         headers=(retry_after(1),),
     )

@@ -63,6 +63,8 @@ def cut_by_drain() -> Refused:
         Reason.DRAIN,
         "The gateway is shutting down.",
         note="the request was still being served when `drain.timeout` ran out",
+        fix="send it again, after a look whether a write was done; or raise `drain.timeout` if requests take longer",
+        decided_by="drain.timeout",
         headers=(retry_after(1),),
     )
 

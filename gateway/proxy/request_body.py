@@ -214,6 +214,7 @@ class Upload:
                 Reason.TIME,
                 "The request's body stopped arriving.",
                 note=f"the caller sent nothing for {self._idle_timeout:g} s (`upstream.idle_timeout`)",
+                decided_by=f"upstream.idle_timeout: {self._idle_timeout:g}s",
             ) from None
         self._waited += time.monotonic() - began
         grace = min(_GRACE, self._idle_timeout)
@@ -223,6 +224,8 @@ class Upload:
                 Reason.TIME,
                 "The request's body arrives too slowly.",
                 note=f"after {grace:g} s it came at less than {self._rate} bytes a second (`limits.body_rate`)",
+                fix="send it faster, or lower `limits.body_rate`",
+                decided_by=f"limits.body_rate: {self._rate}",
             )
 
     def _taken(self) -> bytes:
@@ -237,5 +240,7 @@ class Upload:
             Code.PAYLOAD_TOO_LARGE,
             Reason.BODY,
             f"The body is larger than {self._limit} bytes.",
-            note=f"`limits.body` allows {self._limit} bytes for lane {self._lane}",
+            note=f"`limits.body.{self._lane}` allows {self._limit} bytes",
+            fix=f"send a smaller body, or raise `limits.body.{self._lane}`",
+            decided_by=f"limits.body.{self._lane}: {self._limit}",
         )

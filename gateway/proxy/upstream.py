@@ -229,6 +229,7 @@ def _circuit_open() -> Refused:
         Reason.UPSTREAM,
         "Productlane has stopped answering; one request a second is let through to see whether it is back.",
         note=f"the circuit is open after {FAILURES} requests in a row without an answer",
+        fix="send it again soon; if it lasts, run `productlane-gateway doctor` in its place",
         headers=(retry_after(PROBE_EVERY),),
     )
 

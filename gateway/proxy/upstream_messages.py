@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.core.message import Framing, Head
-from gateway.core.network_faults import MESSAGES, NETWORK_FAULTS
+from gateway.core.network_faults import FIXES, MESSAGES, NETWORK_FAULTS
 from gateway.core.refusal import Reason, Refused
 from gateway.proxy.lost import Lost
 from gateway.proxy.upstream_connection import UpstreamConnection
@@ -35,7 +35,7 @@ class Outgoing(NamedTuple):
 def refusal(lost: Lost) -> Refused:
     """The refusal that reports a failed exchange to the caller."""
     code = NETWORK_FAULTS[lost.fault].code
-    return Refused(code, Reason.UPSTREAM, MESSAGES[code], note=lost.note, proxy_error=lost.fault.value)
+    return Refused(code, Reason.UPSTREAM, MESSAGES[code], note=lost.note, fix=FIXES[code], proxy_error=lost.fault.value)
 
 
 class Incoming:
