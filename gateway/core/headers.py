@@ -39,17 +39,19 @@ def walk(lines: Iterable[bytes], rules: Rules) -> Fields:
         rule = rules[name]
         if rule is _KEEP:
             kept.append(line)
-        elif rule is _READ or rule is _READ_AND_KEEP:
-            if rule is _READ_AND_KEEP:
-                kept.append(line)
-            low = name.lower()
-            if low in read:
-                read[low].append(value)
-            else:
-                read[low] = [value]
-        elif rule is _REFUSE:
-            refused = refused or []
-            refused.append(name)
+            continue
+        if rule is _READ_AND_KEEP:
+            kept.append(line)
+        elif rule is not _READ:
+            if rule is _REFUSE:
+                refused = refused or []
+                refused.append(name)
+            continue
+        low = name.lower()
+        if low in read:
+            read[low].append(value)
+        else:
+            read[low] = [value]
     if b"connection" in read and (named := tokens(read[b"connection"]) - _CONNECTION_OPTIONS):
         kept = [line for line in kept if line.partition(b":")[0].lower() not in named]
     return Fields(kept, read, refused)

@@ -53,12 +53,12 @@ class CallerConnection(asyncio.Protocol):
         "_inbox",
         "_loop",
         "_owner",
-        "_paused",
         "_task",
         "_waiter",
         "_writable",
         "head_since",
         "idle_since",
+        "paused",
         "peer",
         "peer_name",
         "retiring",
@@ -72,7 +72,7 @@ class CallerConnection(asyncio.Protocol):
         self._address = ""
         self._admitted = False
         self._inbox = Inbox(self, loop, owner.rules)
-        self._paused = False
+        self.paused = False
         self._task: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
@@ -109,8 +109,11 @@ class CallerConnection(asyncio.Protocol):
         self.resume_writing()
 
     def data_received(self, data: bytes) -> None:
-        inbox = self._inbox
-        if self._admitted and not inbox.closed:
+        inbox, waiter = self._inbox, self._waiter
+        if waiter is not None and inbox.feed_repeated(data):
+            if not waiter.done():
+                waiter.set_result(None)
+        elif self._admitted and not inbox.closed:
             inbox.feed(data)
             if self.head_since is None and inbox.head_begun and not (self.serving or len(inbox)):
                 self.head_since = self._loop.time()
@@ -206,13 +209,13 @@ class CallerConnection(asyncio.Protocol):
             await self._writable
 
     def pause_reading(self) -> None:
-        if not self._paused and self.transport is not None and not self.transport.is_closing():
-            self._paused = True
+        if not self.paused and self.transport is not None and not self.transport.is_closing():
+            self.paused = True
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        if self._paused and self.transport is not None and not self.transport.is_closing():
-            self._paused = False
+        if self.paused and self.transport is not None and not self.transport.is_closing():
+            self.paused = False
             self.transport.resume_reading()
 
     def ask_for_body(self) -> None:

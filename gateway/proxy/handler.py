@@ -30,7 +30,7 @@ from gateway.proxy.serving import Current, Serving
 from gateway.proxy.verdicts import Today, Verdict
 from gateway.telemetry.events.peers import CallerSuppliedKey
 from gateway.telemetry.events.process import KeyChosen, RequestJudged
-from gateway.telemetry.ids import RequestIds, read_request_id, trace_id
+from gateway.telemetry.ids import RequestIds
 from gateway.telemetry.record import Record
 from gateway.telemetry.reporter import Reporter
 
@@ -135,9 +135,8 @@ class Handler:
         if request is None:
             record = Record(request_id=self._new_request_id())
         else:
-            trace = trace_id(request.fields.get("traceparent"))
-            record = Record(request_id=self._new_request_id(), method=request.method, trace_id=trace)
-            record.caller_request_id = read_request_id(request.fields.get("X-Request-Id"))
+            record = Record(request_id=self._new_request_id(), method=request.method, trace_id=request.trace_id)
+            record.caller_request_id = request.caller_request_id
         if self._tracing is not None:
             self._tracing.begin(record, NO_FIELDS if request is None else request.fields)
         return record

@@ -46,22 +46,29 @@ class HeadReader:
         self._rules_before: Rules | None = None
         self.pending = 0
 
+    def repeated(self, data: bytes) -> Request | None:
+        """The request, where these bytes are one with the fields of the one before, and nothing else."""
+        if self._before is None or self.pending:
+            return None
+        line, size = data.find(b"\r"), len(data)
+        if (
+            size - line != len(self._fields)
+            or not data.endswith(self._fields)
+            or self._rules() is not self._rules_before
+        ):
+            return None
+        matched = _LINE.fullmatch(data, 0, line)
+        if matched is None:
+            return None
+        method, target = matched.groups()
+        request = self._before = self._before.again(method.decode(), target.decode(), size)
+        return request
+
     def read(self, data: bytes) -> tuple[Request | None, bytes]:
         """Read up to the end of a head. Returns the request, or None where its head is not whole, and what follows.
 
         Raises `Refused` for bytes that are not HTTP; nothing can be read after them.
         """
-        rules = self._rules()
-        if self._before is not None and not self.pending and rules is self._rules_before:
-            line = data.find(b"\r")
-            end = line + len(self._fields)
-            if data.startswith(self._fields, line) and (matched := _LINE.fullmatch(data, 0, line)):
-                method, target = matched.groups()
-                self._before = self._before.again(method.decode(), target.decode(), end)
-                return self._before, data[end:] if end < len(data) else b""
-        return self._parse(data, rules)
-
-    def _parse(self, data: bytes, rules: Rules) -> tuple[Request | None, bytes]:
         end = (self._last + data if self._last else data).find(_END)
         end = end + len(_END) - len(self._last) if end >= 0 else len(data)
         head = data[:end] if end < len(data) else data
@@ -77,6 +84,7 @@ class HeadReader:
         if not messages:
             self._last = (self._last + head)[-3:]
             return None, data[end:]
+        rules = self._rules()
         request = read_request(messages[0][0], rules, self.pending)
         self._remember(request, head if self.pending == len(head) else b"", rules)
         self.pending, self._last = 0, b""

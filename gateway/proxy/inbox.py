@@ -19,6 +19,7 @@ class Owner(Protocol):
     """The connection whose inbox it is."""
 
     serving: bool
+    paused: bool
 
     def arrived(self) -> None:
         """The head of a request is complete; its body may follow."""
@@ -63,6 +64,16 @@ class Inbox:
         """The request to serve now."""
         return self._queue.popleft() if self._queue else None
 
+    def feed_repeated(self, data: bytes) -> bool:
+        """Read these bytes, where nothing else waits and they are one request with the fields of the one before."""
+        if self._queue or self._buffer or self.body is not None or self.closed:
+            return False
+        request = self._heads.repeated(data)
+        if request is None:
+            return False
+        self._queue.append(request)
+        return True
+
     def feed(self, data: bytes) -> None:
         """Read what has arrived."""
         if self._buffer:
@@ -84,7 +95,7 @@ class Inbox:
             request.body.abandon()
         if self._buffer:
             self.feed(b"")
-        if not self._buffer:
+        if self._owner.paused and not self._buffer:
             self._owner.resume_reading()
 
     def close(self) -> None:

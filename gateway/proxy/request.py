@@ -12,6 +12,7 @@ from gateway.core.headers import Fields, check_via, walk
 from gateway.core.refusal import Code, Reason, Refused
 from gateway.core.target import MAX_TARGET, target_too_long
 from gateway.proxy.request_body import Body
+from gateway.telemetry.ids import read_request_id, trace_id
 
 # A request's head in bytes, with all its line breaks, and how many fields it may have. One field may be nearly as long
 # as the head: cookies, baggage and signed tokens are, elsewhere in front of callers, and 8 kB would refuse them.
@@ -37,11 +38,13 @@ class Request:
 
     ``target`` is as the caller sent it, other bytes than UTF-8 as surrogates. ``fields`` are the parser's own.
     ``persists`` tells that the caller can send another request on the connection. ``size`` is the head's, in bytes.
-    ``identified`` is the caller by a token of its own, with the mark of the `Identification` that knows it.
+    ``caller_request_id`` and ``trace_id`` are as the record has them. ``identified`` is the caller by a token of its
+    own, with the mark of the `Identification` that knows it.
     """
 
     __slots__ = (
         "body",
+        "caller_request_id",
         "fields",
         "http10",
         "identified",
@@ -54,12 +57,15 @@ class Request:
         "refused_fields",
         "size",
         "target",
+        "trace_id",
     )
 
     def __init__(self, message: RawRequestMessage | None, walked: Fields = _NOTHING, size: int = 0) -> None:
         self.method = "" if message is None else message.method
         self.target = "" if message is None else message.path
         self.fields = NO_FIELDS if message is None else message.headers
+        self.caller_request_id = read_request_id(self.fields.get("X-Request-Id"))
+        self.trace_id = trace_id(self.fields.get("traceparent"))
         self.http10 = message is not None and message.version < (1, 1)
         self.persists = message is not None and not message.should_close
         self.lines = walked.lines
@@ -80,6 +86,7 @@ class Request:
         request.http10, request.persists = False, True
         request.length, request.body, request.refused = 0, None, None
         request.identified = self.identified
+        request.caller_request_id, request.trace_id = self.caller_request_id, self.trace_id
         return request
 
     @property

@@ -60,7 +60,8 @@ class Log:
         if self._console:
             self._lines.put(_console_line(record.time, level, _request_sentence(record)))
             return
-        record.code = labels.listed_code(record.code)
+        if record.code:
+            record.code = labels.listed_code(record.code)
         try:
             line = self._encode(record)
         except UnicodeEncodeError:

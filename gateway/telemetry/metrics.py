@@ -14,7 +14,7 @@ from msgspec import structs
 
 from gateway import __version__
 from gateway.telemetry import exposition
-from gateway.telemetry.event import Event, Names
+from gateway.telemetry.event import Names
 from gateway.telemetry.events import EVENTS
 from gateway.telemetry.gauge import State
 from gateway.telemetry.gauges import GAUGES
@@ -29,7 +29,8 @@ class Metrics:
     """All counts of one process. All methods except `render` belong to the thread of the loop.
 
     ``in_flight`` is the number of requests being served; the code that serves them updates it. Until `know` names the
-    config's callers, endpoints and keys, each of them counts as ``other``. ``clock`` is Unix time in seconds.
+    config's callers, endpoints and keys, each of them counts as ``other``. ``counters`` are those of events, by class.
+    ``clock`` is Unix time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
@@ -43,7 +44,7 @@ class Metrics:
         self._build: Final = (__version__, platform.python_version(), version_of("aiohttp"))
         self._tally: Final = Tally()
         self.count: Final[Callable[[Record], None]] = self._tally.count
-        self._events: Final = {event: EventCounter(event.counter) for event in EVENTS if event.counter is not None}
+        self.counters: Final = {event: EventCounter(event.counter) for event in EVENTS if event.counter is not None}
         self._reloads: Final = Counter(
             "config_reloads",
             "Loads of the config, the first included.",
@@ -62,7 +63,7 @@ class Metrics:
             Names.ISSUER: frozenset(issuers),
         }
         self._tally.know(names[Names.CALLER], names[Names.ENDPOINT], names[Names.KEY])
-        for counter in self._events.values():
+        for counter in self.counters.values():
             counter.know(names)
 
     def watch(self, source: Callable[[], State]) -> None:
@@ -72,10 +73,6 @@ class Metrics:
     def watch_log(self, dropped: Callable[[], int]) -> None:
         """Where the number of log lines dropped so far comes from."""
         self._dropped_lines = dropped
-
-    def count_event(self, event: Event) -> None:
-        """Count an event that has a counter."""
-        self._events[type(event)].count(event)
 
     def config_loaded(self, *, ok: bool, now: float | None = None) -> None:
         """Count a load of the config, the first included. ``now`` is a Unix time."""
@@ -98,7 +95,7 @@ class Metrics:
         """Every metric with its samples. For a thread, as `render`."""
         yield from self._tally.families()
         yield self._reloads, self._reloads.lines()
-        for counter in self._events.values():
+        for counter in self.counters.values():
             yield counter, counter.lines()
         dropped = Counter("log_lines_dropped", "Log lines lost because their reader or disk did not take them.")
         dropped.inc((), self._dropped_lines())

@@ -16,11 +16,12 @@ class Reporter:
         self.log: Final = log
         self.metrics: Final = metrics
         self.usage: Final = usage
+        self._counters: Final = metrics.counters
 
     def emit(self, event: Event) -> None:
         """Write the event's line and count it, as its class says."""
         if event.counter is not None:
-            self.metrics.count_event(event)
+            self._counters[type(event)].count(event)
         if event.name:
             self.log.event(event)
 

@@ -1,6 +1,7 @@
 """Finished requests, tallied by kind while they end and sorted into metrics when somebody asks."""
 
 import time
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Final, TypeAlias
 
@@ -96,11 +97,18 @@ class Tally:
         at = record.caller, record.endpoint, shown, source, lane, record.decision, record.reason, code, record.key
         kind = self._kinds.get(at) or self._begin(at)
         kind.count += 1
-        self._durations.observe(kind.durations, record.duration_ms / 1000)
+        # As `Histogram.observe` does, without a call.
+        seconds = record.duration_ms / 1000
+        cells = kind.durations
+        cells[bisect_left(DURATIONS, seconds)] += 1
+        cells[-1] += seconds
         if record.upstream_ms is not None:
             if kind.upstream is None:
                 kind.upstream = self._upstream.cells(_lane_and_source(lane, source))
-            self._upstream.observe(kind.upstream, record.upstream_ms / 1000)
+            seconds = record.upstream_ms / 1000
+            cells = kind.upstream
+            cells[bisect_left(DURATIONS, seconds)] += 1
+            cells[-1] += seconds
         if record.wait_ms:
             if kind.waits is None:
                 kind.waits = self._waits.cells(_lane_and_source(lane, source)[:1])

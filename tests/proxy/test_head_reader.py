@@ -98,8 +98,8 @@ async def test_a_request_after_another_is_read_as_the_first_of_its_connection(se
     loop, rules = asyncio.get_running_loop(), request_rules()
     used = HeadReader(loop, lambda: rules)
     used.read(b"GET /first HTTP/1.1\r\n" + FIELDS)
-    again, rest = used.read(second + b"rest")
-    alone, _ = HeadReader(loop, lambda: rules).read(second + b"rest")
+    again = used.repeated(second) or used.read(second)[0]
+    alone, rest = HeadReader(loop, lambda: rules).read(second + b"rest")
 
     assert b"rest" == rest
     assert _told(alone) == _told(again)
@@ -128,12 +128,16 @@ async def test_fields_are_judged_by_the_rules_of_their_moment() -> None:
     reader = HeadReader(asyncio.get_running_loop(), lambda: rules[0])
     head = b"GET / HTTP/1.1\r\nHost: a\r\nX-Team: b\r\n\r\n"
     before, _ = reader.read(head)
+    repeated = reader.repeated(head)
     rules[0] = request_rules()
+    outdated = reader.repeated(head)
     after, _ = reader.read(head)
 
+    assert outdated is None
     assert before is not None
+    assert repeated is not None
     assert after is not None
-    assert ([b"X-Team: b"], []) == (before.lines, after.lines)
+    assert ([b"X-Team: b"], [b"X-Team: b"], []) == (before.lines, repeated.lines, after.lines)
 
 
 async def test_little_is_remembered_of_a_connection() -> None:

@@ -156,7 +156,7 @@ def busy(metrics: Metrics) -> Metrics:
         CallerSuppliedKey("billing", "v1"),
         IssuerFault("github", "", first=True),
     ):
-        metrics.count_event(event)
+        metrics.counters[type(event)].count(event)
     metrics.in_flight += 2
     metrics.count(
         Record(
@@ -461,7 +461,7 @@ def test_hostile_input_adds_no_label_values(junk: list[Record], pairs: list[tupl
         for event in EVENTS:
             if event.counter is not None:
                 texts = {label: two if n else one for n, label in enumerate(event.counter.labels)}
-                metrics.count_event(event(**dict.fromkeys(event.__struct_fields__, "") | texts))
+                metrics.counters[event].count(event(**dict.fromkeys(event.__struct_fields__, "") | texts))
     allowed = {
         "caller": {*CALLERS, "-", "other"},
         "endpoint": {*ENDPOINTS, "other"},
