@@ -75,7 +75,7 @@ def test_what_is_tested_is_what_is_run(part: str, whole: str) -> None:
 
 
 def test_tracing_is_an_extra(project: dict[str, Any]) -> None:
-    """Nobody who does not ask for it gets a library of OpenTelemetry, nor what that brings."""
+    """Without the extra no library of OpenTelemetry is installed, nor its dependencies."""
     extra = locked("tracing").keys() - locked("run").keys()
 
     assert ["tracing"] == list(project["project"]["optional-dependencies"])

@@ -55,7 +55,7 @@ PURE = {
 }
 IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "today", "now", "utcnow", "fromtimestamp", "__import__"}
 
-# Where a key leaves as text: attached to what goes upstream, and to the questions to ``/me``.
+# Where a key becomes text: in requests to the upstream and to ``/me``.
 REVEALING = {"core/headers.py"}
 
 SIMULATOR = "gateway.simulator"
@@ -63,7 +63,7 @@ SIMULATOR = "gateway.simulator"
 MAX_LINES = 250
 MAX_BODY = 40
 
-# What is still over a bound. An entry goes as soon as it is not; none may come.
+# Modules and functions over a bound. Remove an entry as soon as it is within; add none.
 LONG_MODULES: set[str] = set()
 LONG_FUNCTIONS: set[str] = set()
 CIRCLES: set[frozenset[str]] = set()
@@ -81,7 +81,7 @@ def tree(path: Path) -> ast.Module:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """The dotted names that a module imports, wherever in it the import stands."""
+    """The dotted names that a module imports, at its top or inside functions."""
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -194,12 +194,12 @@ def circles(graph: dict[str, set[str]]) -> set[frozenset[str]]:
 
 
 def test_no_module_needs_itself() -> None:
-    """No import leads back to where it began, inside a room as well; lazy and type-only imports count."""
+    """There is no circle of imports, inside a room as well; lazy and type-only imports count."""
     assert circles(imported_modules()) == CIRCLES
 
 
 def test_a_circle_is_seen() -> None:
-    """The search above finds a circle where there is one."""
+    """The search above finds a circle."""
     assert {frozenset({"a", "b"})} == circles({"a": {"b"}, "b": {"a"}, "c": {"a"}})
 
 
@@ -209,7 +209,7 @@ def test_keys_are_revealed_in_a_counted_set_of_files() -> None:
 
 
 def test_only_the_decision_makes_a_permit() -> None:
-    """There is no way to forward a request that did not pass `decide`."""
+    """Only `decide` makes a `Permit`, which every forwarded request needs."""
     makers = [node for node in ast.walk(tree(SOURCE / "core" / "decision.py")) if isinstance(node, ast.FunctionDef)]
 
     assert {"core/decision.py"} == {name for name, path in modules(SOURCE).items() if "Permit" in calls(tree(path))}
@@ -217,7 +217,7 @@ def test_only_the_decision_makes_a_permit() -> None:
 
 
 def test_every_code_has_its_answer() -> None:
-    """There is no refusal without a status, and no status that nothing can be refused with."""
+    """The codes are exactly the rows of the table of answers."""
     assert set(Code) == set(ANSWERS)
 
 

@@ -1,4 +1,4 @@
-"""`gateway.aio.threads`: work that may hang holds up neither the loop nor the end of the process."""
+"""`gateway.aio.threads`: work that may hang delays neither the loop nor the end of the process."""
 
 import asyncio
 import gc
@@ -23,7 +23,7 @@ async def test_the_result_and_the_error_of_the_work_are_given() -> None:
 
 
 async def test_what_nobody_waits_for_is_no_complaint() -> None:
-    """A caller that leaves does not end the work, and the late error of the work is no complaint of the loop."""
+    """A caller that leaves does not cancel the work, and the loop does not report its late error."""
     complaints: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     gate, threads = threading.Event(), list[threading.Thread]()

@@ -149,6 +149,6 @@ def test_two_keys_of_one_name_are_neither() -> None:
     "data", [b"", b"\xff", b"[" * 100_000, b"[]", b"{}", b'{"keys": {}}', b'{"keys": []}', b'{"keys": [{}]}']
 )
 def test_a_document_without_keys_is_told(data: bytes) -> None:
-    """An answer that is no key set is a fault of the issuer's, and never an empty set of keys."""
+    """A malformed key set is a fault of the issuer, and never an empty set of keys."""
     with pytest.raises(NoKeys):
         read_keys(data)

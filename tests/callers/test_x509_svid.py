@@ -63,7 +63,7 @@ def test_a_certificate_names_one_workload_or_none(identity: Identity, expected: 
 
 @pytest.mark.parametrize("data", [b"", b"\x30\x00", AUTHORITY.issue(ID).der[:-1], b"x" * 1000])
 def test_what_is_no_certificate_names_nobody(data: bytes) -> None:
-    """Bytes that cannot be read are no crash and no caller."""
+    """Unreadable bytes crash nothing and identify no caller."""
     found = read_certificate(data)
 
     assert (None, "cannot be read") == (found.spiffe_id, found.fault)

@@ -242,7 +242,7 @@ def test_a_bad_variable_or_flag_is_named(folder: Path) -> None:
 
 
 def test_a_variable_does_not_hide_what_is_wrong_in_the_file(folder: Path) -> None:
-    """A section that is no section is reported, though a variable sets a value in it."""
+    """A value in place of a section is reported, even if a variable sets a value in that section."""
     (folder / "gateway.yaml").write_text(SMALLEST + "log: loud\n")
     environ = {**ENVIRON, "PRODUCTLANE_GATEWAY_LOG_LEVEL": "debug"}
     problems = problems_of(folder / "gateway.yaml", environ=environ)

@@ -54,7 +54,7 @@ def test_what_is_no_key_is_refused_without_being_shown(tmp_path: Path, data: str
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601, 0o444])
 def test_a_file_that_others_can_use_is_refused(tmp_path: Path, mode: int) -> None:
-    """A key that the group or everybody can read or replace is no secret; the message gives the command that helps."""
+    """A key file that others can read or replace is refused; the message gives the command that helps."""
     with pytest.raises(BadSecret, match=rf"can be read by others \(mode {mode:04o}\); run `chmod 600`"):
         read(written(tmp_path / "key", mode=mode))
 

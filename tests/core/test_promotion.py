@@ -397,7 +397,7 @@ EVENTS = st.one_of(
 
 
 def history(events: Iterable[tuple[str, object, object]]) -> list[Rotation]:
-    """What a key of two slots goes through, from two secrets on."""
+    """Random events of a key with two slots, from two secrets on."""
     passed = [key(A, B)]
     for now, (kind, one, other) in enumerate(events, 1):
         rotation = passed[-1]

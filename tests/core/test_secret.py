@@ -65,7 +65,7 @@ def test_a_key_is_never_serialised(serialise: object) -> None:
 
 
 def test_keys_are_equal_by_their_text_only() -> None:
-    """Two slots with the same text hold the same key; a plain text is never a key, even the right one."""
+    """Two secrets with the same text are equal; a plain text is never equal to a secret."""
     other = Secret(TEXT + "x")
 
     assert Secret(TEXT) == Secret(TEXT)

@@ -145,7 +145,7 @@ def test_it_starts_within_a_second_and_runs_with_nothing_granted(sidecar: tuple[
 
 
 def test_it_drains_on_sigterm(sidecar: tuple[str, str, float]) -> None:
-    """`podman stop` reaches the gateway itself, which is no child of a shell, and it ends by itself with 0."""
+    """`podman stop` reaches the gateway itself, not a shell around it, and it exits with 0."""
     container, url, _ = sidecar
     podman("stop", "--time", "20", container)
     state = json.loads(podman("inspect", container).stdout)[0]["State"]

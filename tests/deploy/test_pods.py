@@ -197,7 +197,7 @@ def test_helm_test_fails_where_a_caller_may_too_much(egress: Egress) -> None:
     assert "FAIL denied: GET /threads 200" in output
 
 
-# The app of a sidecar. That it waits for the gateway stands in for the start-up probe, before which Kubernetes starts none.
+# The app of a sidecar. It waits for the gateway, as Kubernetes waits for the start-up probe before it starts the app.
 APP = """
 import http.client, os, socket, sys, time
 while True:

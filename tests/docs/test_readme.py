@@ -80,7 +80,7 @@ def normal(answer: str) -> str:
 
 
 def test_the_policy_that_is_shown_is_one(tmp_path: Path) -> None:
-    """The policy of the README is accepted as it stands."""
+    """The policy of the README is accepted unchanged."""
     from click.testing import CliRunner
 
     from gateway.cli.program import _program

@@ -26,7 +26,7 @@ HEADERS = {"Authorization": f"Bearer {TOKEN}"}
 
 
 class Behind:
-    """The simulator, as what a gateway of the tests' kit stands in front of."""
+    """The simulator in place of the upstream of `tests.support.in_process`."""
 
     def __init__(self, url: str) -> None:
         self.url = url

@@ -55,7 +55,7 @@ async def test_a_revoke_before_the_rotation_loses_no_request(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("kind", BAD)
 async def test_a_bad_secret_changes_nothing(kind: str, tmp_path: Path) -> None:
-    """A new secret that is no good is never sent with a request: the old one serves on, and the status shows why."""
+    """A bad new secret is never sent with a request: the old one serves, and the status shows why."""
     parts, state = BAD[kind]
     async with stage(tmp_path) as it, load(it):
         for _ in range(3):

@@ -356,7 +356,7 @@ async def test_an_identity_that_repeats_a_key_of_ours_is_none(
 async def test_a_storage_that_fails_or_hangs_fails_no_request(
     storage: type[BrokenStore], productlane: Productlane
 ) -> None:
-    """With a dead storage the identity still comes, from Productlane; a full disk after its 200 is no error either."""
+    """Without a working storage the identity comes from Productlane; a full disk after its 200 is not an error."""
     store = storage()
     async with asyncio.timeout(5), asking(productlane.url, Clock(), store=store) as identities:
         known = await identities.lookup("support", A)

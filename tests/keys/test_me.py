@@ -25,7 +25,7 @@ NEVER, ALWAYS = float("-inf"), float("inf")
 
 @pytest.fixture(params=["memory", "store"], autouse=True)
 def kind(request: pytest.FixtureRequest) -> str:
-    """Each promise holds with a plain session and with the library's, which is used where there is a store."""
+    """Each promise is tested with a plain session and with the library's, which a store uses."""
     KIND.append(request.param)
     return str(request.param)
 

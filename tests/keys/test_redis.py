@@ -287,7 +287,7 @@ async def test_a_certificate_of_a_stranger_gets_no_password(
 async def test_a_wrong_password_is_told_by_its_kind(tmp_path: Path) -> None:
     """The fault says that it is the password, without the password."""
     async with redis_serving(tmp_path, acl=ACL) as server:
-        guard = BestEffortStore(RedisStore(replace(server.at, password=Password("", "wrong"))))
+        guard = BestEffortStore(RedisStore(replace(server.at, password=Password("", "wrong"))), timeout=5)
         missed = await guard.get("a")
         await guard.close()
 

@@ -109,7 +109,7 @@ async def test_what_fails_is_told_and_that_it_works_again() -> None:
 
 
 async def test_a_claim_that_cannot_be_made_is_ours() -> None:
-    """Where the storage cannot say who asks, everybody does."""
+    """If the storage cannot decide which replica asks, every replica asks."""
     store = BestEffortStore(BrokenStore(), clock=Clock())
 
     assert [True, True] == [await store.claim("a", 1) for _ in range(2)]

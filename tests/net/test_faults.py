@@ -10,7 +10,7 @@ from gateway.core.network_faults import NETWORK_FAULTS, NetworkFault
 from gateway.net.faults import PEER_ERRORS, network_fault, why
 from gateway.net.resolver import Unresolved
 
-# Of aiohttp's errors these are no failures of a peer: warnings of multipart bodies, its streams' own, web sockets.
+# These errors of aiohttp do not come from a peer: warnings of multipart bodies, its streams' own, web sockets.
 ELSEWHERE = {
     aiohttp.BadContentDispositionHeader,
     aiohttp.BadContentDispositionParam,

@@ -8,7 +8,7 @@ from tests.support.deadline import DEADLINE
 
 
 async def test_a_watch_that_comes_after_the_close_ends_at_once() -> None:
-    """A thread that had not begun to watch when the notices were closed does not hold up the end of the process."""
+    """A thread that starts to watch after the notices were closed does not delay the end of the process."""
     notices = Inotify(lambda: None)
     notices.close()
 

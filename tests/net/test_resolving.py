@@ -141,7 +141,7 @@ async def test_a_name_that_stops_resolving_goes_on_serving(run: Running, records
 
 
 async def test_a_name_that_never_resolved_is_a_502(run: Running, records: Records) -> None:
-    """Callers get the error at once, reads are not repeated, and the circuit stays closed: a resolver is no upstream.
+    """Callers get the error at once, reads are not repeated, and the circuit stays closed.
 
     As soon as the name resolves, requests are served.
     """

@@ -42,7 +42,7 @@ def test_only_what_looks_like_a_scope_is_told(required: Any, named: set[str]) ->
     "text", [b"", b"null", b"[]", b"{}", b'{"error": 1}', b'{"error": {"details": []}}', b"[" * 100_000, b"\xff"]
 )
 def test_what_is_no_envelope_names_nothing(text: bytes) -> None:
-    """A 403 from a stranger in between is no reason to fail."""
+    """A 403 from another server in between causes no fault."""
     assert frozenset() == named_scopes(text)
 
 

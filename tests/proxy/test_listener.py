@@ -1,4 +1,4 @@
-"""`gateway.proxy.listener`: who may connect, for how long, and what becomes of bytes that are no request."""
+"""`gateway.proxy.listener`: which connections are accepted, for how long, and how malformed bytes are answered."""
 
 import asyncio
 import socket
@@ -131,7 +131,7 @@ async def test_connections_are_limited(start: Start, limit: str) -> None:
     ],
 )
 async def test_what_is_not_http_is_refused_and_not_quoted(run: Running, data: bytes) -> None:
-    """Bytes that are no request get a 400 in the envelope; neither the answer nor the log repeats them."""
+    """Malformed bytes get a 400 in the envelope; neither the answer nor the log repeats them."""
     caller = await run.connect()
     await caller.send(data)
     response = await caller.response()

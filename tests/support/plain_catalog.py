@@ -9,7 +9,7 @@ from gateway.core.catalog import Catalog, Endpoint, Lane, Successor
 
 
 def plain_catalog() -> Catalog:
-    """Every endpoint, scope and successor that stands in the package's own file."""
+    """Every endpoint, scope and successor in the package's file."""
     facts = yaml.safe_load((Path(gateway.__file__).parent / "config" / "productlane_v2.yaml").read_text("utf-8"))
     endpoints = [
         Endpoint(

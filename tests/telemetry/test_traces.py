@@ -96,7 +96,7 @@ async def test_spans_tell_of_a_request_what_the_log_tells(
 async def test_a_request_without_a_trace_begins_one(
     tmp_path: Path, upstream: Upstream, collector: Collector, fields: tuple[str, ...]
 ) -> None:
-    """What the caller sent is no trace, so the gateway's span is the first of one, which log and upstream name."""
+    """A malformed trace of the caller is ignored: the gateway's span starts a trace, which log and upstream name."""
     async with traced(tmp_path, upstream, collector) as served:
         await served.ask("/api/v2/threads", *fields)
         await served.until_said(b'"endpoint"')
@@ -234,7 +234,7 @@ async def test_another_secret_is_another_span(tmp_path: Path, upstream: Upstream
 async def test_an_answer_that_breaks_off_is_told_as_a_failure(
     tmp_path: Path, upstream: Upstream, collector: Collector
 ) -> None:
-    """A good status that is followed by half a body is no good answer."""
+    """A good status with half a body is a failed answer."""
 
     def half(arrival: Arrival, writer: Any) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 900000\r\n\r\n" + b"x" * 100_000)

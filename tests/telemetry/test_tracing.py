@@ -275,7 +275,7 @@ async def test_a_gateway_without_the_extra_says_what_to_install(tmp_path: Path, 
 async def test_a_variable_that_cannot_be_used_is_told(
     tmp_path: Path, upstream: Upstream, variable: dict[str, str]
 ) -> None:
-    """A value that the library does not take is no reason not to serve: one warning says so, and does not repeat it."""
+    """With a value that the library refuses the gateway serves; one warning says so without the value."""
     async with serving(tmp_path, upstream, environ=WANTED | variable) as served:
         await asked(served)
         assert 0 == await served.end()

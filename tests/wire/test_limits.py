@@ -255,7 +255,7 @@ async def test_large_uploads_are_not_taken_for_heads(start: Start) -> None:
 
 async def _until(holds: Callable[[], Any]) -> None:
     async with asyncio.timeout(DEADLINE):
-        while not holds():  # noqa: ASYNC110 - what is waited for is the gateway's, and tells nobody
+        while not holds():  # noqa: ASYNC110 - the gateway gives no event for it
             await asyncio.sleep(0.005)
 
 

@@ -45,7 +45,7 @@ async def test_a_sound_set_up_exits_with_0(tmp_path: Path, upstream: Upstream) -
 
 
 async def test_a_warning_exits_with_1(tmp_path: Path, upstream: Upstream) -> None:
-    """A key that carries more than any request needs is no fault, and worth a look."""
+    """A key with more scopes than any request needs is reported without being a fault."""
     upstream.scopes = {KEY: ("threads:read", "tags:read")}
     path = write(tmp_path, upstream.url, scopes=["threads:read"])
     done = await run("doctor", "--config", path, "--json", environ=SECRETS)

@@ -104,7 +104,7 @@ def test_the_end_of_a_certificate(tmp_path: Path, lasts: float, expected: list[I
 
 
 def test_a_chain_ends_with_its_first_and_authorities_with_their_last(tmp_path: Path) -> None:
-    """An old authority beside its successor is no fault; an old intermediate in a chain is one."""
+    """An expired authority beside its successor is not a fault; an expired intermediate in a chain is."""
     start = datetime.now(UTC) - timedelta(days=1)
     old = Authority().issue(dns=("gateway",), start=start, lasts=60)
     new = Authority().issue(dns=("gateway",), start=start, lasts=90 * 86_400)

@@ -226,7 +226,7 @@ async def test_a_policy_with_a_problem_is_told(tmp_path: Path) -> None:
 
 
 async def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
-    """A mistyped folder is no empty one: the status is 2, and no caller is called removed."""
+    """A mistyped folder does not count as empty: the status is 2, and no caller is reported as removed."""
     process = await start("policy", "diff", tmp_path, tmp_path / "none", cwd=tmp_path)
     done = await finish(process)
 

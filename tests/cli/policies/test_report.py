@@ -117,7 +117,7 @@ async def test_a_summary_is_one_line_for_each_caller(tmp_path: Path) -> None:
 
 
 async def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    """Where `--write` cannot write, the line says what and why, and the status is no verdict about the policies."""
+    """If `--write` cannot write, one line says what and why, and the status is not that of a verdict."""
     log = write(tmp_path, APP, log=[line("app", "GET /companies")])
     done = await run("report", tmp_path / "policies", "--access-log", log, "--write", log / "narrower")
 

@@ -141,7 +141,7 @@ async def test_online_other_faults(tmp_path: Path, upstream: Upstream) -> None:
 
 
 async def test_online_says_what_would_mend_drift(tmp_path: Path, upstream: Upstream) -> None:
-    """For scopes in excess, unknown ones and a key wider than any caller it says what to do, and that is no fault."""
+    """Excess scopes, unknown scopes and a key wider than any caller get advice and are not faults."""
     upstream.scopes[KEY] = ("threads:read", "contacts:read", "tags:read", "loyalty:read")
     callers = [
         policy(scopes=["threads:read"]),

@@ -74,7 +74,7 @@ def test_every_proof_leads_to_its_caller(folder: Path) -> None:
 
 @pytest.mark.parametrize("proof", [{"kubernetes": ["a/b"]}, {"unix_uids": [7]}, {"spiffe": [ID]}])
 def test_any_proof_ends_anonymous_for_wrong_credentials(folder: Path, proof: dict[str, Any]) -> None:
-    """One policy that authenticates, by whatever means, and a wrong credential is no longer anonymous."""
+    """As soon as one policy authenticates, by any kind of credential, a wrong credential is never anonymous."""
     means: dict[str, Any] = {"listen": "unix:gw.sock", "tls": TLS}
     callers = {"kubernetes": CLUSTER, "trusted_spiffe_domain": "cluster.local"}
 

@@ -13,7 +13,7 @@ CONFIGS = Path(__file__).parents[2] / "support" / "configs" / "catalog"
 
 
 def test_the_package_holds_the_whole_api() -> None:
-    """What the checked reader gives is what stands in the package's file, of which `tests/core` knows the facts."""
+    """The checked reader returns what the package's file contains; `tests/core` checks that content."""
     catalog, plain = load_catalog(), plain_catalog()
 
     assert (plain.endpoints, plain.scopes) == (catalog.endpoints, catalog.scopes)

@@ -146,7 +146,7 @@ def test_what_redis_needs_may_wait_for_a_redis(folder: Path) -> None:
 
 
 def test_variables_of_a_service_in_the_cluster_are_passed_over(folder: Path) -> None:
-    """What the kubelet sets for a Service named productlane-gateway-redis is no misspelt setting."""
+    """Variables that the kubelet sets for a Service named productlane-gateway-redis are not misspelt settings."""
     service = {
         "PRODUCTLANE_GATEWAY_REDIS_SERVICE_HOST": "10.0.0.1",
         "PRODUCTLANE_GATEWAY_REDIS_SERVICE_PORT": "6379",
