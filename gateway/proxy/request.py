@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from aiohttp.http import RawRequestMessage
-from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from aiohttp.http_exceptions import BadHttpMethod, HttpProcessingError, LineTooLong
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.core.field_rules import Rules
@@ -23,6 +23,7 @@ MAX_FIELDS: Final = 128
 _HOST: Final = re.compile(rb"(?:[A-Za-z0-9._~-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 # What aiohttp's parser says past `max_headers`; it has no type of its own for it.
 TOO_MANY_FIELDS: Final = "Too many headers received"
+_TLS_IN_CLEAR: Final = "Received HTTPS traffic on an HTTP port"
 # What is left of a body up to this size is read and dropped, so that the connection can be used again.
 _WORTH_READING: Final = 65_536
 _NO_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
@@ -201,5 +202,9 @@ def unparsed(failure: BaseException) -> Refused:
     if isinstance(failure, HttpProcessingError) and failure.message == TOO_MANY_FIELDS:
         return head_too_long()
     if isinstance(failure, HttpProcessingError):
-        return Refused(Code.INVALID_REQUEST, Reason.FRAMING, "The request is not valid HTTP/1.1.")
+        fix = ""
+        if isinstance(failure, BadHttpMethod):
+            tls = failure.message == _TLS_IN_CLEAR
+            fix = "use http://, since this listener has no TLS" if tls else "write the method in capitals, as `GET`"
+        return Refused(Code.INVALID_REQUEST, Reason.FRAMING, "The request is not valid HTTP/1.1.", fix=fix)
     return Refused(Code.INTERNAL_ERROR, Reason.FAULT, "The gateway failed to serve this request.")

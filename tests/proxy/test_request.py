@@ -52,3 +52,19 @@ async def test_a_request_is_what_the_rfc_says_or_refused(
     assert status == response.status
     assert code == ("" if status == 200 else response.code)
     assert (status == 200) == bool(run.upstream.arrivals)
+
+
+@pytest.mark.parametrize(
+    ("data", "fix"),
+    [
+        (b"get /api/v2/threads HTTP/1.1\r\nHost: a\r\n\r\n", "write the method in capitals, as `GET`"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", "use http://, since this listener has no TLS"),
+    ],
+    ids=["lower case", "TLS"],
+)
+async def test_what_is_nearly_http_says_what_to_do(run: Running, data: bytes, fix: str) -> None:
+    """A method in lower case and TLS to a plain listener are two mistakes that a first request makes."""
+    response = await run.raw(data)
+
+    assert (400, "invalid_request") == (response.status, response.code)
+    assert response.json["error"]["details"]["gateway"]["fix"].endswith(f"; {fix}")

@@ -83,7 +83,9 @@ def _shown(document: "Document") -> Iterator[Shown]:
     for path, text, line in _leaves(document.root, ()):
         given.add(path)
         source = document.origin(path)
-        place = f"{document.file}:{line}" if source is None else f"{source[0]} {source[1]}"
+        # A sidecar without files has no line.
+        here = f"{document.file}:{line}" if line else document.file
+        place = here if source is None else f"{source[0]} {source[1]}"
         yield Shown(dotted(path), _PASSWORD.sub(r"\1:***@", text), place)
     for path, setting in single_settings(Gateway):
         if path not in given and setting.default not in (None, ()):

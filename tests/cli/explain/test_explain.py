@@ -322,3 +322,12 @@ async def test_a_template_stands_for_any_id(tmp_path: Path) -> None:
     done = await run("explain", "--caller", "app", "GET", "/threads/{id}", "--config", path, "--json", environ=SECRETS)
 
     assert (0, "GET /threads/{id}") == (done.status, done.json["endpoint"]["name"])
+
+
+async def test_a_pasted_url_stands_for_its_path(tmp_path: Path) -> None:
+    """The host of a URL is not what is asked about, so it is left out."""
+    path = write(tmp_path, NOWHERE, policy(scopes=["threads:read"]))
+    words = ("--caller", "app", "GET", "https://productlane.com/api/v2/threads?limit=1", "--config", path, "--json")
+    done = await run("explain", *words, environ=SECRETS)
+
+    assert (0, "GET /api/v2/threads?limit=1") == (done.status, done.json["request"])

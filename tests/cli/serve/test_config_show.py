@@ -62,3 +62,11 @@ async def test_a_configuration_with_problems_is_not_shown(tmp_path: Path) -> Non
 
     assert (2, "") == (done.status, done.out)
     assert "upstrem" in done.err
+
+
+async def test_a_sidecar_without_files_has_no_lines(tmp_path: Path) -> None:
+    """Where nothing stands in a file, the environment is named, and no line of it."""
+    environ = {"PRODUCTLANE_KEY": "pl_v2_0123456789abcdef", "PRODUCTLANE_SCOPES": "threads:read"}
+    done = await run("config", "show", "--origin", "--json", cwd=tmp_path, environ=environ)
+
+    assert {"environment", "environment PRODUCTLANE_KEY", "default"} == {one["origin"] for one in done.json}
