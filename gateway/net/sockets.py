@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from gateway.net.listen_address import Address
 
@@ -22,18 +22,14 @@ class CannotStart(Exception):
     """The process is not fit to hold keys, or an address is not available. The text gives the reason in one line."""
 
 
-async def listen(
-    factory: Callable[[], asyncio.Protocol], address: Address, name: str, **options: Any
-) -> asyncio.Server:
-    """A socket that is open and listens. ``options`` are those of TLS. Raises `CannotStart`."""
+async def listen(factory: Callable[[], asyncio.Protocol], address: Address, name: str) -> asyncio.Server:
+    """A socket that is open and listens. Raises `CannotStart`."""
     loop = asyncio.get_running_loop()
     try:
         if address.path is None:
-            return await loop.create_server(
-                factory, address.host, address.port, backlog=_BACKLOG, reuse_address=True, **options
-            )
+            return await loop.create_server(factory, address.host, address.port, backlog=_BACKLOG, reuse_address=True)
         at = await asyncio.to_thread(_at_path, address.path)
-        return await loop.create_unix_server(factory, sock=at, backlog=_BACKLOG, **options)
+        return await loop.create_unix_server(factory, sock=at, backlog=_BACKLOG)
     except OSError as error:
         raise CannotStart(f"the {name} listener cannot listen on {address}: {error.strerror or error}") from None
 

@@ -154,7 +154,7 @@ class Gateway:
         app = admin_app(self._metrics, self._health, self._facts.status, self._facts.status_token)
         await self._listeners.open_admin(app, self._stack, self._emit)
         self._health.mark("config_loaded", True)
-        await self._listeners.open_traffic(self._listener, self._stack)
+        await self._listeners.open_traffic(self._listener, self._stack, self._emit)
         if self._tracing is not None:
             host = str(self.traffic.path or self.traffic.host)
             self._tracing.listens(host, self.traffic.port, tls=self._listeners.tls is not None)

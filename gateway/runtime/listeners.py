@@ -1,9 +1,9 @@
 """The two listeners: where they listen, and the TLS of the one for traffic."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
-from typing import Any, Final
+from typing import Final
 
 from aiohttp import web
 
@@ -13,6 +13,7 @@ from gateway.config.schema.gateway import Tls
 from gateway.config.tls import BadTls
 from gateway.net.listen_address import Address
 from gateway.net.sockets import CannotStart, bound, listen
+from gateway.proxy.handshakes import Handshakes
 from gateway.proxy.listener import Listener
 from gateway.proxy.tls import ListenerTls
 from gateway.runtime.process import descriptors
@@ -21,8 +22,6 @@ from gateway.telemetry.events.process import DescriptorsShort
 
 # Descriptors beside those of traffic: log, store, resolver, watched files, the admin listener and its connections.
 _OTHER_FILES: Final = 128
-# How long a caller may take to say goodbye in TLS; asyncio's 30 s would hold up the end of a drain.
-_TLS_GOODBYE: Final = 2.0
 
 
 class Listeners:
@@ -49,17 +48,13 @@ class Listeners:
         stack.callback(listening.close)
         self.admin = bound(self.admin, listening)
 
-    async def open_traffic(self, listener: Listener, stack: AsyncExitStack) -> None:
+    async def open_traffic(self, listener: Listener, stack: AsyncExitStack, emit: Emit) -> None:
         """Accept callers until `close_traffic`, or until ``stack`` is closed. Raises `CannotStart`."""
-        options: dict[str, Any] = {}
+        factory: Callable[[], asyncio.Protocol] = listener
         if self.tls is not None:
-            # A handshake is the beginning of a head.
-            options = {
-                "ssl": self.tls.context,
-                "ssl_handshake_timeout": listener.limits.head_timeout,
-                "ssl_shutdown_timeout": _TLS_GOODBYE,
-            }
-        self._accepting = await listen(listener, self.traffic, "traffic", **options)
+            factory = handshakes = Handshakes(listener, self.tls.context, emit)
+            stack.callback(handshakes.stop)
+        self._accepting = await listen(factory, self.traffic, "traffic")
         stack.callback(self._accepting.close)
         self.traffic = bound(self.traffic, self._accepting)
 
