@@ -6,6 +6,7 @@
 A table stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``; everything else on a page is written by hand.
 """
 
+import importlib
 import inspect
 import re
 import sys
@@ -19,6 +20,7 @@ from gateway.config.reading.section import Record, Section, Setting
 from gateway.config.schema.catalog import Catalog
 from gateway.config.schema.gateway import Gateway
 from gateway.config.schema.policy import Policy
+from gateway.core.limits import ROWS, Row
 from gateway.core.refusal import ANSWERS
 from gateway.core.rules import RULES
 from gateway.telemetry.events import EVENTS
@@ -119,8 +121,42 @@ def catalog_fields() -> str:
     return table(("field", "type", "default", "what it is"), rows)
 
 
+def limits() -> str:
+    """What a caller, an address, a key and the gateway may hold."""
+    defaults = {path: default_of(one) for path, one, _ in settings_of(Gateway)}
+
+    def default(row: Row) -> str:
+        if row.default:
+            return row.default
+        if row.fixed:
+            return "; ".join(constant(name) for name in row.fixed)
+        below = {path: value for path, value in defaults.items() if path.startswith(f"{row.setting}.")}
+        return "; ".join(f"{path.rpartition('.')[2]} {value}" for path, value in below.items()) or defaults[row.setting]
+
+    rows = [
+        (
+            row.what,
+            row.per,
+            default(row),
+            f"`{row.setting}`" if row.setting else "",
+            row.over,
+            row.seen_in if row.limit is None else f'`limits_reached_total{{limit="{row.limit}"}}`',
+        )
+        for row in ROWS
+    ]
+    return table(("what", "per", "default", "setting", "over it", "seen in"), rows)
+
+
+def constant(name: str) -> str:
+    """A constant of the program, ``module:NAME``, as people write it."""
+    module, _, attribute = name.partition(":")
+    value = getattr(importlib.import_module(module), attribute)
+    return f"{value // 1024} KiB" if value >= 1024 and value % 1024 == 0 else f"{value:g}"
+
+
 PAGES: Final[Mapping[str, Mapping[str, Callable[[], str]]]] = {
     "reference.md": {"settings": settings, "policy fields": policy_fields, "codes": codes},
+    "limits.md": {"limits": limits},
     "logs.md": {"events": events},
     "policies.md": {"rules": rules},
     "doctor.md": {"findings": findings},

@@ -112,6 +112,18 @@ def traffic() -> list[Panel]:
             unit=units.RequestsPerSecond,
         ),
         graph(
+            "Limits reached",
+            "Callers that were refused, closed or cut, by the limit that docs/limits.md names.",
+            {"{{limit}}": rate("limits_reached_total", "limit")},
+            unit=units.RequestsPerSecond,
+        ),
+        graph(
+            "TLS handshakes that failed",
+            "By reason; the log has the address. `not_accepted` is a caller that does not trust the gateway.",
+            {"{{reason}}": rate("tls_handshake_failures_total", "reason")},
+            unit=units.RequestsPerSecond,
+        ),
+        graph(
             "No answer",
             "Requests that Productlane gave none, by the error that `Proxy-Status` names.",
             {"{{error}}": rate("upstream_failures_total", "error")},

@@ -13,6 +13,7 @@ from gateway.aio.best_effort import BestEffort, CallFailed, Resting
 from gateway.budgets.moving_window import MovingWindows
 from gateway.config.store import Redis, Store
 from gateway.core.catalog import Lane
+from gateway.core.limits import Limit
 from gateway.core.policy import Policy
 from gateway.core.refusal import Code, Reason, Refused
 from gateway.core.retry_after import retry_after
@@ -116,4 +117,5 @@ def _refused(policy: Policy, setting: str, most: int, seconds: float) -> Refused
             ("RateLimit-Policy", f'"limits";q={most};w={MINUTE:.0f}'),
             ("RateLimit", f'"limits";r=0;t={math.ceil(seconds)}'),
         ),
+        limit=Limit.REQUESTS_PER_MINUTE,
     )

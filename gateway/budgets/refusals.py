@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from gateway.budgets.claims import Claim
 from gateway.budgets.fields import as_pairs, rate_limit_fields
+from gateway.core.limits import Limit
 from gateway.core.policy import Policy
 from gateway.core.refusal import Code, Reason, Refused
 from gateway.core.retry_after import retry_after
@@ -37,6 +38,7 @@ def no_budget(claim: Claim, key: str, policy: Policy, now: float) -> Refused:
             "retry_after": seconds,
         },
         headers=(retry_after(seconds), *as_pairs(rate_limit_fields(claim, now))),
+        limit=Limit.QUEUE_WAIT,
     )
 
 
@@ -50,4 +52,5 @@ def queue_full(pacing: "Pacing") -> Refused:
         fix="send fewer requests at a time, give the caller a key of its own, or raise `pacing.max_queue`",
         decided_by=f"pacing.max_queue: {pacing.max_queue}",
         headers=(retry_after(1),),
+        limit=Limit.QUEUE,
     )

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
+from gateway.core.limits import Limit
+
 # This gateway's name to its peers, in `Proxy-Status` and `Via`: a token (RFC 9110 section 5.6.2).
 PSEUDONYM: Final = "productlane-gateway"
 
@@ -191,8 +193,8 @@ class Refused(Exception):
     is none, with ``fix``, an imperative clause for what would change it; it goes into ``Proxy-Status``, the log and the
     envelope. ``decided_by`` names the setting or the part that refused. Both default to the row of the reason in
     `REMEDIES`. ``details`` is the envelope's, where the code has one. ``headers`` are further response headers, such as
-    ``Allow``. ``proxy_error`` is the error type of RFC 9209 where it is finer than the code's own. None of them may
-    hold a secret or a query.
+    ``Allow``. ``proxy_error`` is the error type of RFC 9209 where it is finer than the code's own. ``limit`` is the
+    bound that was reached, if one was. None of them may hold a secret or a query.
     """
 
     def __init__(
@@ -207,6 +209,7 @@ class Refused(Exception):
         details: Mapping[str, Any] | None = None,
         headers: tuple[tuple[str, str], ...] = (),
         proxy_error: str = "",
+        limit: Limit | None = None,
     ) -> None:
         super().__init__(message)
         remedy = REMEDIES[reason]
@@ -219,6 +222,7 @@ class Refused(Exception):
         self.details: Final = details
         self.headers: Final = headers
         self.proxy_error: Final = proxy_error or ANSWERS[code].proxy_error
+        self.limit: Final = limit
 
     @property
     def status(self) -> int:

@@ -3,6 +3,7 @@
 import re
 from typing import Final, NamedTuple
 
+from gateway.core.limits import Limit
 from gateway.core.refusal import Code, Reason, Refused
 
 BASE: Final = "/api/v2"
@@ -99,7 +100,8 @@ def legible(method: str) -> str:
 
 def target_too_long() -> Refused:
     """The target is over `MAX_TARGET`."""
-    return Refused(Code.URI_TOO_LONG, Reason.TARGET, f"The request target is longer than {MAX_TARGET} characters.")
+    message = f"The request target is longer than {MAX_TARGET} characters."
+    return Refused(Code.URI_TOO_LONG, Reason.TARGET, message, limit=Limit.TARGET_SIZE)
 
 
 def _bad(why: str) -> Refused:

@@ -21,7 +21,7 @@ from gateway.proxy.relaying import error_code, key_fault_fields, read_error, rel
 from gateway.proxy.request_body import Body, Upload
 from gateway.proxy.serving import Current
 from gateway.proxy.upstream_messages import Incoming, Outgoing
-from gateway.telemetry.events.peers import UpstreamFailure, UpstreamRetry
+from gateway.telemetry.events.peers import LimitReached, UpstreamFailure, UpstreamRetry
 from gateway.telemetry.ids import read_request_id
 from gateway.telemetry.reporter import Reporter
 
@@ -219,6 +219,8 @@ class Forwarder:
         except Lost as lost:
             record.code, record.note = NETWORK_FAULTS[lost.fault].code.value, lost.note
             self._emit(UpstreamFailure(lost.fault.value))
+            if lost.limit is not None:
+                self._emit(LimitReached(lost.limit))
             reply.abort()
         except BaseException:
             reply.abort()

@@ -23,7 +23,7 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.forward import Forwarder
 from gateway.proxy.me_answer import me_answer
 from gateway.proxy.refused_fields import report_fields
-from gateway.proxy.refusing import ENDS_CONNECTION, cut_by_drain, own_fault, refusal_answer
+from gateway.proxy.refusing import ENDS_CONNECTION, cut, cut_by_drain, own_fault, refusal_answer
 from gateway.proxy.reply import Reply, make_head
 from gateway.proxy.request import NO_FIELDS, Request
 from gateway.proxy.serving import Current, Serving
@@ -103,8 +103,7 @@ class Handler:
                 reply.abort()
                 raise failure
         elif isinstance(failure, ConnectionError):
-            record.note = str(failure)
-            reply.abort()
+            cut(failure, reply, record, self._reporter)
             return
         elif isinstance(failure, Exception):
             refused = own_fault(failure)
@@ -114,19 +113,18 @@ class Handler:
             record.note = refused.note
             reply.abort()
             return
-        lines, body = refusal_answer(refused, record)
+        lines, body = refusal_answer(refused, record, self._reporter)
         reply.closes = self._current.draining or refused.reason in ENDS_CONNECTION
-        reply.patience = self._current.serving.snapshot.settings.upstream.idle_timeout
+        reply.settings = self._current.serving.snapshot.settings
         try:
             await reply.whole(record.status, lines, body)
         except ConnectionError as gone:
-            record.note = str(gone)
-            reply.abort()
+            cut(gone, reply, record, self._reporter)
 
     def last_words(self, refused: Refused) -> bytes:
         """The answer, in bytes, to a connection that ends before there is a request on it."""
         record = self._record(None)
-        lines, body = refusal_answer(refused, record)
+        lines, body = refusal_answer(refused, record, self._reporter)
         self._tell(record)
         return make_head(record.status, lines, b"Content-Length: %d\r\nConnection: close\r\n" % len(body)) + body
 
@@ -154,7 +152,7 @@ class Handler:
             report_fields(request.refused_fields, self._reporter.emit)
         serving = self._current.serving
         snapshot = serving.snapshot
-        reply.patience = snapshot.settings.upstream.idle_timeout
+        reply.settings = snapshot.settings
         permit = self._remembered(request, serving, record) or await self._judge(request, reply, serving, record)
         if record.endpoint == _ME and await self._me(reply, serving, permit, record):
             return

@@ -12,7 +12,7 @@ from gateway.proxy.request import MAX_HEAD, Request, head_too_long, refused_requ
 from gateway.proxy.request_body import Body
 
 # Requests, and bytes of their heads, that wait behind the one that is served; past either, TCP holds the caller back.
-_MAX_WAITING: Final = 32
+MAX_WAITING: Final = 32
 
 
 class Owner(Protocol):
@@ -82,7 +82,7 @@ class Inbox:
         while data and not self.closed:
             if self.body is not None:
                 data = self._feed_body(self.body, data)
-            elif len(self._queue) >= _MAX_WAITING or (self._queue and self._waiting_bytes() > MAX_HEAD):
+            elif len(self._queue) >= MAX_WAITING or (self._queue and self._waiting_bytes() > MAX_HEAD):
                 self._buffer = data
                 self._owner.pause_reading()
                 return

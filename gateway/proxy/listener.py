@@ -6,6 +6,7 @@ from typing import Final
 
 from gateway.config.schema.gateway import Limits
 from gateway.core.field_rules import Rules
+from gateway.core.limits import Limit
 from gateway.core.refusal import Code, Reason, Refused
 from gateway.proxy.caller_connection import LINGER, CallerConnection
 from gateway.proxy.handler import DRAIN, Handler
@@ -28,6 +29,7 @@ class Listener:
         self.connections: Final[set[CallerConnection]] = set()
         self._emit: Final = emit
         self._open: Counter[str] = Counter()
+        self._shaking_hands = 0
         self._loop: Final = asyncio.get_running_loop()
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -40,11 +42,11 @@ class Listener:
 
     def admit(self, connection: CallerConnection, address: str) -> Refused | None:
         """Count a new connection in, or say why not."""
-        limits = self.limits
-        if len(self.connections) >= limits.connections:
-            return _overloaded("connections", limits.connections, "in all")
-        if address and self._open[address] >= limits.connections_per_address:
-            return _overloaded("connections_per_address", limits.connections_per_address, "from one address")
+        limit = self._full(address)
+        if limit is not None:
+            if limit is Limit.CONNECTIONS:
+                return _overloaded(limit, self.limits.connections, "in all")
+            return _overloaded(limit, self.limits.connections_per_address, "from one address")
         self.connections.add(connection)
         self._open[address] += 1
         if self._sweeper is None:
@@ -54,6 +56,30 @@ class Listener:
     def left(self, connection: CallerConnection, address: str) -> None:
         """Count a connection out."""
         self.connections.discard(connection)
+        self._leave(address)
+
+    def begin_handshake(self, address: str) -> Limit | None:
+        """Count in a connection that begins its TLS handshake, or say which limit it is over."""
+        limit = self._full(address)
+        if limit is None:
+            self._shaking_hands += 1
+            self._open[address] += 1
+        return limit
+
+    def end_handshake(self, address: str) -> None:
+        """Count it out: it is gone, or about to be admitted."""
+        self._shaking_hands -= 1
+        self._leave(address)
+
+    def _full(self, address: str) -> Limit | None:
+        limits = self.limits
+        if len(self.connections) + self._shaking_hands >= limits.connections:
+            return Limit.CONNECTIONS
+        if address and self._open[address] >= limits.connections_per_address:
+            return Limit.CONNECTIONS_PER_ADDRESS
+        return None
+
+    def _leave(self, address: str) -> None:
         self._open[address] -= 1
         if not self._open[address]:
             del self._open[address]
@@ -126,16 +152,18 @@ def _late_head() -> Refused:
         note="`limits.head_timeout` has passed",
         fix="send the whole head without pauses, or raise `limits.head_timeout`",
         decided_by="limits.head_timeout",
+        limit=Limit.HEAD_TIMEOUT,
     )
 
 
-def _overloaded(setting: str, most: int, of_whom: str) -> Refused:
+def _overloaded(limit: Limit, most: int, of_whom: str) -> Refused:
     return Refused(
         Code.OVERLOADED,
         Reason.LOAD,
         f"Too many connections {of_whom} are open.",
-        note=f"`limits.{setting}` allows {most} connections {of_whom}",
-        fix=f"close connections that are not used, or raise `limits.{setting}`",
-        decided_by=f"limits.{setting}: {most}",
+        note=f"`limits.{limit}` allows {most} connections {of_whom}",
+        fix=f"close connections that are not used, or raise `limits.{limit}`",
+        decided_by=f"limits.{limit}: {most}",
         headers=(("Retry-After", "1"),),
+        limit=limit,
     )

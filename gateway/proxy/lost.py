@@ -2,12 +2,14 @@
 
 from typing import Final
 
+from gateway.core.limits import Limit
 from gateway.core.network_faults import NETWORK_FAULTS, NetworkFault
 
 
 class Lost(Exception):
     """The exchange failed. ``note`` says in words what happened; ``answered`` tells that a byte of the answer came,
-    ``connected`` that there was a connection, ``in_body`` that the request's body was not wholly sent.
+    ``connected`` that there was a connection, ``in_body`` that the request's body was not wholly sent, ``limit`` the
+    bound that the upstream reached.
     """
 
     def __init__(
@@ -18,6 +20,7 @@ class Lost(Exception):
         answered: bool = False,
         connected: bool = True,
         in_body: bool = False,
+        limit: Limit | None = None,
     ) -> None:
         super().__init__(note or f"the upstream: {NETWORK_FAULTS[fault].why}")
         self.fault: Final = fault
@@ -25,3 +28,4 @@ class Lost(Exception):
         self.answered: Final = answered
         self.connected: Final = connected
         self.in_body: Final = in_body
+        self.limit: Final = limit

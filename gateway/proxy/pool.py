@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from typing import Final
 
+from gateway.core.limits import Limit
 from gateway.core.refusal import Code, Reason, Refused
 from gateway.core.retry_after import retry_after
 from gateway.proxy.upstream_connection import UpstreamConnection
@@ -14,6 +15,7 @@ _KEEP_IDLE: Final = 15.0
 # How long a request waits for one of `max_connections`.
 _ACQUIRE_TIMEOUT: Final = 2.0
 _SWEEP: Final = 0.1
+_FOREVER: Final = float("inf")
 
 
 class Pool:
@@ -65,7 +67,7 @@ class Pool:
             if not turn.done():
                 self._waiting.remove(entry)
         if not turn.done():
-            raise _overloaded(self._size, self._held.get(caller, 0) >= self._share)
+            raise _overloaded(self._size, self._share < self._size and self._held.get(caller, 0) >= self._share)
 
     def leave(self, caller: str) -> None:
         """Give room back."""
@@ -121,6 +123,7 @@ class Pool:
     def end(self, connection: UpstreamConnection, caller: str) -> None:
         """An exchange has ended, and its room is free; keep the connection if it can be used again."""
         self._active.discard(connection)
+        connection.ends = _FOREVER
         self.leave(caller)
         if connection.reusable and not self._closed:
             connection.idle_since = self._loop.time()
@@ -132,7 +135,7 @@ class Pool:
         """One timer for all deadlines: re-arming one for every read would cost more than the read."""
         self._sweeper = None
         now = self._loop.time()
-        for connection in [c for c in self._active if c.deadline <= now]:
+        for connection in [c for c in self._active if c.deadline <= now or c.ends <= now]:
             connection.expire()
         if self._active:
             self._sweeper = self._loop.call_later(_SWEEP, self._sweep)
@@ -172,4 +175,5 @@ def _overloaded(connections: int, by_itself: bool) -> Refused:
         fix="send fewer requests at a time, or raise `upstream.max_connections`",
         decided_by=f"upstream.max_connections: {connections}",
         headers=(retry_after(1),),
+        limit=Limit.UPSTREAM_SHARE if by_itself else Limit.UPSTREAM_CONNECTIONS,
     )

@@ -8,7 +8,9 @@ from typing import Final
 from gateway.core.envelope import envelope, proxy_status
 from gateway.core.refusal import Code, Reason, Refused
 from gateway.core.retry_after import retry_after
+from gateway.proxy.reply import CallerGone, Reply
 from gateway.telemetry.record import Record
+from gateway.telemetry.reporter import Reporter
 
 # These end a request that policy has let through; the decision stays what it was.
 _NOT_DECISIONS: Final = frozenset(
@@ -37,8 +39,9 @@ def field_lines(fields: "list[tuple[str, str]]") -> bytes:
     return "\r\n".join([f"{name}: {value}" for name, value in fields]).encode("utf-8", "surrogateescape")
 
 
-def refusal_answer(refused: Refused, record: Record) -> tuple[bytes, bytes]:
-    """The lines of the head and the body of a refusal, which is put on record."""
+def refusal_answer(refused: Refused, record: Record, reporter: Reporter) -> tuple[bytes, bytes]:
+    """The lines of the head and the body of a refusal, which is put on record; a limit that was reached is counted."""
+    reporter.reached(refused.limit)
     record.status, record.code, record.source = refused.status, refused.code.value, "gateway"
     record.note = refused.note
     if refused.reason not in _NOT_DECISIONS:
@@ -54,6 +57,13 @@ def refusal_answer(refused: Refused, record: Record) -> tuple[bytes, bytes]:
     ]
     body = json.dumps(envelope(refused, record.request_id), ensure_ascii=False, separators=(",", ":")).encode()
     return field_lines(fields), body
+
+
+def cut(gone: ConnectionError, reply: Reply, record: Record, reporter: Reporter) -> None:
+    """The caller has left, or does not take its answer in time: cut the answer, and put the reason on record."""
+    record.note = str(gone)
+    reporter.reached(gone.limit if isinstance(gone, CallerGone) else None)
+    reply.abort()
 
 
 def cut_by_drain() -> Refused:

@@ -3,21 +3,30 @@
 import asyncio
 import socket
 import struct
+import time
 from http import HTTPStatus
 from typing import Final, Protocol
 
 from gateway.callers.peers import Peer
+from gateway.config.schema.gateway import Gateway as Settings
+from gateway.core.limits import Limit
 from gateway.proxy.request import Request
 
 _PHRASES: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
 # Up to this many bytes are copied behind the head, so that both leave in one write.
 _JOIN: Final = 65_536
+# How long a caller may be waited for before the rate counts at which it takes its answer, in seconds.
+_GRACE: Final = 30.0
 # struct linger of socket(7): on, for no time.
 _NO_LINGER: Final = struct.pack("ii", 1, 0)
 
 
 class CallerGone(ConnectionResetError):
-    """The caller has left, or takes nothing of its answer any more. The text says which."""
+    """The caller has left, or does not take its answer in time, which is then a ``limit``. The text says which."""
+
+    def __init__(self, why: str, limit: Limit | None = None) -> None:
+        super().__init__(why)
+        self.limit: Final = limit
 
 
 class Connection(Protocol):
@@ -42,8 +51,8 @@ class Connection(Protocol):
 class Reply:
     """The answer to one request: `whole`, or begun by `begin`, streamed by `write` and ended by `end`.
 
-    No body byte is ever sent for HEAD, 204 and 304 (RFC 9110 section 6.4.1). ``patience`` is the seconds that a caller
-    may take nothing; ``closes`` tells that the connection ends after this answer; ``sent`` are the bytes of its body.
+    No body byte is ever sent for HEAD, 204 and 304 (RFC 9110 section 6.4.1). ``settings`` say how slowly a caller may
+    take it; ``closes`` tells that the connection ends after this answer; ``sent`` are the bytes of its body.
     """
 
     __slots__ = (
@@ -53,10 +62,11 @@ class Reply:
         "_left",
         "_pending",
         "_request",
+        "_waited",
         "began",
         "closes",
-        "patience",
         "sent",
+        "settings",
     )
 
     def __init__(self, connection: Connection, request: Request) -> None:
@@ -66,9 +76,10 @@ class Reply:
         self._chunks = False
         self._left = 0
         self._pending = b""
+        self._waited = 0.0
         self.began = False
         self.closes = False
-        self.patience = 60.0
+        self.settings: Settings | None = None
         self.sent = 0
 
     @property
@@ -159,14 +170,28 @@ class Reply:
             transport.write(data)
 
     async def _drain(self) -> None:
+        patience, rate = _bounds(self.settings)
+        began = time.monotonic()
         try:
-            async with asyncio.timeout(self.patience):
+            async with asyncio.timeout(patience):
                 await self._connection.drained()
         except TimeoutError:
             self.abort()
-            raise CallerGone(f"the caller took nothing for {self.patience:g} s (`upstream.idle_timeout`)") from None
+            why = f"the caller took nothing for {patience:g} s (`upstream.idle_timeout`)"
+            raise CallerGone(why, Limit.ANSWER_SILENCE) from None
         if self._connection.transport is None:
             raise CallerGone("the caller has gone")
+        self._waited += time.monotonic() - began
+        grace = min(_GRACE, patience)
+        if self._waited > grace and self.sent < rate * self._waited:
+            self.abort()
+            why = f"after {grace:g} s the caller took less than {rate} bytes a second (`limits.answer_rate`)"
+            raise CallerGone(why, Limit.ANSWER_RATE)
+
+
+def _bounds(settings: Settings | None) -> tuple[float, int]:
+    """How long a caller may take nothing, and how many bytes a second it has to take."""
+    return (60.0, 0) if settings is None else (settings.upstream.idle_timeout, settings.limits.answer_rate)
 
 
 def make_head(status: int, lines: bytes, framing: bytes, reason: bytes = b"") -> bytes:

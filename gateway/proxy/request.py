@@ -9,6 +9,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.core.field_rules import Rules
 from gateway.core.headers import Fields, check_via, walk
+from gateway.core.limits import Limit
 from gateway.core.refusal import Code, Reason, Refused
 from gateway.core.target import MAX_TARGET, target_too_long
 from gateway.proxy.request_body import Body
@@ -191,6 +192,7 @@ def head_too_long() -> Refused:
         Code.HEADERS_TOO_LARGE,
         Reason.HEADERS,
         f"The request's head is longer than {MAX_HEAD} bytes or has more than {MAX_FIELDS} fields.",
+        limit=Limit.HEAD_SIZE,
     )
 
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Final, Protocol
 
+from gateway.core.limits import Limit
 from gateway.core.message import Chunked, Malformed
 from gateway.core.refusal import Code, Reason, Refused
 
@@ -14,11 +15,11 @@ AT_ONCE: Final = 65_536
 # How long a body may be waited for before its rate counts, in seconds; no longer than one silence may last.
 _GRACE: Final = 30.0
 # Past this many bytes that have not been taken, the caller is no longer read.
-_HIGH_WATER: Final = 131_072
+HIGH_WATER: Final = 131_072
 # Chunks read in one turn of the event loop: 0.1 ms of work, so that a caller of tiny ones slows nobody else down.
-_CHUNKS_A_TURN: Final = 64
+CHUNKS_A_TURN: Final = 64
 # What the line of a chunk's size may have, extensions included; nothing in use comes near it.
-_MAX_CHUNK_LINE: Final = 4096
+MAX_CHUNK_LINE: Final = 4096
 
 
 class Source(Protocol):
@@ -43,7 +44,7 @@ class Body:
     def __init__(self, source: Source, loop: asyncio.AbstractEventLoop, length: int | None) -> None:
         self._source = source
         self._loop = loop
-        self._chunked = Chunked(most=_CHUNKS_A_TURN, longest=_MAX_CHUNK_LINE) if length is None else None
+        self._chunked = Chunked(most=CHUNKS_A_TURN, longest=MAX_CHUNK_LINE) if length is None else None
         self._pieces: list[bytes] = []
         self._size = 0
         self._waiter: asyncio.Future[None] | None = None
@@ -91,7 +92,7 @@ class Body:
         surplus = self._feed_chunks(b"")
         assert self._chunked is not None  # noqa: S101 - only then is anything held
         if not self._chunked.held:
-            if self._size <= _HIGH_WATER:
+            if self._size <= HIGH_WATER:
                 self._source.resume_reading()
             if surplus:
                 self._source.fed(surplus)
@@ -101,7 +102,7 @@ class Body:
             return
         self._pieces.append(piece)
         self._size += len(piece)
-        if self._size > _HIGH_WATER:
+        if self._size > HIGH_WATER:
             self._source.pause_reading()
         self._wake()
 
@@ -140,7 +141,7 @@ class Body:
         """All bytes at hand, ``b""`` at the end of the body. Raises `Refused` where it is not framed as it must be."""
         self.check()
         pieces, self._pieces = self._pieces, []
-        if self._size > _HIGH_WATER and not (self._chunked is not None and self._chunked.held):
+        if self._size > HIGH_WATER and not (self._chunked is not None and self._chunked.held):
             self._source.resume_reading()
         self._size = 0
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -215,6 +216,7 @@ class Upload:
                 "The request's body stopped arriving.",
                 note=f"the caller sent nothing for {self._idle_timeout:g} s (`upstream.idle_timeout`)",
                 decided_by=f"upstream.idle_timeout: {self._idle_timeout:g}s",
+                limit=Limit.BODY_SILENCE,
             ) from None
         self._waited += time.monotonic() - began
         grace = min(_GRACE, self._idle_timeout)
@@ -226,6 +228,7 @@ class Upload:
                 note=f"after {grace:g} s it came at less than {self._rate} bytes a second (`limits.body_rate`)",
                 fix="send it faster, or lower `limits.body_rate`",
                 decided_by=f"limits.body_rate: {self._rate}",
+                limit=Limit.BODY_RATE,
             )
 
     def _taken(self) -> bytes:
@@ -243,4 +246,5 @@ class Upload:
             note=f"`limits.body.{self._lane}` allows {self._limit} bytes",
             fix=f"send a smaller body, or raise `limits.body.{self._lane}`",
             decided_by=f"limits.body.{self._lane}: {self._limit}",
+            limit=Limit.BODY_SIZE,
         )

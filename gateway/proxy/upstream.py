@@ -54,6 +54,7 @@ class Upstream:
         tls = tls if parts.scheme == "https" else None
         port = parts.port or (443 if tls else 80)
         self._idle_timeout = settings.idle_timeout
+        self._answer_timeout = settings.answer_timeout
         self._response_timeout = settings.response_timeout
         self._connector = Connector(
             parts.hostname or "",
@@ -174,6 +175,8 @@ class Upstream:
         except BaseException:
             self._pool.fail(connection)
             raise
+        if not connection.complete:
+            connection.ends = self._loop.time() + self._answer_timeout
         return Incoming(connection, response, self._pool.end, outgoing.caller)
 
     async def _stream(

@@ -5,6 +5,7 @@ import socket
 from typing import Final, cast
 
 from gateway.core.field_rules import Rules, answer_rules
+from gateway.core.limits import Limit
 from gateway.core.message import MAX_HEAD, Head, Malformed, check_beginning, read_head
 from gateway.core.network_faults import NetworkFault
 from gateway.net.sockets import has_arrived
@@ -21,14 +22,14 @@ _MAX_INTERIM: Final = 16
 class UpstreamConnection(asyncio.Protocol):
     """Sends a request, reads its answer, and may then be used again while ``reusable`` says so.
 
-    ``deadline`` is the loop time at which the owner of the connection calls `expire`. ``channel`` is the socket that
-    the connection was made on; ``rules`` say which fields of answers cross.
+    The owner calls `expire` at the loop time ``deadline``, and at ``ends``, by which an answer must be whole.
+    ``channel`` is the socket that the connection was made on; ``rules`` say which fields of answers cross.
     """
 
     __slots__ = (
         "_body", "_buffer", "_channel", "_head", "_interim", "_keep_alive", "_loop", "_lost", "_method",
-        "_paused_reading", "_reader", "_received", "_rules", "_sent", "_writable", "deadline", "idle_since",
-        "idle_timeout", "transport",
+        "_paused_reading", "_reader", "_received", "_rules", "_sent", "_writable", "deadline", "ends",
+        "idle_since", "idle_timeout", "transport",
     )  # fmt: skip
 
     def __init__(
@@ -39,6 +40,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._channel = channel
         self.transport: asyncio.Transport | None = None
         self.deadline = _FOREVER
+        self.ends = _FOREVER
         self.idle_since = 0.0
         self.idle_timeout = 0.0
         self._method = ""
@@ -137,11 +139,13 @@ class UpstreamConnection(asyncio.Protocol):
 
     def expire(self) -> None:
         """The deadline has passed."""
-        self.deadline = _FOREVER
-        phase = "between two bytes of its answer" if self._received else "to begin its answer"
         fault = NetworkFault.HTTP_RESPONSE_TIMEOUT if self._sent else NetworkFault.CONNECTION_WRITE_TIMEOUT
-        note = f"the upstream took too long {phase}"
-        self._fail(Lost(fault, note, answered=self._received, in_body=not self._sent))
+        phase = "between two bytes of its answer" if self._received else "to begin its answer"
+        note, limit = f"the upstream took too long {phase}", None
+        if self.ends <= self._loop.time():
+            note, limit = "the answer took longer than `upstream.answer_timeout`", Limit.ANSWER_TIMEOUT
+        self.deadline = self.ends = _FOREVER
+        self._fail(Lost(fault, note, answered=self._received, in_body=not self._sent, limit=limit))
         self.abort()
 
     # What the event loop calls.

@@ -35,7 +35,8 @@ class Outgoing(NamedTuple):
 def refusal(lost: Lost) -> Refused:
     """The refusal that reports a failed exchange to the caller."""
     code = NETWORK_FAULTS[lost.fault].code
-    return Refused(code, Reason.UPSTREAM, MESSAGES[code], note=lost.note, fix=FIXES[code], proxy_error=lost.fault.value)
+    fault, message, fix = lost.fault.value, MESSAGES[code], FIXES[code]
+    return Refused(code, Reason.UPSTREAM, message, note=lost.note, fix=fix, proxy_error=fault, limit=lost.limit)
 
 
 class Incoming:

@@ -5,6 +5,7 @@ from typing import Final
 
 from gateway.core.catalog import Lane
 from gateway.core.key_faults import KEY_STATES as KEY_STATES
+from gateway.core.limits import Limit
 from gateway.core.network_faults import NetworkFault
 from gateway.core.refusal import Code, Reason
 
@@ -39,6 +40,13 @@ RETRIES: Final = frozenset({"connect", "closed", "key", "rate_limited"})
 FAILURES: Final = frozenset(fault.value for fault in NetworkFault)
 NAME_USES: Final = frozenset({"upstream", "issuer"})
 LOOKUP_RESULTS: Final = frozenset({"ok", "error", "timeout"})
+
+LIMITS: Final = frozenset(map(str, Limit))
+# Why a caller's TLS handshake failed. `unknown_ca`, `expired` and `certificate` are about the caller's certificate,
+# `not_accepted` is the caller's verdict on that of the listener.
+HANDSHAKE_FAILURES: Final = frozenset(
+    {"unknown_ca", "expired", "certificate", "not_accepted", "protocol", "timeout", "closed", "overloaded", OTHER}
+)
 
 # An upstream may send any three digits. Only statuses that IANA lists get their own label, and 499: nginx uses it for a
 # caller that left.

@@ -2,7 +2,9 @@
 
 from typing import Final
 
+from gateway.core.limits import Limit
 from gateway.telemetry.event import Event
+from gateway.telemetry.events.peers import LimitReached
 from gateway.telemetry.log import Log
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.record import Record
@@ -24,6 +26,11 @@ class Reporter:
             self._counters[type(event)].count(event)
         if event.name:
             self.log.event(event)
+
+    def reached(self, limit: Limit | None) -> None:
+        """Count a bound that was reached, if one was."""
+        if limit is not None:
+            self.emit(LimitReached(limit))
 
     def finished(self, record: Record) -> None:
         """Report a finished request, once."""

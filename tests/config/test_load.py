@@ -67,6 +67,7 @@ def test_what_is_not_said_is_the_documented_default(folder: Path) -> None:
             connect_timeout=5.0,
             response_timeout=60.0,
             idle_timeout=60.0,
+            answer_timeout=3600.0,
             max_connections=100,
             key_errors="translate",
         )
@@ -75,6 +76,7 @@ def test_what_is_not_said_is_the_documented_default(folder: Path) -> None:
     assert Identity(ttl=60.0, refused_ttl=10.0, stale_if_error=3600.0, prefetch=True) == snapshot.settings.identity
     limits = Limits(
         head_timeout=10.0,
+        handshake_timeout=10.0,
         keepalive_timeout=75.0,
         body=Body(write=16 * 2**20, upload=12 * 2**20),
         connections=10_000,
@@ -104,6 +106,7 @@ def test_every_setting_arrives(folder: Path) -> None:
         connect_timeout=0.5,
         response_timeout=120.0,
         idle_timeout=3600.0,
+        answer_timeout=7200.0,
         max_connections=7,
         request_fields=("X-Tenant",),
         response_fields=("X-Tenant-Id",),
@@ -120,9 +123,11 @@ def test_every_setting_arrives(folder: Path) -> None:
     assert Identity(ttl=0.0, refused_ttl=20.0, stale_if_error=7200.0, prefetch=False) == snapshot.settings.identity
     limits = Limits(
         head_timeout=11.0,
+        handshake_timeout=12.0,
         keepalive_timeout=76.0,
         body=Body(write=2048, upload=3000),
         body_rate=2048,
+        answer_rate=3072,
         connections=12,
         connections_per_address=3,
     )

@@ -137,12 +137,21 @@ class Limits(Section):
     head_timeout: float = setting(
         TIMEOUT, "To receive the whole head of a request; past it the answer is 408.", default="10s"
     )
+    handshake_timeout: float = setting(
+        TIMEOUT, "For the TLS handshake of a new connection; past it the connection is closed.", default="10s"
+    )
     keepalive_timeout: float = setting(TIMEOUT, "Idle time after which a caller's connection is closed.", default="75s")
     body: Body = setting(Record(Body), "Largest request bodies, by lane.", default=Body())
     body_rate: int = setting(
         SIZE,
         "Least bytes a second of a request's body, after 30 s of waiting or `upstream.idle_timeout` if that is "
         "shorter; below it gets 408.",
+        default="1KiB",
+    )
+    answer_rate: int = setting(
+        SIZE,
+        "Least bytes a second that a caller takes of an answer which waits for it, after 30 s of waiting or "
+        "`upstream.idle_timeout` if that is shorter; below it the answer is cut.",
         default="1KiB",
     )
     connections: int = setting(

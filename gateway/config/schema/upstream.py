@@ -29,6 +29,9 @@ class Upstream(Section):
         TIMEOUT, "Until the first byte of the answer; past it the caller gets 504.", default="60s"
     )
     idle_timeout: float = setting(TIMEOUT, "Between bytes, in either direction.", default="60s")
+    answer_timeout: float = setting(
+        TIMEOUT, "For the whole body of an answer, whoever is slow; past it the answer is cut.", default="1h"
+    )
     max_connections: int = setting(
         Whole(1, 10_000),
         "Connections to Productlane at a time. A request waits 2 s for one, then it gets 503.",

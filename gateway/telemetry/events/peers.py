@@ -89,6 +89,33 @@ class CircuitClosed(Event, frozen=True):
     name = "circuit_closed"
 
 
+class LimitReached(Event, frozen=True):
+    """A bound of docs/limits.md was reached."""
+
+    counter = Counted("limits_reached", "Bounds that were reached (docs/limits.md).", {"limit": labels.LIMITS})
+    limit: str
+
+
+class TlsHandshakeFailed(Event, frozen=True):
+    """A caller's TLS handshake failed, for a `reason` of the metric and by OpenSSL's `error`. At most one line a second
+    for each reason; `more` have failed since the line before.
+    """
+
+    name = "tls_handshake_failed"
+    untold = frozenset({"logged"})
+    counter = Counted(
+        "tls_handshake_failures", "TLS handshakes of callers that failed.", {"reason": labels.HANDSHAKE_FAILURES}
+    )
+    reason: str
+    peer: str | None
+    error: str | None
+    more: int | None
+    logged: bool
+
+    def severity(self) -> Level | None:
+        return "info" if self.logged else None
+
+
 class RequestFieldsRefused(Event, frozen=True):
     """Fields of a request stay behind, because no list names them: once for each class of `names`."""
 
