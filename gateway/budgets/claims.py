@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from gateway.budgets.rates import WINDOW, RateWindow
+from gateway.budgets.reports import CountReport
 from gateway.budgets.shares import Flow
 from gateway.core.budget import Budget
 from gateway.core.catalog import Lane
@@ -123,7 +124,9 @@ class Claim:
     def quota(self, now: float) -> tuple[int, int, float]:
         """The caller's share of the window, what it may still send of it, and the seconds until the next."""
         window, flow = (self.windows[0], self.flows[0]) if len(self.windows) == 1 else self.scarcest(now)
-        return window.quota(flow, now)
+        left, seconds, shares = window.remaining(now), window.seconds_left(now), window.shares
+        share = shares.share(flow, window.limit, now, seconds)
+        return share, min(left, max(share - flow.spent, left - shares.wanted, 0)), seconds
 
 
 class RateBudget:
@@ -161,6 +164,13 @@ class RateBudget:
     def epoch(self, lane: Lane) -> int:
         """The number of the lane's window."""
         return self.counts[lane][-1].epoch
+
+    def report(self, now: float) -> Iterator[tuple[Lane, CountReport]]:
+        """What is to be reported to other replicas of each count that callers use."""
+        for lane, window in self._windows.items():
+            callers = window.shares.report(now)
+            if callers:
+                yield lane, CountReport(window.reset, window.remaining(now), callers)
 
     def window(self, lane: Lane) -> RateWindow:
         """The count that is named after a lane."""

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 from gateway.budgets.claims import RateBudget
@@ -12,6 +12,7 @@ from gateway.budgets.pool import Clocks, Ended, Lease, Pool, Turn, Waiter
 from gateway.budgets.rates import WINDOW
 from gateway.budgets.refusals import no_budget, queue_full
 from gateway.budgets.report import budget_status
+from gateway.budgets.reports import CountReport
 from gateway.budgets.slow_start import PATIENCE
 from gateway.config.schema.gateway import Pacing
 from gateway.core.catalog import Lane
@@ -139,6 +140,38 @@ class Pacer:
                 before = found.get((pool.key, lane.value))
                 found[pool.key, lane.value] = budget_status(pool, lane, now, before.waiting if before else 0)
         return found
+
+    def report(self) -> dict[str, CountReport]:
+        """What is to be reported to other replicas, by secret and lane; nothing where nobody asked of late."""
+        now = self._clocks.clock()
+        return {
+            f"{name}:{lane}": count
+            for name, pools in self._pools.items()
+            for lane, count in pools[Lane.READ].budget.report(now)
+        }
+
+    def heard(self, reports: Sequence[Mapping[str, CountReport]]) -> None:
+        """What the other replicas that are alive report."""
+        now = self._clocks.clock()
+        for name, pools in self._pools.items():
+            for lane, window in pools[Lane.READ].budget:
+                window.heard(now, [counts[at] for counts in reports if (at := f"{name}:{lane}") in counts])
+            self._follow(pools)
+
+    def unheard(self) -> None:
+        """No replica reports any more, so that each goes by the upstream's answers alone."""
+        for pools in self._pools.values():
+            for _, window in pools[Lane.READ].budget:
+                window.shares.heard([], [], self._clocks.clock())
+                window.replicas.unheard()
+            self._follow(pools)
+
+    def _follow(self, pools: Mapping[Lane, Pool]) -> None:
+        """Levels have changed: other requests may be next, and some of them now."""
+        for pool in {pools[Lane.READ], pools[Lane.WRITE]}:
+            if pool.queue.length:
+                pool.queue.reorder()
+                pool.serve()
 
     def keep(self, secrets: Iterable[Secret]) -> None:
         """Forget the budgets of other secrets, but those that somebody waits for."""

@@ -6,11 +6,13 @@ has been counted. The end of the window is reckoned from the answer's own ``Date
 Moments are readings of one monotonic clock, in seconds.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from gateway.budgets.lowest import Lowest
 from gateway.budgets.replicas import Replicas
+from gateway.budgets.reports import CountReport
+from gateway.budgets.resets import Resets, same_reset
 from gateway.budgets.shares import Flow, Shares
 from gateway.budgets.slow_start import SlowStart
 from gateway.core.budget import Budget
@@ -32,13 +34,12 @@ class RateWindow:
         "_blocked_until",
         "_confirmed",
         "_in_flight",
-        "_late",
         "_length",
         "_lowest",
         "_own",
         "_remaining",
+        "_resets",
         "_silent",
-        "_spread",
         "_start",
         "ends",
         "epoch",
@@ -52,7 +53,7 @@ class RateWindow:
         self, limit: int, *, length: float = WINDOW, spread: float = 0.0, chance: Callable[[], float] = lambda: 0.0
     ) -> None:
         self._length: Final = length
-        self._spread: Final = spread
+        self._resets: Final = Resets(length, spread)
         self.replicas: Final = Replicas(chance)
         self.shares: Final = Shares()
         self.limit = limit
@@ -65,26 +66,24 @@ class RateWindow:
         self._start: Final = SlowStart()
         self._confirmed = False
         self._silent = False
-        self._late = 0.0
         self._blocked_until = -_NEVER
         self._lowest: Final = Lowest()
 
     def free(self, flow: Flow, now: float) -> int:
         """What one caller may send now, less what is kept for callers that used less for their weight; 0 for nothing.
 
-        Where there is more than all callers want, what is kept is not counted one by one.
+        Where there is more than all callers want, less what they all want, so that nobody is counted one by one.
         """
         if self._confirmed and self._blocked_until <= now < self.ends and not self.replicas.count:
             left = self._remaining - self._in_flight
         else:
             left = self.left(now)
-        if left <= 0 or not flow.used:
+        if left <= 0 or not (flow.used or flow.elsewhere):
             return left
         shares = self.shares
         wanted = shares.wanted if now < shares.anew_at else shares.reckon(now, self.seconds_left(now))
-        if left > wanted and not self.replicas.count:
-            return left
-        return self.left(now, shares.kept(flow, now, self.seconds_left(now)))
+        left = self.left(now, wanted)
+        return left if left > 0 else self.left(now, shares.kept(flow, now, self.seconds_left(now)))
 
     def left(self, now: float, kept: int = 0) -> int:
         """How many requests may be sent now, less the ``kept`` ones. 0 or less means none."""
@@ -167,14 +166,19 @@ class RateWindow:
         windows = 0 if self.ends > deadline else 1 + int((deadline - self.ends) / self._length)
         return max(0, self._remaining) + windows * self.limit
 
-    def quota(self, flow: Flow, now: float) -> tuple[int, int, float]:
-        """A caller's share of the window, what it may still send of it, and the seconds until the next."""
-        if now >= self.ends:
-            self._renew(now)
-        left, seconds, shares = self._remaining - self._in_flight, self.seconds_left(now), self.shares
-        share = shares.share(flow, self.limit, now, seconds)
-        mine = max(share - flow.used, left - shares.wanted, 0)
-        return share, max(0, min(mine, left)), seconds
+    def heard(self, now: float, reports: Sequence[CountReport]) -> None:
+        """What other replicas report of this count. A reading of theirs is as good as one of ours."""
+        running = [report for report in reports if self._confirmed and same_reset(report.reset, self.reset)]
+        for report in running:
+            self._lower(report.remaining)
+        others = [report.callers for report in reports if report not in running]
+        used = self.shares.heard([report.callers for report in running], others, now)
+        self.replicas.heard(now, len(reports), self._remaining, self._own, used if running else None)
+
+    def _lower(self, remaining: int) -> None:
+        if remaining < self._remaining:
+            self._remaining = remaining
+            self._lowest.read(remaining)
 
     def seconds_left(self, now: float) -> float:
         """How long the running window lasts; its whole length where none runs."""
@@ -208,22 +212,18 @@ class RateWindow:
 
     def _read(self, now: float, reading: Budget, seconds: float, *, current: bool) -> bool:
         """Believe a reading; False where it is of a window that is over."""
-        # Servers that reckon the reset anew for each answer round it differently, by clocks that differ a little.
-        same = self.reset is not None and abs(reading.reset - self.reset) <= 2
+        same = same_reset(reading.reset, self.reset)
         if (same and not self._confirmed and not current) or seconds <= -2.0:
             return False
         if not same and not current and self.reset is not None and reading.reset < self.reset:
             return False
-        if seconds <= 0.0:
-            # The second of the reset has come and the window still counts: the reset is rounded down, so the window
-            # ends in the course of that second.
-            self._late = 1.0
+        self._resets.learn(seconds)
         if same and self._confirmed:
             self._read_more(now, reading, seconds)
             return True
         if self._confirmed and self.reset is not None:
             self._begin(now)
-        self.reset, self.ends = reading.reset, self._end(now, seconds)
+        self.reset, self.ends = reading.reset, self._resets.end(now, seconds)
         self._remaining = reading.remaining
         self._lowest.read(reading.remaining)
         self.replicas.begin(now, reading.remaining, self._own - self._in_flight)
@@ -236,15 +236,9 @@ class RateWindow:
         Of two answers of one window the one with less left is the later. A date is cut to whole seconds, so the
         earliest end that any answer gives is the nearest to the truth.
         """
-        if reading.remaining < self._remaining:
-            self._remaining = reading.remaining
-            self._lowest.read(reading.remaining)
-        ends = self._end(now, seconds)
+        self._lower(reading.remaining)
+        ends = self._resets.end(now, seconds)
         if ends < self.ends or seconds <= 0.0:
             self.ends = ends
         self.limit = reading.limit
         self.replicas.read(now, self._remaining, self._own, self._in_flight)
-
-    def _end(self, now: float, seconds: float) -> float:
-        """When a window ends whose reset is so many seconds after the answer's date."""
-        return now + min(self._length, max(0.0, seconds) + self._late) + self._spread

@@ -23,8 +23,8 @@ def no_budget(claim: Claim, key: str, policy: Policy, now: float) -> Refused:
     return Refused(
         Code.RATE_LIMITED,
         Reason.BUDGET,
-        f"The {lane} budget of {window.limit} a minute is used up for caller `{caller}`, which has sent {flow.used} of "
-        f"its share of {share}.",
+        f"The {lane} budget of {window.limit} a minute is used up for caller `{caller}`, which has sent {flow.spent} "
+        f"of its share of {share}.",
         note=f"key {key}: no budget in lane {lane} for caller {caller} within `pacing.max_wait`",
         fix=f"send it again in {seconds} s; for more, give caller `{caller}` a key of its own or raise its `weight`",
         decided_by=f"key {key}, {lane} budget: {window.limit} a minute",
@@ -34,7 +34,7 @@ def no_budget(claim: Claim, key: str, policy: Policy, now: float) -> Refused:
             "budget": lane,
             "caller": caller,
             "share": share,
-            "used": flow.used,
+            "used": flow.spent,
             "retry_after": seconds,
         },
         headers=(retry_after(seconds), *as_pairs(rate_limit_fields(claim, now))),

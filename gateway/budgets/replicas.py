@@ -4,6 +4,10 @@ Each answer says what all replicas have left. What is gone and was not sent here
 they are and how fast. The others go on after the last reading, so the number it gave is assumed to shrink. Near the end
 of a window, each replica would send one request more than are left. So each replica sends some of the last requests by
 lot.
+
+Where replicas report to each other (`gateway.budgets.sharing`), their number and use are known, and what one of them
+keeps for a caller is for all of its requests, not only for those that it gets itself. Between two reports the others
+are taken to send as much as this process does.
 """
 
 from collections.abc import Callable
@@ -26,10 +30,17 @@ class Replicas:
         "_began",
         "_chance",
         "_drawn",
+        "_heard",
+        "_heard_at",
         "_least",
+        "_others",
+        "_others_then",
+        "_own",
+        "_own_then",
         "_rate",
         "_read_at",
         "_remaining",
+        "_used",
         "count",
     )
 
@@ -42,18 +53,29 @@ class Replicas:
         self._rate = 0.0
         self._read_at = 0.0
         self._remaining = 0
+        self._heard = False
+        self._heard_at = 0.0
+        self._used: int | None = None
+        self._own = self._own_then = 0
+        self._others = self._others_then = 0
         self.count = 0
 
     def begin(self, now: float, remaining: int, sent: int) -> None:
         """The first answer of a window came when this process had sent so many that were counted."""
         self._base, self._began = remaining + sent, now
         self._least = max(0, self.count - 1)
+        self._used = None
+        self._own_then = self._others_then = 0
         self.read(now, remaining, sent)
 
     def read(self, now: float, remaining: int, sent: int, in_flight: int = 0) -> None:
         """A further answer of the window. Of those ``sent``, the upstream may not have counted those in flight."""
         others = self._base - remaining - sent
         if others <= 1 and not self.count:
+            return
+        if self._heard:
+            self._read_at, self._remaining, self._drawn = now, remaining, self._chance()
+            self._own, self._others = sent, others
             return
         if sent > _FEW and (others > 1 or others + in_flight <= 1):
             # Until that is certain, there are as many as before. A replica that gets more than the others would think
@@ -74,10 +96,27 @@ class Replicas:
         if not self.count:
             return remaining - kept - in_flight
         replicas = self.count + 1
-        spare = self._expected(now) - kept * replicas
+        spare = self._expected(now) - (kept if self._heard else kept * replicas)
         if spare > self.count:
             return max(1, int(spare / replicas)) - in_flight
         return 0 if kept or self.lost(now, limit) else min(remaining, 1) - in_flight
+
+    def heard(self, now: float, count: int, remaining: int, sent: int, used: int | None) -> None:
+        """So many others report; ``remaining`` is the least reading of all, ``used`` what they sent in this window."""
+        self._heard, self.count = True, count
+        self._own = self._own_then = sent
+        self._others = self._others_then = self._base - remaining - sent
+        if used is not None:
+            before = used if self._used is None else self._used
+            self._rate = max(0, used - before) / max(0.1, now - self._heard_at)
+            self._used = used
+        self._read_at = self._heard_at = now
+        if remaining != self._remaining:
+            self._remaining, self._drawn = remaining, self._chance()
+
+    def unheard(self) -> None:
+        """Nobody reports any more. Until the readings show otherwise there are as many as before."""
+        self._heard, self._least, self._used = False, self.count, None
 
     def lost(self, now: float, limit: int) -> bool:
         """Whether what is left of the window is for others."""
@@ -91,4 +130,7 @@ class Replicas:
         return max(2 * self.count, limit // 10)
 
     def _expected(self, now: float) -> float:
-        return self._remaining - self._rate * (now - self._read_at)
+        gone = self._rate * (now - self._read_at)
+        if self._heard:
+            gone = max(gone, self.count * (self._own - self._own_then) - (self._others - self._others_then))
+        return self._remaining - gone

@@ -14,7 +14,7 @@ def budget_status(pool: Pool, lane: Lane, now: float, waiting: int = 0) -> Budge
         remaining,
         moment(window.reset),
         lowest=window.lowest(now),
-        expected=window.shares.reckon(now, seconds),
+        expected=sum(flow.waiting + flow.expected(now, seconds, here=True) for flow in window.shares),
         waiting=waiting + pool.queue.waiting(lane),
         callers=tuple(
             ShareStatus(

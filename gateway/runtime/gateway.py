@@ -15,6 +15,7 @@ from gateway.aio.background import Background
 from gateway.aio.waiting import cancelled
 from gateway.budgets.caps import Caps
 from gateway.budgets.pacing import Pacer
+from gateway.budgets.sharing import Sharing
 from gateway.config.assembly.snapshot import Snapshot
 from gateway.config.config_source import ConfigSource
 from gateway.core.drift import needs
@@ -78,6 +79,7 @@ class Gateway:
         self._health: Final = Health()
         self._pacer: Final = Pacer(wall=clock)
         self._caps: Final = Caps(snapshot.store, emit=self._emit)
+        self._sharing: Final = Sharing(snapshot.store, self._pacer, emit=self._emit)
         self._factory: Final = ServingFactory(snapshot.store, emit=self._emit, clock=clock, lookup=lookup)
         self._listeners: Final = Listeners(snapshot.settings)
         self._facts: Final = self._first(snapshot, config)
@@ -107,12 +109,7 @@ class Gateway:
 
     def _handler(self) -> Handler:
         return Handler(
-            self._current,
-            self._reporter,
-            pacer=self._pacer,
-            caps=self._caps,
-            clock=self._clock,
-            tracing=self._tracing,
+            self._current, self._reporter, pacer=self._pacer, caps=self._caps, clock=self._clock, tracing=self._tracing
         )
 
     def _reloads(self, origin: ConfigSource, contents: Contents | None) -> Reloads:
@@ -160,6 +157,7 @@ class Gateway:
             self._tracing.listens(host, self.traffic.port, tls=self._listeners.tls is not None)
         self._health.mark("listener_open", True)
         self._in_background(self._keep_keys())
+        self._in_background(self._sharing.run())
         if snapshot.callers.issuers:
             self._in_background(self._await_issuers())
         else:
@@ -176,7 +174,7 @@ class Gateway:
         self._stack.push_async_callback(self._background.close)
         if self._tracing is not None:
             self._stack.push_async_callback(asyncio.to_thread, self._tracing.close)
-        for close in (self._factory.close, self._caps.close):
+        for close in (self._factory.close, self._caps.close, self._sharing.close):
             self._stack.push_async_callback(close)
         self._stack.push_async_callback(self._listener.stop)
 

@@ -94,6 +94,14 @@ class StoreDamaged(Event, frozen=True):
     path: str
 
 
+class BudgetSharingFault(Event, frozen=True):
+    """Replicas cannot report to each other what callers use; each goes by Productlane's answers alone meanwhile."""
+
+    name = "budget_sharing_fault"
+    level = "warning"
+    error: str
+
+
 class LimitsStoreFault(Event, frozen=True):
     """The shared count of callers' limits failed; this process counts alone for a while."""
 
