@@ -98,8 +98,8 @@ def read_head(raw: bytes, method: str, rules: Rules) -> Head:
     fields = walk(lines, rules)
     read = fields.read
     framing, length = _framing(method, status, minor, read.get(b"content-length"), read.get(b"transfer-encoding"))
-    keep_alive = minor == b"1" and framing is not Framing.CLOSE
-    if b"connection" in read and framing is not Framing.CLOSE:
+    keep_alive = minor == b"1" and framing is not _CLOSE
+    if b"connection" in read and framing is not _CLOSE:
         options = tokens(read[b"connection"])
         keep_alive = b"close" not in options and (keep_alive or b"keep-alive" in options)
     return Head(status, reason or b"", fields.lines, read, framing, length, keep_alive)
@@ -112,7 +112,7 @@ def _framing(
     length = None
     if lengths is not None:
         text = lengths[0]
-        if not (text.isdigit() and len(text) <= 18) or lengths.count(text) != len(lengths):
+        if not text.isdigit() or len(text) > 18 or lengths.count(text) != len(lengths):
             raise Malformed("Content-Length is not one number")
         length = int(text)
     if codings is not None:
@@ -121,10 +121,14 @@ def _framing(
         if len(codings) > 1 or codings[0].lower() != b"chunked" or minor == b"0":
             raise Malformed("Transfer-Encoding is not `chunked` alone")
     if method == "HEAD" or status < 200 or status in (204, 304):
-        return Framing.NONE, length
-    if codings is not None:
-        return Framing.CHUNKED, None
-    return (Framing.CLOSE, None) if length is None else (Framing.LENGTH, length)
+        return _NONE, length
+    if length is not None:
+        return _LENGTH, length
+    return (_CLOSE if codings is None else _CHUNKED), None
+
+
+# An attribute of an enumeration is looked up far more slowly than a global.
+_CHUNKED, _CLOSE, _LENGTH, _NONE = Framing.CHUNKED, Framing.CLOSE, Framing.LENGTH, Framing.NONE
 
 
 class Chunked:
@@ -228,9 +232,7 @@ def write_head(
     ``length`` None frames the body as chunked, -1 says that there is none. Raises `Malformed` where a field could not
     be sent as one line.
     """
-    head = b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (method.encode(), target, host)
-    if lines:
-        head += b"\r\n".join(lines) + b"\r\n"
+    head = b"\r\n".join((b"%b %b HTTP/1.1\r\nHost: %b" % (method.encode(), target, host), *lines, b""))
     breaks = len(lines) + 2
     if head.count(b"\r") != breaks or head.count(b"\n") != breaks or b"\0" in head:
         raise Malformed("a header field holds a line break or NUL")

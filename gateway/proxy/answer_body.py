@@ -23,6 +23,12 @@ class AnswerBody:
     def feed(self, data: bytes) -> None:
         """Take bytes that have arrived. Raises `Malformed`."""
         size = len(data)
+        if size == self._left:
+            # The rest in one piece, as most bodies come.
+            self._pieces.append(data)
+            self.held += size
+            self._left, self.done = 0, True
+            return
         if self._chunked is not None:
             if not self.done:
                 for piece in self._chunked.feed(data):

@@ -108,7 +108,8 @@ class Forwarder:
         )
 
     def _take(self, exchange: Exchange) -> Lease | None:
-        return self._pacer.take(exchange.chosen, exchange.permit.lane, exchange.permit.policy)
+        ask = exchange.permit.ask
+        return self._pacer.take(exchange.chosen, ask.endpoint.lane, ask.policy)
 
     async def _wait(self, exchange: Exchange) -> Lease:
         """Wait for rate budget of a secret that has none left now. Raises `Refused`."""
@@ -135,6 +136,7 @@ class Forwarder:
     ) -> tuple[Incoming, bytes]:
         """The answer, once its head has come and its rate limits have been noted; of an error, its body as well."""
         record, request, chosen, serving = exchange.record, exchange.request, exchange.chosen, exchange.serving
+        ask = exchange.permit.ask
         record.key, record.slot, record.code = chosen.key, chosen.slot, ""
         serving.keyring.used(chosen)
         timed = True
@@ -142,14 +144,14 @@ class Forwarder:
             incoming = await serving.upstream.send(
                 Outgoing(
                     request.method,
-                    exchange.permit.target.below_base.encode("utf-8", "surrogateescape"),
+                    ask.target.below_base.encode("utf-8", "surrogateescape"),
                     request.lines,
                     upstream_lines(chosen.secret),
                     body,
                     request.length,
                     record.trace or None,
                     lease.sent,
-                    exchange.permit.caller,
+                    ask.policy.caller,
                 )
             )
         except BaseException as failure:

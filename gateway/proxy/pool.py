@@ -125,7 +125,7 @@ class Pool:
         self._active.discard(connection)
         connection.ends = _FOREVER
         self.leave(caller)
-        if connection.reusable and not self._closed:
+        if not self._closed and connection.reusable:
             connection.idle_since = self._loop.time()
             self._idle.append(connection)
         else:

@@ -32,6 +32,9 @@ class Outgoing(NamedTuple):
     caller: str = ""
 
 
+_NONE: Final = Framing.NONE
+
+
 def refusal(lost: Lost) -> Refused:
     """The refusal that reports a failed exchange to the caller."""
     code = NETWORK_FAULTS[lost.fault].code
@@ -57,7 +60,7 @@ class Incoming:
     ) -> None:
         self.head: Final = head
         self.status: Final = head.status
-        self.bodiless: Final = head.framing is Framing.NONE
+        self.bodiless: Final = head.framing is _NONE
         self.caller: Final = caller
         self._connection = connection
         self._release: Callable[[UpstreamConnection, str], None] | None = release

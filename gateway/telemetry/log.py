@@ -103,8 +103,9 @@ class Log:
 
 def _level_of(record: Record) -> Level:
     if record.source == "upstream":
-        cut = record.code and record.status < 400
-        return "warning" if cut or record.status >= 500 or record.status in _KEY_STATUSES else "info"
+        if record.status < 400:
+            return "warning" if record.code else "info"  # With a code, it was cut short.
+        return "warning" if record.status >= 500 or record.status in _KEY_STATUSES else "info"
     return "error" if record.status >= 500 else "info"
 
 
