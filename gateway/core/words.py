@@ -141,11 +141,15 @@ def scope_on_no_key(ask: Ask) -> Words:
     usable = {name: one.scopes for name, one in standings.items() if one.refused is None}
     carried = frozenset[str]().union(*(scopes for scopes in usable.values() if scopes))
     missing = _listed(needed - carried) or "all of them on one key"
+    # A key that Productlane refuses may be the one that carried them.
+    refused = {name: KEY_FAULTS[one.refused] for name, one in standings.items() if one.refused is not None}
+    faults = "".join(f"; key {name}: {row.meaning}" for name, row in refused.items())
+    cures = "".join(f"for key {name}, {row.cure}; or " for name, row in refused.items())
     return Words(
         f"route {_path(ask)}",
-        f"route {_path(ask)}: key {', '.join(usable)} lacks {missing}",
+        f"route {_path(ask)}: key {', '.join(usable)} lacks {missing}{faults}",
         required_scopes(ask.endpoint),
-        "widen a key in Productlane or add one to the route",
+        f"{cures}widen a key in Productlane or add one to the route",
         {"required": sorted(needed), "granted": sorted(ask.policy.scopes)},
     )
 

@@ -196,7 +196,7 @@ def test_the_choice_agrees_with_trying_every_key(pairs: list[tuple[str, Standing
 
 
 def test_a_scope_on_no_key_is_told_as_productlane_tells_it() -> None:
-    """The caller sees needed and granted scopes; the operator sees the keys and the cure."""
+    """The caller sees needed and granted scopes; the operator the keys, also one that is refused, and the cure."""
     keys = {
         "support": Standing(frozenset({"b:read"})),
         "gone": Standing(refused=KeyFault.REJECTED),
@@ -207,7 +207,10 @@ def test_a_scope_on_no_key_is_told_as_productlane_tells_it() -> None:
 
     assert Reason.SCOPE_ON_NO_KEY is caught.value.reason
     assert {"required": ["a:read", "b:read"], "granted": []} == caught.value.details
-    assert "route /a/**: key support, other lacks a:read" in caught.value.note
+    assert caught.value.note == (
+        "route /a/**: key support, other lacks a:read; key gone: Productlane answers 401; it was revoked or is "
+        "mistyped; for key gone, put a valid key in its place; or widen a key in Productlane or add one to the route"
+    )
 
 
 def test_scopes_spread_over_keys_are_called_so() -> None:

@@ -84,8 +84,8 @@ def report(
         productlane-gateway report --admin http://gateway-headless:9090 --write narrower/
         productlane-gateway report --access-log access.log --caller billing
 
-    A scope stays in the suggestion where something that was used needs it; an endpoint that is named singly, guarded
-    ones among them, where it was used itself. `deny` and everything else stays. Nothing is granted that was not, unless
+    A scope stays in the suggestion if a request used it. An endpoint that the policy names stays if it was used
+    itself. `deny` and everything else stays. Nothing is granted that was not, unless
     --grant-audited says so; a caller of whom nothing was seen gets no suggestion. Prove the change with `policy diff`.
 
     Exit status: 0 where all that is granted was used and enforcing it refuses nothing, 1 where that is not so or a

@@ -29,8 +29,8 @@ def check(config: Path | None, online: bool, strict: bool, as_json: bool) -> Non
 
     Reads everything that `serve` would read and opens nothing. Prints every problem at once, each with file, line and
     key. With --online, each secret is shown to Productlane's GET /me: the table says whether it is accepted, which
-    scopes it carries, which that policies need are missing, which no request needs, and what would mend it. Each issuer
-    of callers' tokens is asked for its keys, as `serve` asks. A warning, such as a grant that has ended, is no problem.
+    scopes it carries, which scopes of policies it lacks, which scopes no request needs, and the fix. Each issuer of
+    callers' tokens is asked for its keys. A warning, such as a grant that has ended, is no problem.
 
     \b
         productlane-gateway check --config gateway.yaml

@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 def serve(config: Path | None, **options: str | None) -> None:
     """Run the gateway.
 
-    Options win over environment variables, and these over the file. The log goes to standard output; whatever keeps
-    the gateway from starting is told on standard error, one line for each problem.
+    Options win over environment variables, and these over the file. The log goes to standard output. What keeps the
+    gateway from starting goes to standard error, one problem a line.
 
     \b
         productlane-gateway serve --config gateway.yaml
         PRODUCTLANE_KEY=file:/run/secrets/key PRODUCTLANE_SCOPES="threads:read" productlane-gateway serve
 
-    SIGTERM or SIGINT ends it without losing a request (setting `drain`); a second one ends it at once. Changes of the
-    configuration and policies are followed while it runs; SIGHUP looks for them at once.
+    SIGTERM or SIGINT ends it without losing a request (setting `drain`); a second one ends it at once. It follows
+    changes of the configuration and policies while it runs; SIGHUP makes it look at once.
 
     Exit status: 0 after a drain, 2 where it cannot start.
     """
