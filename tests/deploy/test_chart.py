@@ -402,6 +402,24 @@ def test_no_other_issuer_gets_the_token(elsewhere: str) -> None:
     assert "6443" not in str(only(objects, "NetworkPolicy"))
 
 
+@pytest.mark.parametrize(
+    ("values", "domain"),
+    [
+        ([], "cluster.local"),
+        (["clusterDomain=corp.example"], "corp.example"),
+        (["config.callers.kubernetes.cluster_domain=corp.example"], "corp.example"),
+    ],
+)
+def test_the_gateway_knows_the_domain_of_the_cluster(values: list[str], domain: str) -> None:
+    """The API server's long name is the same for the chart, which mounts the token, and the gateway, which shows it."""
+    issuer = f"config.callers.kubernetes.issuer=https://kubernetes.default.svc.{domain}"
+    objects = changed(issuer, *values, shape="central")
+    config = yaml.safe_load(only(objects, "ConfigMap", NAME)["data"]["gateway.yaml"])
+
+    assert domain == config["callers"]["kubernetes"]["cluster_domain"]
+    assert {"api-server": ["gateway"]} == tokens(pod_specs([only(objects, "Deployment")])[0])
+
+
 def test_the_test_pod_asks_the_issuer_as_the_deployment_does() -> None:
     """`check --online` in the pod of `helm test` has the same token, account and way to the API server."""
     objects = rendered("4", "central")

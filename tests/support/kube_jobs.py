@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.support.deploy_tools import ROOT
 from tests.support.kube_api import Failure, KubeAPI
-from tests.support.kubelet import write_volume
+from tests.support.kubelet import lay_out
 
 
 def run_job(api: KubeAPI, job: dict[str, Any]) -> None:
@@ -60,19 +60,7 @@ def _container(
     api: KubeAPI, namespace: str, pod: dict[str, Any], folder: Path, seconds: float
 ) -> subprocess.CompletedProcess[str]:
     (container,) = pod["containers"]
-    mounts = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}
-    # The longest first: one path may begin as another does.
-    paths = sorted(mounts.values(), key=len, reverse=True)
-
-    def placed(text: str) -> str:
-        for path in paths:
-            text = text.replace(f"{path}/", f"{folder}{path}/").replace(f": {path}\n", f": {folder}{path}\n")
-        return text
-
-    for volume in pod["volumes"]:
-        files = {name: placed(text) for name, text in _files(api, namespace, volume).items()}
-        write_volume(Path(f"{folder}{mounts[volume['name']]}"), files, 0o440 if "secret" in volume else 0o644)
-    environ = {one["name"]: placed(one["value"]) for one in container["env"]}
+    environ = lay_out(pod, container, folder, lambda volume: _files(api, namespace, volume))
     return subprocess.run(
         [sys.executable, "-m", "gateway", *container["args"]], cwd=ROOT, env={"PATH": "/usr/bin:/bin", **environ},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, timeout=min(seconds, 60),

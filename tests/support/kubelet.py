@@ -1,4 +1,4 @@
-"""Changes a manifest for podman's `play kube`, which lacks some functions of a kubelet.
+"""Changes a manifest for podman's `play kube`, which lacks some functions of a kubelet, or for a plain process.
 
 - Secrets and ConfigMaps are mounted as the kubelet writes them: files of the `fsGroup` behind a ``..data`` symlink.
   Podman's are volumes without that, shared by name between pods, and the gateway takes no key from them.
@@ -9,7 +9,7 @@
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,29 @@ def write_volume(folder: Path, files: Mapping[str, str], mode: int = 0o440) -> N
     new = folder / "..data_tmp"
     new.symlink_to(version.name)
     new.rename(folder / "..data")
+
+
+def lay_out(
+    pod: Manifest, container: Manifest, folder: Path, files: Callable[[Manifest], Mapping[str, str]]
+) -> dict[str, str]:
+    """A container's volumes as folders below ``folder``, for a process of this machine; returns its environment.
+
+    ``files`` are those of a volume, by name. In them and in the environment, the paths of the mounts become those of
+    the folders.
+    """
+    mounts = {one["name"]: one["mountPath"] for one in container["volumeMounts"]}
+    # The longest first: one path may begin as another does.
+    paths = sorted(mounts.values(), key=len, reverse=True)
+
+    def placed(text: str) -> str:
+        for path in paths:
+            text = text.replace(f"{path}/", f"{folder}{path}/").replace(f": {path}\n", f": {folder}{path}\n")
+        return text
+
+    for volume in pod["volumes"]:
+        made = {name: placed(text) for name, text in files(volume).items()}
+        write_volume(Path(f"{folder}{mounts[volume['name']]}"), made, 0o440 if "secret" in volume else 0o644)
+    return {one["name"]: placed(one["value"]) for one in container["env"]}
 
 
 def playable(pod: Manifest, image: str, name: str, volumes: Mapping[str, Path]) -> Manifest:

@@ -22,6 +22,9 @@
 {{- $_ := set $config "keys" $keys }}
 {{- $_ := set $config "routes" (default (list (dict "path" "/**" "keys" (keys (default dict .Values.keys) | sortAlpha))) .Values.routes) }}
 {{- $_ := set $config "policies" "/etc/gateway-policies" }}
+{{- with (default dict $config.callers).kubernetes }}
+{{- $_ := set . "cluster_domain" (default $.Values.clusterDomain .cluster_domain) }}
+{{- end }}
 {{- if .Values.tls.existingSecret }}
 {{- $tls := dict "certificate" "/run/secrets-tls/tls.crt" "private_key" "/run/secrets-tls/tls.key" }}
 {{- if .Values.tls.clientCA }}
@@ -73,7 +76,7 @@ API server. The issuer's whole name has to be that of the API server; an issuer 
 {{- else if not .Values.existingConfig }}
 {{- with (default dict .Values.config.callers).kubernetes }}
 {{- $host := regexReplaceAll ":[0-9]+$" (urlParse .issuer).host "" }}
-{{- and (not .jwks) (has $host (list "kubernetes.default.svc" (printf "kubernetes.default.svc.%s" $.Values.clusterDomain))) }}
+{{- and (not .jwks) (has $host (list "kubernetes.default.svc" (printf "kubernetes.default.svc.%s" (default $.Values.clusterDomain .cluster_domain)))) }}
 {{- end }}
 {{- end }}
 {{- end }}
