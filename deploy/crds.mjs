@@ -8,6 +8,7 @@ import { pathToFileURL } from "node:url";
 const PACKAGES = {
   "argoproj.io/v1alpha1": "argo-cd",
   "cert-manager.io/v1": "cert-manager",
+  "cilium.io/v2": "cilium",
   "external-secrets.io/v1": "external-secrets",
   "gateway.networking.k8s.io/v1": "gateway-api",
   "helm.toolkit.fluxcd.io/v2": "flux-cd",
