@@ -66,9 +66,10 @@ audit: $(READY)
 
 # The wheel is built from the sdist, so both are whole, and used as a stranger would: installed with its pinned
 # dependencies alone, and started from another folder.
-package: $(READY)
+package: $(READY) .tools/twine/bin/twine
 	rm -rf dist .work/package
 	$(BIN)/python -m build --no-isolation --outdir dist .
+	.tools/twine/bin/twine check --strict dist/*
 	$(PYTHON) -m venv .work/package
 	.work/package/bin/python $(INSTALL) --require-hashes -r requirements/run.txt
 	.work/package/bin/python $(INSTALL) --no-deps dist/*.whl
@@ -84,6 +85,11 @@ tools: .tools/deploy/.ready .tools/helm3/helm .tools/helm4/helm $(if $(shell com
 	$(PYTHON) -m venv --clear .tools/deploy
 	.tools/lock/bin/uv pip install --quiet --python .tools/deploy/bin/python -r deploy/tools.txt
 	touch $@
+
+# Apart from the others, whose `packaging` is too old for it.
+.tools/twine/bin/twine: .tools/lock/bin/uv
+	$(PYTHON) -m venv --clear .tools/twine
+	.tools/lock/bin/uv pip install --quiet --python .tools/twine/bin/python twine==7.0.0
 
 # Schemas of the kinds that are not part of Kubernetes, and actionlint.
 .tools/crds/.ready: Makefile
