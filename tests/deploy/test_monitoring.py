@@ -134,24 +134,6 @@ def test_an_alert_leads_to_its_section(rule: dict[str, dict[str, str]]) -> None:
     assert "**Do.**" in section
 
 
-INHIBITION = yaml.safe_load((MONITORING / "alertmanager.example.yaml").read_text("utf-8"))
-
-
-def test_inhibited_alerts_exist() -> None:
-    """Each alert that the example of Alertmanager names is in the rules."""
-    matchers = [one for rule in INHIBITION["inhibit_rules"] for side in rule if side != "equal" for one in rule[side]]
-    patterns = [one.split(maxsplit=2)[2].strip('"') for one in matchers]
-    names = {rule["alert"] for rule in ALERTS}
-
-    assert [] == [one for one in patterns if not any(re.fullmatch(one, name) for name in names)]
-
-
-@pytest.mark.skipif(shutil.which("amtool") is None, reason="amtool is not installed")
-def test_alertmanager_takes_the_example() -> None:
-    """The example is a configuration of Alertmanager."""
-    run("amtool", "check-config", MONITORING / "alertmanager.example.yaml")
-
-
 def test_the_runbook_has_no_section_without_an_alert() -> None:
     """What the runbook is about can happen."""
     named = set(re.findall(r"^## (ProductlaneGateway\w+)$", RUNBOOK, re.MULTILINE))
