@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from tests.support.deploy_tools import ROOT, eventually, run
-from tests.support.deploy_upstream import ask, free_ports
+from tests.support.deploy_upstream import ask
+from tests.support.ports import free_ports
 
 EXAMPLE = ROOT / "monitoring" / "alertmanager.example.yaml"
 RULES = yaml.safe_load(EXAMPLE.read_text("utf-8"))["inhibit_rules"]

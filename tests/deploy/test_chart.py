@@ -239,6 +239,14 @@ def test_pods_meet_pod_security_restricted(spec: tuple[str, int]) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_the_last_words_of_a_container_are_kept(shape: str) -> None:
+    """`kubectl describe pod` shows what the gateway printed before it ended, in each pod that the chart renders."""
+    own = [one for spec in pod_specs(rendered("4", shape)) for one in own_containers(spec)]
+
+    assert {"FallbackToLogsOnError"} >= {one.get("terminationMessagePolicy") for one in own}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_what_can_change_is_mounted_as_a_folder(shape: str) -> None:
     """A changed ConfigMap or Secret reaches the running gateway: `subPath` would keep the old one for ever."""
     for pod in pod_specs(rendered("4", shape)):

@@ -124,6 +124,21 @@ def test_an_install_that_the_gateway_refuses_makes_nothing(cluster: KubeAPI, ver
     assert [] == cluster.find("apps", "deployments")
 
 
+@pytest.mark.parametrize(("phase", "passed"), [("Succeeded", True), ("Failed", False)])
+def test_the_pod_of_helm_test_never_stays(phase: str, passed: bool, version: str, tmp_path: Path) -> None:
+    """`helm test` says how the pod ended and removes it, after a failure as well, so that it can be run again."""
+
+    def end(api: KubeAPI, made: dict[str, Any]) -> None:
+        api.put("pods", made | {"status": {"phase": phase}})
+
+    with kube_api(tmp_path, end) as cluster:
+        helmed(cluster, version, "install", "egress", str(CHART), preflight={"enabled": False})
+        codes = [helmed(cluster, version, "test", "egress", "--timeout", "30s", check=False).returncode for _ in "12"]
+
+        assert [passed] * 2 == [code == 0 for code in codes]
+        assert [] == cluster.find("apps", "pods")
+
+
 @pytest.mark.parametrize(("running", "kept"), [(5, 5), (1, 2)])
 def test_autoscaling_keeps_what_runs(running: int, kept: int, cluster: KubeAPI, version: str) -> None:
     """An upgrade that turns autoscaling on keeps the replicas that run, at least `minReplicas`; so does the next one."""

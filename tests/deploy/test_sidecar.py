@@ -138,7 +138,7 @@ def test_it_is_a_native_sidecar(variant: str) -> None:
     container = spec["initContainers"][0]
     listen = {one["name"]: one["value"] for one in container["env"]}["PRODUCTLANE_GATEWAY_LISTEN"]
 
-    assert "Always" == container["restartPolicy"]
+    assert ("Always", "FallbackToLogsOnError") == (container["restartPolicy"], container["terminationMessagePolicy"])
     assert "/readyz" == container["startupProbe"]["httpGet"]["path"]
     assert listen == ("127.0.0.1:8080" if variant == "loopback" else "unix:/run/productlane/gateway.sock")
     assert [9090] == [port["containerPort"] for port in container["ports"]]

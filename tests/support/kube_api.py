@@ -64,7 +64,7 @@ class Failure(Exception):
 class KubeAPI:
     """The objects, and what happened to them. ``kubeconfig`` is a file for `helm`.
 
-    ``started`` is called in a thread of its own with each new Job.
+    ``started`` is called in a thread of its own with each new Job and Pod that has no status yet.
     """
 
     def __init__(self, folder: Path, started: Callable[["KubeAPI", Object], None]) -> None:
@@ -87,7 +87,7 @@ class KubeAPI:
             return deepcopy(found)
 
     def put(self, plural: str, made: Object, namespace: str = "apps", *, new: bool = False) -> Object:
-        """Write an object, notify watchers, and start it if it is a Job. Raises `Failure` if it should be ``new``."""
+        """Write an object, notify watchers, and start a Job or Pod. Raises `Failure` if it should be ``new``."""
         metadata = made.setdefault("metadata", {})
         key = (namespace, plural, metadata["name"])
         with self.changed:
@@ -101,7 +101,7 @@ class KubeAPI:
                 metadata["namespace"] = namespace
             self.objects[key] = made
             self._tell("MODIFIED" if old else "ADDED", key, made)
-        if plural == "jobs" and old is None:
+        if old is None and plural in ("jobs", "pods") and "status" not in made:
             threading.Thread(target=self.started, args=(self, deepcopy(made)), daemon=True).start()
         return made
 

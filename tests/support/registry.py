@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.deploy_tools import eventually
-from tests.support.deploy_upstream import ask, free_ports
+from tests.support.deploy_upstream import ask
+from tests.support.ports import free_ports
 
 _MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
 
