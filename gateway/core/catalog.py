@@ -82,18 +82,23 @@ class _Node(Generic[_Leaf]):
                 node = node.literal.setdefault(segment, _Node())
         return node
 
+    def folds(self, segment: str) -> bool:
+        """Whether a segment is a literal here to a server that ignores letter case and suffixes."""
+        return segment.lower().partition(".")[0] in self.folded
+
     def find(self, segments: Iterable[str]) -> "_Node[_Leaf] | None":
         """The node that a path's segments lead to.
 
         A literal wins over ``{id}`` for good: there is no second reading. A literal in other letter case is nothing at
-        all, since a server that ignores case would read the literal where ``{id}`` had been judged.
+        all, since a server that ignores case would read the literal where ``{id}`` had been judged; so is one with a
+        suffix (``by-email.json``), which frameworks take for a format.
         """
         node: _Node[_Leaf] | None = self
         for segment in segments:
             if node is None:
                 return None
             found = node.literal.get(segment)
-            node = node.any if found is None and segment.lower() not in node.folded else found
+            node = node.any if found is None and not node.folds(segment) else found
         return node
 
     def near(self, segments: Iterable[str], *, exact: bool = False) -> str:
@@ -107,7 +112,7 @@ class _Node(Generic[_Leaf]):
             if segment not in node.literal:
                 close = [] if exact else get_close_matches(segment.lower(), node.literal, n=1, cutoff=0.75)
                 name = close[0] if close else ""
-            below = node.literal.get(name) or (node.any if segment.lower() not in node.folded else None)
+            below = node.literal.get(name) or (None if node.folds(segment) else node.any)
             if below is None:
                 return ""
             node, path = below, f"{path}/{name or segment}"

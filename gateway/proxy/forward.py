@@ -17,7 +17,7 @@ from gateway.proxy.catalog_misses import CatalogMisses
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.lost import Lost
 from gateway.proxy.refusing import ID_FIELD, field_lines
-from gateway.proxy.relaying import error_code, key_fault_fields, read_error, relay
+from gateway.proxy.relaying import ME, error_code, key_fault_fields, read_error, read_identity, relay
 from gateway.proxy.request_body import Body, Upload
 from gateway.proxy.serving import Current
 from gateway.proxy.upstream_messages import Incoming, Outgoing
@@ -200,6 +200,8 @@ class Forwarder:
         record, reply, head = exchange.record, exchange.reply, incoming.head
         secrets = exchange.serving.keyring.secrets.including(exchange.chosen.secret)
         lines = head.lines
+        if record.endpoint == ME:
+            error = await read_identity(incoming, error, secrets)
         if incoming.status >= 400 and fault_of_answer(incoming.status, record.code):
             lines = [*lines, field_lines(key_fault_fields(exchange, incoming))]
         crossing, reason = secrets.redact_lines(lines), secrets.hide(head.reason)

@@ -24,6 +24,7 @@ from gateway.proxy.forward import Forwarder
 from gateway.proxy.me_answer import me_answer
 from gateway.proxy.refused_fields import report_fields
 from gateway.proxy.refusing import ENDS_CONNECTION, cut, cut_by_drain, own_fault, refusal_answer
+from gateway.proxy.relaying import ME
 from gateway.proxy.reply import Reply, make_head
 from gateway.proxy.request import NO_FIELDS, Request
 from gateway.proxy.serving import Current, Serving
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from gateway.telemetry.spans import Tracing
 
 DRAIN: Final = "drain"
-_ME: Final = "GET /me"
 _LEFT: Final = "the caller left before the end of its answer"
 
 
@@ -154,7 +154,7 @@ class Handler:
         snapshot = serving.snapshot
         reply.settings = snapshot.settings
         permit = self._remembered(request, serving, record) or await self._judge(request, reply, serving, record)
-        if record.endpoint == _ME and await self._me(reply, serving, permit, record):
+        if record.endpoint == ME and await self._me(reply, serving, permit, record):
             return
         chosen = serving.keyring.choose_again(permit) or await serving.keyring.choose(permit)
         record.key, record.slot = chosen.key, chosen.slot

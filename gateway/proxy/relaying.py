@@ -5,8 +5,9 @@ from typing import Final
 
 from gateway.core.envelope import proxy_status
 from gateway.core.key_faults import KEY_FAULTS, default_code, fault_of_answer
-from gateway.core.refusal import Reason, Refused
-from gateway.core.secret import Mask
+from gateway.core.network_faults import MESSAGES
+from gateway.core.refusal import Code, Reason, Refused
+from gateway.core.secret import HeldSecrets, Mask
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.lost import Lost
 from gateway.proxy.reply import Reply
@@ -14,6 +15,7 @@ from gateway.proxy.upstream_messages import Incoming, refusal
 
 # An error answer is read whole up to this size, so that its code is known; Productlane's are under 1 kB.
 _MAX_ERROR: Final = 65_536
+ME: Final = "GET /me"
 
 
 async def relay(incoming: Incoming, reply: Reply, begin: bytes, mask: Mask) -> None:
@@ -42,6 +44,29 @@ async def read_error(incoming: Incoming) -> bytes:
     except Lost as lost:
         raise refusal(lost) from None
     return b"".join(pieces)
+
+
+async def read_identity(incoming: Incoming, begun: bytes, secrets: HeldSecrets) -> bytes:
+    """The body of an answer to ``GET /me``, which describes the key itself. ``begun`` is what was read of it.
+
+    Raises `Refused` where a key of this gateway is in it, spelt in JSON escapes, and where it is too large to tell.
+    """
+    body = begun + await read_error(incoming)
+    if not incoming.whole or (b"\\u" in body and _holds_secret(body, secrets)):
+        raise Refused(
+            Code.UPSTREAM_BROKEN,
+            Reason.UPSTREAM,
+            MESSAGES[Code.UPSTREAM_BROKEN],
+            note="the answer to GET /me repeats a key of this gateway, or is too large to be looked through",
+        )
+    return body
+
+
+def _holds_secret(body: bytes, secrets: HeldSecrets) -> bool:
+    try:
+        return secrets.occur_in(json.loads(body))
+    except (ValueError, RecursionError):
+        return True
 
 
 def error_code(body: bytes, status: int) -> str:

@@ -97,9 +97,7 @@ class LimitReached(Event, frozen=True):
 
 
 class TlsHandshakeFailed(Event, frozen=True):
-    """A caller's TLS handshake failed, for a `reason` of the metric and by OpenSSL's `error`. At most one line a second
-    for each reason; `more` have failed since the line before.
-    """
+    """A caller's TLS handshake failed; one line a second for each `reason`, since the last of which `more` failed."""
 
     name = "tls_handshake_failed"
     untold = frozenset({"logged"})
