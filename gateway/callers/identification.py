@@ -14,12 +14,12 @@ from gateway.callers.kinds import KINDS
 from gateway.callers.peers import STRANGER, Peer
 from gateway.callers.refusals import key_of_v1, unidentified
 from gateway.callers.same_site import check_same_site
+from gateway.callers.token_text import FORM
 from gateway.callers.tokens import digest
 from gateway.core.refusal import Code, Reason, Refused
 
-# RFC 9110 section 11.1: the scheme is case-insensitive. RFC 6750 section 2.1: one space and a b64token. Tokens of
-# service accounts have about 1,000 characters, with long names and large keys 2,500; those of GitHub have 1,500.
-_BEARER: Final = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] ([A-Za-z0-9._~+/=-]{1,4096})")
+# RFC 9110 section 11.1: the scheme is case-insensitive. RFC 6750 section 2.1: one space and a b64token.
+_BEARER: Final = re.compile(rf"[Bb][Ee][Aa][Rr][Ee][Rr] ({FORM})")
 _NO_KEYS: Final[KeySets] = {}
 
 

@@ -6,6 +6,9 @@ from typing import Final
 
 # So that a secret scanner can find a token that has leaked.
 PREFIX: Final = "plgw_"
+# A b64token (RFC 6750 section 2.1), the only form that a request can carry. Tokens of service accounts have about 1,000
+# characters, with long names and large keys 2,500; those of GitHub have 1,500.
+FORM: Final = r"[A-Za-z0-9._~+/=-]{1,4096}"
 
 
 def new_token() -> tuple[str, str]:

@@ -56,11 +56,19 @@ def token(given: bool, as_json: bool) -> None:
 
 
 def _print_digest(as_json: bool) -> None:
-    from gateway.callers.token_text import digest
+    import re
 
-    text = sys.stdin.read().strip()
-    if not text.isascii() or not text.isprintable() or " " in text or len(text) < _SHORTEST:
-        fail(f"standard input holds no token: one line of at least {_SHORTEST} ASCII characters without spaces")
+    from gateway.callers.token_text import FORM, digest
+
+    try:
+        text = sys.stdin.read(1 << 16).strip()
+    except UnicodeDecodeError:
+        text = ""
+    if len(text) < _SHORTEST or not re.fullmatch(FORM, text):
+        fail(
+            f"standard input holds no token: one line of {_SHORTEST} to 4096 characters, letters, digits and "
+            "`-` `.` `_` `~` `+` `/` `=`; a request can carry no other"
+        )
     if text.startswith("pl_v"):
         fail("standard input holds a key of Productlane; callers of the gateway get tokens of their own")
     made = f"sha256:{digest(text).hex()}"

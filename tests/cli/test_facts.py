@@ -86,7 +86,9 @@ async def test_the_digest_of_a_token_that_was_made_elsewhere(tmp_path: Path) -> 
     assert (0, f"sha256:{hashlib.sha256(token.encode()).hexdigest()}\n", "") == (done.status, done.out, done.err)
 
 
-@pytest.mark.parametrize("text", ["", "short", "two words of a sentence", "pl_v2_abcdefghijklmnop"])
+@pytest.mark.parametrize(
+    "text", ["", "short", "two words of a sentence", "pl_v2_abcdefghijklmnop", "no!request(can)carry", "x" * 4097]
+)
 async def test_what_is_no_token_has_no_digest(tmp_path: Path, text: str) -> None:
     """An empty line, a guessable word and a key of Productlane are refused, and none is repeated."""
     done = await piped(tmp_path, text, "token", "--digest")
