@@ -1,4 +1,4 @@
-"""A STAND-IN for a Kubernetes API server: enough for `helm`, on loopback, with objects in memory.
+"""A STAND-IN for a Kubernetes API server: enough for `helm` and some of `kubectl`, on loopback, with objects in memory.
 
 No package that can be installed here has a real kube-apiserver. This one serves discovery, and create, get, list,
 watch, update, patch and delete of the kinds that the chart makes. It checks neither schemas nor rights. It runs no
@@ -42,6 +42,7 @@ KINDS = {
     "autoscaling/v2": [("horizontalpodautoscalers", "HorizontalPodAutoscaler", True)],
     "policy/v1": [("poddisruptionbudgets", "PodDisruptionBudget", True)],
     "networking.k8s.io/v1": [("networkpolicies", "NetworkPolicy", True), ("ingresses", "Ingress", True)],
+    "monitoring.coreos.com/v1": [("podmonitors", "PodMonitor", True)],
     "rbac.authorization.k8s.io/v1": [("clusterrolebindings", "ClusterRoleBinding", False)],
 }
 VERSION = {"major": "1", "minor": "34", "gitVersion": "v1.34.0", "platform": "linux/amd64"}
@@ -179,15 +180,17 @@ def _holds(held: dict[str, str], part: str) -> bool:
 
 
 def read(body: bytes) -> Object:
-    """An object or a patch as it was sent: JSON, YAML, or a Secret as protobuf."""
+    """An object or a patch as it was sent: JSON, YAML or protobuf."""
     if body.startswith(kube_protobuf.MAGIC):
-        return kube_protobuf.secret(body)
+        return kube_protobuf.read(body)
     found: Object = yaml.safe_load(body) if body else {}
     return found
 
 
 def _discovery(path: str) -> Object | None:
     groups = [one for one in KINDS if "/" in one]
+    if path == "/.well-known/openid-configuration":
+        return {"issuer": "https://kubernetes.default.svc.cluster.local"}
     if path == "/version":
         return VERSION
     if path == "/api":

@@ -1,4 +1,7 @@
-"""A Secret out of the protobuf in which Helm sends it: `generated.proto` of k8s.io/api/core/v1 and apimachinery."""
+"""Secrets and Namespaces out of the protobuf in which Helm and kubectl send them.
+
+The numbers are those of `generated.proto` of k8s.io/api/core/v1 and apimachinery.
+"""
 
 import base64
 from collections.abc import Iterator
@@ -34,20 +37,21 @@ def fields(data: bytes) -> Iterator[tuple[int, Any]]:
             raise ValueError(f"wire type {tag & 7}")
 
 
-def secret(body: bytes) -> dict[str, Any]:
-    """The Secret in a body that begins with `MAGIC`. Raises `ValueError` if there is another kind in it."""
+def read(body: bytes) -> dict[str, Any]:
+    """The Secret or Namespace in a body that begins with `MAGIC`. Raises `ValueError` for another kind."""
     envelope = dict(fields(body.removeprefix(MAGIC)))
-    if b"Secret" != dict(fields(envelope[1]))[2]:
-        raise ValueError("only Secrets are read from protobuf")
-    made: dict[str, Any] = {"apiVersion": "v1", "kind": "Secret", "metadata": {}, "data": {}}
+    kind = dict(fields(envelope[1]))[2].decode()
+    made: dict[str, Any] = {"apiVersion": "v1", "kind": kind, "metadata": {}}
     for number, value in fields(envelope[2]):
         if number == 1:
             made["metadata"] = _metadata(value)
-        elif number == 2:
+        elif kind == "Secret" and number == 2:
             entry = dict(fields(value))
-            made["data"][entry[1].decode()] = base64.b64encode(entry[2]).decode()
-        elif number == 3:
+            made.setdefault("data", {})[entry[1].decode()] = base64.b64encode(entry[2]).decode()
+        elif kind == "Secret" and number == 3:
             made["type"] = value.decode()
+        elif kind != "Namespace":
+            raise ValueError(f"field {number} of {kind} is not read from protobuf")
     return made
 
 
