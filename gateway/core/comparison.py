@@ -60,7 +60,7 @@ class Difference:
     before: Policy | None
     after: Policy | None
     settings: tuple[Setting, ...]
-    turns: tuple[VerdictChange, ...]
+    verdicts: tuple[VerdictChange, ...]
 
 
 def compare(
@@ -74,7 +74,7 @@ def compare(
             old.get(caller),
             new.get(caller),
             _settings(old.get(caller), new.get(caller)),
-            tuple(_turns(caller, old.get(caller), new.get(caller), endpoints, today)),
+            tuple(_verdict_changes(caller, old.get(caller), new.get(caller), endpoints, today)),
         )
         for caller in sorted({*old, *new})
         if old.get(caller) != new.get(caller)
@@ -95,14 +95,16 @@ def set_difference(name: str, before: Iterable[str], after: Iterable[str]) -> Se
     return None if old == new else Setting(name, tuple(sorted(old - new)), tuple(sorted(new - old)))
 
 
-def _turns(
+def _verdict_changes(
     caller: str, old: Policy | None, new: Policy | None, endpoints: Iterable[Endpoint], today: date
 ) -> Iterable[VerdictChange]:
     for endpoint in endpoints:
-        turn = VerdictChange(caller, endpoint, verdict(old, endpoint, today), verdict(new, endpoint, today))
+        change = VerdictChange(caller, endpoint, verdict(old, endpoint, today), verdict(new, endpoint, today))
         # A caller without a policy is always refused, so "no policy" and "refused" are the same verdict.
-        if turn.before != turn.after and (NO_POLICY not in (turn.before, turn.after) or turn.lost or turn.gained):
-            yield turn
+        if change.before != change.after and (
+            NO_POLICY not in (change.before, change.after) or change.lost or change.gained
+        ):
+            yield change
 
 
 _SETS: Final[Mapping[str, Callable[[Policy], Iterable[str]]]] = {

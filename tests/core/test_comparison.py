@@ -53,13 +53,15 @@ TABLE = [
 ]
 
 
-@pytest.mark.parametrize(("after", "setting", "turns"), TABLE, ids=[setting.name for _, setting, _ in TABLE])
-def test_a_setting_and_what_it_turns(after: Policy, setting: Setting, turns: list[tuple[Endpoint, str, str]]) -> None:
+@pytest.mark.parametrize(("after", "setting", "verdicts"), TABLE, ids=[setting.name for _, setting, _ in TABLE])
+def test_a_setting_and_what_it_turns(
+    after: Policy, setting: Setting, verdicts: list[tuple[Endpoint, str, str]]
+) -> None:
     """Each changed field of a policy is named, with its effect on exactly the endpoints it concerns."""
     (found,) = compare({"app": BASE}, {"app": after}, ALL, TODAY)
 
     assert (setting,) == found.settings
-    assert {VerdictChange("app", *turn) for turn in turns} == {*found.turns}
+    assert {VerdictChange("app", *verdict) for verdict in verdicts} == {*found.verdicts}
 
 
 def test_a_caller_that_comes_or_goes() -> None:
@@ -69,12 +71,12 @@ def test_a_caller_that_comes_or_goes() -> None:
 
     assert (None, BASE, None) == (added.before, added.after, removed.after)
     assert [(READ, True), (ME, True)] == sorted(
-        ((turn.endpoint, turn.gained) for turn in added.turns), key=lambda pair: pair[0].name, reverse=True
+        ((verdict.endpoint, verdict.gained) for verdict in added.verdicts), key=lambda pair: pair[0].name, reverse=True
     )
     assert {(READ, "allow", NO_POLICY), (ME, "allow", NO_POLICY)} == {
-        (turn.endpoint, turn.before, turn.after) for turn in removed.turns
+        (verdict.endpoint, verdict.before, verdict.after) for verdict in removed.verdicts
     }
-    assert all(turn.lost for turn in removed.turns)
+    assert all(verdict.lost for verdict in removed.verdicts)
 
 
 @given(data=st.data())
@@ -86,13 +88,17 @@ def test_nothing_changes_between_a_set_and_itself(catalog: Catalog, data: st.Dat
 
 
 @given(data=st.data())
-def test_turns_are_all_there_are(catalog: Catalog, data: st.DataObject) -> None:
+def test_verdicts_are_all_there_are(catalog: Catalog, data: st.DataObject) -> None:
     """An endpoint is reported exactly if the verdicts of the two policies differ, whatever the policies."""
     old, new = data.draw(policies(catalog)), data.draw(policies(catalog))
-    found = [turn for one in compare({"app": old}, {"app": new}, endpoints(catalog), TODAY) for turn in one.turns]
+    found = [
+        verdict for one in compare({"app": old}, {"app": new}, endpoints(catalog), TODAY) for verdict in one.verdicts
+    ]
     slow = {(endpoint, verdict(old, endpoint, TODAY), verdict(new, endpoint, TODAY)) for endpoint in endpoints(catalog)}
 
-    assert {row for row in slow if row[1] != row[2]} == {(turn.endpoint, turn.before, turn.after) for turn in found}
+    assert {row for row in slow if row[1] != row[2]} == {
+        (verdict.endpoint, verdict.before, verdict.after) for verdict in found
+    }
 
 
 @given(data=st.data())

@@ -23,7 +23,7 @@ class Change:
     caller: str
     kind: str
     settings: tuple[Setting, ...]
-    turns: tuple[VerdictChange, ...]
+    verdicts: tuple[VerdictChange, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +38,23 @@ class Logged:
     def of(cls, log: AccessLog) -> Self:
         return cls(log.all, log.unreadable, log.requests)
 
-    def of_turn(self, turn: VerdictChange) -> Seen | None:
+    def of_verdict(self, verdict: VerdictChange) -> Seen | None:
         """The requests that the change would decide in another way than the log says."""
         found = Seen()
-        for decision in _decisions(turn):
-            if (seen := self.requests.get((turn.caller, turn.endpoint.name, decision))) is not None:
+        for decision in _decisions(verdict):
+            if (seen := self.requests.get((verdict.caller, verdict.endpoint.name, decision))) is not None:
                 found.add(seen.count, seen.first, seen.last)
         return found if found.count else None
 
-    def count(self, turns: Iterable[VerdictChange]) -> int:
-        return sum(seen.count for turn in turns if (seen := self.of_turn(turn)) is not None)
+    def count(self, verdicts: Iterable[VerdictChange]) -> int:
+        return sum(seen.count for verdict in verdicts if (seen := self.of_verdict(verdict)) is not None)
 
 
-def _decisions(turn: VerdictChange) -> tuple[str, ...]:
+def _decisions(verdict: VerdictChange) -> tuple[str, ...]:
     """What the log says about the requests that a change concerns: what was refused already cannot be lost."""
-    if turn.lost:
+    if verdict.lost:
         return tuple(LET_THROUGH)
-    return (turn.before,) if turn.before in LET_THROUGH else (_DENY,)
+    return (verdict.before,) if verdict.before in LET_THROUGH else (_DENY,)
 
 
 def changes_of(
@@ -68,7 +68,7 @@ def changes_of(
         settings = _authenticate(old, new) + (difference.settings if difference else ())
         if settings or difference:
             kind = "added" if old is None else "removed" if new is None else "changed"
-            changes.append(Change(caller, kind, settings, difference.turns if difference else ()))
+            changes.append(Change(caller, kind, settings, difference.verdicts if difference else ()))
     return changes
 
 
@@ -96,51 +96,54 @@ def _change_text(change: Change, logged: Logged | None) -> str:
         rows += [("+", setting.name, text) for text in setting.added]
     if rows:
         lines.append(table(rows, "  "))
-    if change.turns:
-        lines += ["", _turns_text(change.turns, logged)]
+    if change.verdicts:
+        lines += ["", _verdicts_text(change.verdicts, logged)]
     return "\n".join(lines)
 
 
-def _turns_text(turns: Sequence[VerdictChange], logged: Logged | None) -> str:
-    """The turns as a table. Of a change of mode, only the endpoints that were requested stand in it."""
+def _verdicts_text(verdicts: Sequence[VerdictChange], logged: Logged | None) -> str:
+    """The verdicts as a table. Of a change of mode, only the endpoints that were requested stand in it."""
     ways: dict[tuple[str, str], list[VerdictChange]] = {}
-    for turn in turns:
-        ways.setdefault((turn.before, turn.after), []).append(turn)
+    for verdict in verdicts:
+        ways.setdefault((verdict.before, verdict.after), []).append(verdict)
     shown, left = [], []
     for (before, after), alike in ways.items():
         whole = WOULD_DENY not in (before, after) or len(alike) <= _MOST
-        listed = alike if whole else [turn for turn in alike if logged and logged.of_turn(turn)]
+        listed = alike if whole else [verdict for verdict in alike if logged and logged.of_verdict(verdict)]
         shown += listed
         if more := len(alike) - len(listed):
             left.append(
                 f"  {'and ' if listed else ''}{_count(more, 'endpoint')}: {before} → {after} (--json lists them)"
             )
     head = ["endpoint", "before", "after"] + (["requests", "last"] if logged else [])
-    rows = [_turn_row(turn, logged) for turn in shown]
+    rows = [_verdict_row(verdict, logged) for verdict in shown]
     return "\n".join([*([table([head, *rows], "  ")] if rows else []), *left])
 
 
-def _turn_row(turn: VerdictChange, logged: Logged | None) -> list[str]:
-    row = [turn.endpoint.name, turn.before, turn.after]
+def _verdict_row(verdict: VerdictChange, logged: Logged | None) -> list[str]:
+    row = [verdict.endpoint.name, verdict.before, verdict.after]
     if logged is None:
         return row
-    seen = logged.of_turn(turn)
+    seen = logged.of_verdict(verdict)
     return [*row, str(seen.count), seen.last] if seen else [*row, "0", "-"]
 
 
 def _summary(changes: Iterable[Change], logged: Logged | None) -> str:
-    turns = [turn for change in changes for turn in change.turns]
-    lost, gained = [turn for turn in turns if turn.lost], [turn for turn in turns if turn.gained]
-    callers = len({turn.caller for turn in turns})
-    if turns:
-        text = f"{_count(len(turns), 'verdict')} of {_count(callers, 'caller')} would change: "
+    verdicts = [verdict for change in changes for verdict in change.verdicts]
+    lost, gained = (
+        [verdict for verdict in verdicts if verdict.lost],
+        [verdict for verdict in verdicts if verdict.gained],
+    )
+    callers = len({verdict.caller for verdict in verdicts})
+    if verdicts:
+        text = f"{_count(len(verdicts), 'verdict')} of {_count(callers, 'caller')} would change: "
         text += f"{len(lost)} from let through to refused, {len(gained)} from refused to let through."
     else:
         text = "No verdict changes."
     if logged is not None:
         text += (
             f"\nOf {_count(logged.all.count, 'request')} logged from {logged.all.first} to {logged.all.last}, "
-            f"{logged.count(turns)} would come to something else, {logged.count(lost)} would be refused that "
+            f"{logged.count(verdicts)} would come to something else, {logged.count(lost)} would be refused that "
             f"{'was' if logged.count(lost) == 1 else 'were'} not."
         )
         if logged.unreadable:
@@ -154,18 +157,18 @@ def _count(number: int, noun: str) -> str:
 
 def facts(changes: Sequence[Change], logged: Logged | None) -> dict[str, Any]:
     """Everything as JSON can carry it."""
-    turns = [turn for change in changes for turn in change.turns]
-    lost = [turn for turn in turns if turn.lost]
+    verdicts = [verdict for change in changes for verdict in change.verdicts]
+    lost = [verdict for verdict in verdicts if verdict.lost]
     found: dict[str, Any] = {
-        "verdicts": len(turns),
+        "verdicts": len(verdicts),
         "lost": len(lost),
-        "gained": sum(turn.gained for turn in turns),
+        "gained": sum(verdict.gained for verdict in verdicts),
         "callers": [
             {
                 "caller": change.caller,
                 "change": change.kind,
                 "settings": [asdict(setting) for setting in change.settings],
-                "verdicts": [_turn_facts(turn, logged) for turn in change.turns],
+                "verdicts": [_verdict_facts(verdict, logged) for verdict in change.verdicts],
             }
             for change in changes
         ],
@@ -176,16 +179,16 @@ def facts(changes: Sequence[Change], logged: Logged | None) -> dict[str, Any]:
             "requests": logged.all.count,
             "from": logged.all.first,
             "to": logged.all.last,
-            "changed": logged.count(turns),
+            "changed": logged.count(verdicts),
             "lost": logged.count(lost),
             "unreadable_lines": logged.unreadable,
         }
     return found
 
 
-def _turn_facts(turn: VerdictChange, logged: Logged | None) -> dict[str, Any]:
-    found: dict[str, Any] = {"endpoint": turn.endpoint.name, "before": turn.before, "after": turn.after}
+def _verdict_facts(verdict: VerdictChange, logged: Logged | None) -> dict[str, Any]:
+    found: dict[str, Any] = {"endpoint": verdict.endpoint.name, "before": verdict.before, "after": verdict.after}
     if logged is not None:
-        seen = logged.of_turn(turn)
+        seen = logged.of_verdict(verdict)
         found |= {"requests": seen.count if seen else 0, "last": seen.last if seen else None}
     return found

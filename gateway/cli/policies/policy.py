@@ -115,8 +115,8 @@ def _read(stream: IO[bytes]) -> "AccessLog":
 
 
 def _fails(changes: "Iterable[Change]", logged: "Logged | None", fail_on: str) -> bool:
-    turns = [turn for change in changes for turn in change.turns]
+    verdicts = [verdict for change in changes for verdict in change.verdicts]
     if fail_on == "change":
-        return bool(turns)
-    lost = [turn for turn in turns if turn.lost]
+        return bool(verdicts)
+    lost = [verdict for verdict in verdicts if verdict.lost]
     return fail_on == "loss" and bool(lost if logged is None else logged.count(lost))

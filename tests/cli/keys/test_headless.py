@@ -38,7 +38,7 @@ def keys_of(folder: Path, *addresses: str) -> tuple[int, dict[str, Any]]:
         env=environment({"PRODUCTLANE_KEY": KEY, "PRODUCTLANE_SCOPES": "threads:read", "PYTHONPATH": str(ROOT)}),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=90,
         check=False,
     )
     if "unshare failed" in done.stderr or "mount: " in done.stderr:

@@ -84,7 +84,7 @@ async def test_callers_that_come_and_go(tmp_path: Path) -> None:
     assert ("added", "removed") == (callers["new-app"]["change"], callers["old-app"]["change"])
     assert {"endpoint": "GET /tags", "before": "allow", "after": "no_policy"} in callers["old-app"]["verdicts"]
     assert {"endpoint": "GET /snippets", "before": "no_policy", "after": "allow"} in callers["new-app"]["verdicts"]
-    assert "GET /tags/{id}" not in [turn["endpoint"] for turn in callers["old-app"]["verdicts"]]
+    assert "GET /tags/{id}" not in [verdict["endpoint"] for verdict in callers["old-app"]["verdicts"]]
 
 
 async def test_a_change_of_mode_is_counted_and_not_listed(tmp_path: Path) -> None:
