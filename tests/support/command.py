@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from tests.support.raw_caller import Caller, Response
-
 ROOT: Final = Path(__file__).parents[2]
 DEADLINE: Final = 30.0
 # Limits are set by a shell: Python code between fork and exec may wait for ever for a lock that another thread held.
@@ -121,24 +119,6 @@ async def running(
         if process.returncode is None:
             process.kill()
             await finish(process)
-
-
-async def ask(address: str, data: bytes) -> Response:
-    """Send bytes to ``host:port`` or ``unix:/path`` on a new connection and read one answer."""
-    caller = await connect(address)
-    try:
-        await caller.send(data)
-        return await caller.response()
-    finally:
-        await caller.close()
-
-
-async def connect(address: str) -> Caller:
-    """A raw connection to ``host:port`` or ``unix:/path``."""
-    if address.startswith("unix:"):
-        return Caller(*await asyncio.open_unix_connection(address.removeprefix("unix:")))
-    host, _, port = address.rpartition(":")
-    return Caller(*await asyncio.open_connection(host, int(port)))
 
 
 async def shell(line: str) -> str:

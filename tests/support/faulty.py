@@ -20,40 +20,22 @@ from gateway.runtime.gateway import Gateway
 from tests.support.sentinels import KEY, TOKEN
 
 
-class CallerFault(Exception): ...
+def _fault(name: str) -> type[Exception]:
+    return type(f"{name}Fault", (Exception,), {})
 
 
-class ForwardFault(Exception): ...
-
-
-class AnswerFault(Exception): ...
-
-
-class ReplyFault(Exception): ...
-
-
-class StatusFault(Exception): ...
-
-
-class JudgeFault(Exception): ...
-
-
-class ListenerFault(Exception): ...
-
-
-class TaskFault(Exception): ...
-
-
-class CallbackFault(Exception): ...
-
-
-class ThreadFault(Exception): ...
-
-
-class DyingFault(Exception): ...
-
-
-class StartFault(Exception): ...
+CallerFault = _fault("Caller")
+ForwardFault = _fault("Forward")
+AnswerFault = _fault("Answer")
+ReplyFault = _fault("Reply")
+StatusFault = _fault("Status")
+JudgeFault = _fault("Judge")
+ListenerFault = _fault("Listener")
+TaskFault = _fault("Task")
+CallbackFault = _fault("Callback")
+ThreadFault = _fault("Thread")
+DyingFault = _fault("Dying")
+StartFault = _fault("Start")
 
 
 def plant() -> None:

@@ -18,7 +18,7 @@ from gateway.net.resolver import Lookup
 from gateway.runtime.gateway import Gateway
 from gateway.telemetry.log import Log
 from tests.support.deadline import DEADLINE
-from tests.support.raw_caller import Caller, Response, head
+from tests.support.raw_caller import Caller, Response, ask, connect, head
 from tests.support.recording import Upstream
 from tests.support.sentinels import ALL_SCOPES, KEY, SECRETS, TOKEN
 
@@ -35,23 +35,13 @@ class Running:
     callers: list[Caller] = field(default_factory=list)
 
     async def connect(self) -> Caller:
-        address = self.gateway.traffic
-        if address.path is not None:
-            streams = await asyncio.open_unix_connection(str(address.path), limit=1 << 22)
-        else:
-            streams = await asyncio.open_connection(address.host, address.port, limit=1 << 22)
-        caller = Caller(*streams)
+        caller = await connect(str(self.gateway.traffic))
         self.callers.append(caller)
         return caller
 
     async def raw(self, data: bytes, *, head_only: bool = False) -> Response:
         """Send bytes on a new connection and read one answer."""
-        caller = await self.connect()
-        try:
-            await caller.send(data)
-            return await caller.response(head_only=head_only)
-        finally:
-            await caller.close()
+        return await ask(await self.connect(), data, head_only=head_only)
 
     async def ask(
         self,
@@ -68,14 +58,8 @@ class Running:
         return await self.raw(request, head_only=method == "HEAD")
 
     async def admin(self, path: str, accept: str = "*/*") -> Response:
-        address = self.gateway.admin
-        reader, writer = await asyncio.open_connection(address.host, address.port)
-        caller = Caller(reader, writer)
-        try:
-            await caller.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n".encode())
-            return await caller.response()
-        finally:
-            await caller.close()
+        request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n".encode()
+        return await ask(str(self.gateway.admin), request)
 
     async def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric's samples that carry these labels."""

@@ -10,6 +10,8 @@ from tests.support.sentinels import TOKEN
 
 _OURS = (b"X-Gateway-Request-Id: ", b"RateLimit-Policy: ", b"RateLimit: ")
 
+_LIMIT = 1 << 22
+
 
 @dataclass
 class Response:
@@ -104,6 +106,24 @@ class Caller:
                 await self.writer.wait_closed()
         except (ConnectionError, TimeoutError):
             self.writer.transport.abort()
+
+
+async def connect(address: str) -> Caller:
+    """A raw connection to ``host:port`` or ``unix:/path``."""
+    if address.startswith("unix:"):
+        return Caller(*await asyncio.open_unix_connection(address.removeprefix("unix:"), limit=_LIMIT))
+    host, _, port = address.rpartition(":")
+    return Caller(*await asyncio.open_connection(host.strip("[]"), int(port), limit=_LIMIT))
+
+
+async def ask(to: Caller | str, data: bytes, *, head_only: bool = False) -> Response:
+    """Send bytes on a connection, or on a new one to an address, read one answer and close. Raises `Cut`."""
+    caller = await connect(to) if isinstance(to, str) else to
+    try:
+        await caller.send(data)
+        return await caller.response(head_only=head_only)
+    finally:
+        await caller.close()
 
 
 def head(method: str = "GET", target: str = "/api/v2/threads", *fields: str, token: str | None = TOKEN) -> bytes:

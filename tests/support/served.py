@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.support.deadline import DEADLINE, kill
 from tests.support.in_process import write
-from tests.support.raw_caller import Caller, Response, head
+from tests.support.raw_caller import Caller, Response, ask, connect, head
 from tests.support.recording import Upstream
 
 ROOT = Path(__file__).parents[2]
@@ -59,8 +59,7 @@ class Served:
                 await asyncio.sleep(0.01)
 
     async def connect(self, address: str = "") -> Caller:
-        host, _, port = (address or self.traffic).rpartition(":")
-        return Caller(*await asyncio.open_connection(host, int(port), limit=1 << 22))
+        return await connect(address or self.traffic)
 
     async def send(self, data: bytes, *, address: str = "") -> bytes:
         """Everything that comes back of these bytes until the connection ends, or the answers do."""
@@ -91,12 +90,7 @@ class Served:
         return await self._answer(self.admin, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
 
     async def _answer(self, address: str, data: bytes) -> Response:
-        caller = await self.connect(address)
-        try:
-            await caller.send(data)
-            response = await caller.response(head_only=data.startswith(b"HEAD"))
-        finally:
-            await caller.close()
+        response = await ask(address, data, head_only=data.startswith(b"HEAD"))
         self.answers.append(response.head + b"\r\n\r\n" + response.body)
         return response
 

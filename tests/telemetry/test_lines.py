@@ -11,6 +11,18 @@ import pytest
 from gateway.telemetry.lines import Lines
 
 
+def drained(lines: Lines, read: int, write: int) -> list[bytes]:
+    """Close the lines while a thread reads the pipe, and return what it read."""
+    with os.fdopen(read, "rb") as reader:
+        arrived: list[bytes] = []
+        drain = threading.Thread(target=lambda: arrived.extend(reader), daemon=True)
+        drain.start()
+        lines.close(timeout=30)
+        os.close(write)
+        drain.join(30)
+    return arrived
+
+
 def test_a_reader_that_is_stuck_costs_lines_and_no_time() -> None:
     """Without a reader of the log, requests go on: lines that do not fit are dropped and counted, others stay whole."""
     read, write = os.pipe()
@@ -19,13 +31,7 @@ def test_a_reader_that_is_stuck_costs_lines_and_no_time() -> None:
     for line in sent:
         lines.put(line)
     stuck = lines.dropped
-    with os.fdopen(read, "rb") as reader:
-        arrived: list[bytes] = []
-        drain = threading.Thread(target=lambda: arrived.extend(reader), daemon=True)
-        drain.start()
-        lines.close(timeout=30)
-        os.close(write)
-        drain.join(30)
+    arrived = drained(lines, read, write)
 
     # A pipe holds 64 KiB; the rest of 300,000 bytes beyond the bound cannot have gone anywhere.
     assert stuck >= (300_000 - 65_536 - 10_000) // 100
@@ -79,13 +85,7 @@ def test_a_descriptor_that_others_made_non_blocking_is_written_whole() -> None:
     lines = Lines(write)
     for n in range(3000):
         lines.put(b"%099d\n" % n)
-    with os.fdopen(read, "rb") as reader:
-        arrived: list[bytes] = []
-        drain = threading.Thread(target=lambda: arrived.extend(reader), daemon=True)
-        drain.start()
-        lines.close(timeout=30)
-        os.close(write)
-        drain.join(30)
+    arrived = drained(lines, read, write)
 
     assert (3000, 0) == (len(arrived), lines.dropped)
 

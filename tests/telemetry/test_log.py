@@ -14,6 +14,7 @@ from gateway.telemetry.events.keys import StoreBack
 from gateway.telemetry.events.process import LibraryRecord, Reload, RestartNeeded
 from gateway.telemetry.log import Log
 from gateway.telemetry.record import Record
+from tests.support.record import record
 
 FIELDS = [
     *("time", "level", "request_id", "caller_request_id", "upstream_request_id", "caller", "peer"),
@@ -50,29 +51,6 @@ def written(tmp_path: Path) -> Callable[..., list[str]]:
         return path.read_text("utf-8").splitlines()
 
     return write
-
-
-def record(**told: object) -> Record:
-    """A request that was served."""
-    served = Record(
-        request_id="req_0123456789abcdef",
-        caller="billing",
-        endpoint="GET /companies/{id}",
-        method="GET",
-        status=200,
-        source="upstream",
-        decision="allow",
-        reason="scope_held",
-        key="main",
-        slot="1",
-        lane="read",
-        upstream_ms=80.25,
-        duration_ms=81.5,
-        bytes_out=512,
-    )
-    for name, value in told.items():
-        setattr(served, name, value)
-    return served
 
 
 def test_a_request_is_one_json_line_with_a_fixed_set_of_fields(written: Callable[..., list[str]]) -> None:

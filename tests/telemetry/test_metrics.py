@@ -36,6 +36,7 @@ from gateway.telemetry.status import (
     moment,
 )
 from gateway.telemetry.tally import DURATIONS
+from tests.support.record import record
 
 PREFIX = "productlane_gateway_"
 CALLERS, ENDPOINTS, KEYS = ("billing", "support"), ("GET /threads/{id}", "POST /threads"), ("main",)
@@ -160,23 +161,9 @@ def busy(metrics: Metrics) -> Metrics:
     ):
         metrics.counters[type(event)].count(event)
     metrics.in_flight += 2
-    metrics.count(
-        Record(
-            caller="billing",
-            endpoint="GET /threads/{id}",
-            status=403,
-            code="scope_required",
-            source="upstream",
-            decision="allow",
-            reason="scope_held",
-            key="main",
-            slot="1",
-            lane="read",
-            wait_ms=120.0,
-            upstream_ms=80.0,
-            duration_ms=81.0,
-        )
-    )
+    seen = record(endpoint="GET /threads/{id}", status=403, code="scope_required", wait_ms=120.0)
+    seen.upstream_ms, seen.duration_ms = 80.0, 81.0
+    metrics.count(seen)
     metrics.refresh()
     return metrics
 
@@ -457,8 +444,8 @@ def test_a_first_fault_is_a_rise(name: str, metrics: Metrics) -> None:
 def test_hostile_input_adds_no_label_values(junk: list[Record], pairs: list[tuple[str, str]]) -> None:
     """Whatever requests carry, labels take only names of the config and values of closed lists: series are bounded."""
     metrics = recorded()
-    for record in junk:
-        metrics.count(record)
+    for made in junk:
+        metrics.count(made)
     for one, two in pairs:
         for event in EVENTS:
             if event.counter is not None:

@@ -13,10 +13,10 @@ import yaml
 from aiohttp.test_utils import unused_port
 
 from gateway.cli.doctor.finding import Id
-from tests.support.command import ROOT, ask, finish, run, running
+from tests.support.command import ROOT, finish, run, running
 from tests.support.command import start as start_command
 from tests.support.in_process import config, policy
-from tests.support.raw_caller import head
+from tests.support.raw_caller import ask, head
 from tests.support.recording import Upstream, answer, error
 from tests.support.sentinels import KEY
 

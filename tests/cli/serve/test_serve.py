@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.command import Running, ask, connect, run, running
+from tests.support.command import Running, run, running
 from tests.support.in_process import config, policy
-from tests.support.raw_caller import head
+from tests.support.raw_caller import ask, connect, head
 from tests.support.recording import Arrival, Upstream, answer
 from tests.support.sentinels import KEY, TOKEN
 
