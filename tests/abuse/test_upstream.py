@@ -64,6 +64,31 @@ async def test_a_body_that_comes_after_a_revocation_goes_nowhere(
     await large.close()
 
 
+async def test_an_answer_that_has_begun_outlives_a_revocation(
+    tmp_path: Path, served: Served, upstream: Upstream
+) -> None:
+    """An answer that is under way when its caller is revoked arrives whole; the caller's next request is refused."""
+    go_on = asyncio.Event()
+
+    async def reply(_: Arrival, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf")
+        async with asyncio.timeout(DEADLINE):
+            await go_on.wait()
+        writer.write(b"half")
+
+    upstream.reply = reply
+    caller = await opened(served, head(token=ATTACKER))
+    await upstream.until(lambda: bool(upstream.arrivals))
+    (tmp_path / "policies" / "1.yaml").write_text(yaml.safe_dump(policy("attacker", "plgw_another-token-0123456789")))
+    await served.until_said(b'"event":"policy_change"')
+    go_on.set()
+    answered = await caller.response()
+    await caller.send(head(token=ATTACKER))
+
+    assert (200, b"halfhalf", 401) == (answered.status, answered.body, (await caller.response()).status)
+    await caller.close()
+
+
 async def test_an_echo_of_the_key_reaches_nobody(tmp_path: Path, upstream: Upstream) -> None:
     """Neither a value, nor a field's name, nor a body, nor JSON escapes in `/me` give the key to a caller."""
     escaped = "".join(f"\\u{ord(letter):04x}" for letter in KEY)
