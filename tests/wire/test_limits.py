@@ -180,8 +180,9 @@ async def test_connections_are_capped_by_address(start: Start) -> None:
     assert b"HTTP/1.1 200 X\r\n" == other
 
 
-async def test_a_pipeline_is_bounded_and_lost_nothing(start: Start) -> None:
-    """Of a thousand requests at once few wait in memory while the first is served, and all are answered in order."""
+@pytest.mark.parametrize(("count", "padding", "most"), [(1000, 0, 32), (100, 8000, 10)], ids=["number", "bytes"])
+async def test_a_pipeline_is_bounded_and_lost_nothing(start: Start, count: int, padding: int, most: int) -> None:
+    """Of many requests at once only 32, or 64 KiB, wait while the first is served; all are answered in order."""
     run = await start()
     await run.ask()
     hold = asyncio.Event()
@@ -196,13 +197,14 @@ async def test_a_pipeline_is_bounded_and_lost_nothing(start: Start) -> None:
 
     run.upstream.reply = slowly
     caller = await run.connect()
-    caller.writer.write(b"".join(get(target=f"/api/v2/threads/{n}") for n in range(1000)))
+    pad = f"X-Pad: {'a' * padding}"
+    caller.writer.write(b"".join(get(pad, target=f"/api/v2/threads/{n}") for n in range(count)))
     await run.upstream.until(lambda: len(run.upstream.arrivals) == 2)
     hold.set()
-    bodies = [(await caller.response()).body for _ in range(1000)]
+    bodies = [(await caller.response()).body for _ in range(count)]
 
-    assert [f"/api/v2/threads/{n}".encode() for n in range(1000)] == bodies
-    assert 1 < deepest <= 32
+    assert [f"/api/v2/threads/{n}".encode() for n in range(count)] == bodies
+    assert 1 < deepest <= most
 
 
 async def test_a_head_without_end_behind_a_request_is_not_kept(start: Start) -> None:
