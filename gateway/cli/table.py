@@ -16,3 +16,8 @@ def table(rows: Iterable[Sequence[str]], indent: str = "") -> str:
 def listed(names: Iterable[str]) -> str:
     """Names in order with spaces between them, or ``-`` where there are none."""
     return " ".join(sorted(names)) or "-"
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number with its noun: ``1 row``, ``2 rows``."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"

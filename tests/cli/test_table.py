@@ -1,6 +1,6 @@
 """`gateway.cli.table`: columns that line up."""
 
-from gateway.cli.table import listed, table
+from gateway.cli.table import counted, listed, table
 
 
 def test_columns_line_up() -> None:
@@ -11,3 +11,13 @@ def test_columns_line_up() -> None:
 def test_a_list_of_nothing_is_seen() -> None:
     """Names come in order, and an empty list shows as a dash."""
     assert ("a b", "-") == (listed({"b", "a"}), listed([]))
+
+
+def test_a_number_has_its_noun() -> None:
+    """One is not many, whatever the plural is."""
+    assert ["1 row", "0 rows", "1 policy", "2 policies"] == [
+        counted(1, "row"),
+        counted(0, "row"),
+        counted(1, "policy", "policies"),
+        counted(2, "policy", "policies"),
+    ]

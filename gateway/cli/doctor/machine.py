@@ -12,6 +12,7 @@ from typing import Final
 from gateway.cli.doctor.files import SOON_DAYS
 from gateway.cli.doctor.finding import Finding, Id, ok, wrong
 from gateway.cli.serve.health import fault_of
+from gateway.cli.table import counted
 from gateway.config.assembly.snapshot import Snapshot
 from gateway.net.listen_address import Address
 
@@ -37,7 +38,10 @@ def policies(snapshot: Snapshot, today: date) -> Iterator[Finding]:
             yield wrong(Id.POLICY_ENDED, f"policy {policy.caller} grants nothing since {policy.expires}")
         elif left <= SOON_DAYS:
             yield wrong(Id.POLICY_ENDS_SOON, f"policy {policy.caller} ends on {policy.expires}, in {left} d")
-    yield ok("policies", f"{len(snapshot.policies)} policies, {len(snapshot.routes.all)} routes")
+    yield ok(
+        "policies",
+        f"{counted(len(snapshot.policies), 'policy', 'policies')}, {counted(len(snapshot.routes.all), 'route')}",
+    )
 
 
 def listeners(snapshot: Snapshot) -> Iterator[Finding]:

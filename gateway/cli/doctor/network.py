@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from gateway.cli.doctor.files import day, is_soon
 from gateway.cli.doctor.finding import Finding, Id, ok, wrong
+from gateway.cli.table import counted
 from gateway.config.assembly.snapshot import Snapshot
 from gateway.config.store import Redis
 from gateway.core.network_faults import NETWORK_FAULTS
@@ -36,7 +37,7 @@ def upstream(snapshot: Snapshot, now: float) -> Iterator[Finding]:
     except OSError as failure:
         yield wrong(Id.DNS, f"{host}:{port}: its name does not resolve ({failure.strerror})")
         return
-    yield ok("dns", f"{host} has {len({one[4][0] for one in found})} addresses")
+    yield ok("dns", f"{host} has {counted(len({one[4][0] for one in found}), 'address', 'addresses')}")
     step = Id.TCP
     try:
         with socket.create_connection((host, port), timeout=_TIMEOUT) as plain:
@@ -132,7 +133,7 @@ async def issuers(snapshot: Snapshot) -> list[Finding]:
     from gateway.cli.keys.online import ask_issuers
 
     return [
-        ok("issuers", f"issuer {one.name} has {one.keys} keys")
+        ok("issuers", f"issuer {one.name} has {counted(one.keys, 'key')}")
         if one.up
         else wrong(Id.ISSUER, f"issuer {one.name}: {one.fault}")
         for one in await ask_issuers(snapshot)

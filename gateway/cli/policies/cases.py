@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gateway.cli.settings import REFUSED, json_option, print_json, unusable
-from gateway.cli.table import table
+from gateway.cli.table import counted, table
 
 if TYPE_CHECKING:
     from gateway.config.assembly.cases import Case
@@ -170,7 +170,10 @@ def _told(reports: Iterable[Report]) -> str:
     lines.append(table([_line(report) for report in reports]))
     rows = sum(report.rows or 0 for report in reports)
     failed = sum(len(report.failures) for report in reports)
-    lines.append(f"\n{rows} rows of {len(reports)} policies: " + (f"{failed} failed" if failed else "all hold"))
+    lines.append(
+        f"\n{counted(rows, 'row')} of {counted(len(reports), 'policy', 'policies')}: "
+        + (f"{failed} failed" if failed else "all hold")
+    )
     return "\n".join(lines)
 
 
@@ -179,4 +182,4 @@ def _line(report: Report) -> tuple[str, str]:
     if report.rows is None:
         return name, f"no cases: {report.file.cases.name} is not there"
     failed = f", {len(report.failures)} failed" if report.failures else ""
-    return name, f"{report.rows} rows{failed}"
+    return name, f"{counted(report.rows, 'row')}{failed}"

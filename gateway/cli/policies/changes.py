@@ -6,7 +6,7 @@ from typing import Any, Final, Self
 
 from gateway.callers.kind import CredentialKind
 from gateway.callers.kinds import KINDS
-from gateway.cli.table import table
+from gateway.cli.table import counted, table
 from gateway.config.assembly.policies import PolicyFile
 from gateway.core.comparison import LET_THROUGH, WOULD_DENY, Difference, Setting, VerdictChange, set_difference
 from gateway.telemetry.access_log import AccessLog, Seen
@@ -113,7 +113,7 @@ def _verdicts_text(verdicts: Sequence[VerdictChange], logged: Logged | None) -> 
         shown += listed
         if more := len(alike) - len(listed):
             left.append(
-                f"  {'and ' if listed else ''}{_count(more, 'endpoint')}: {before} → {after} (--json lists them)"
+                f"  {'and ' if listed else ''}{counted(more, 'endpoint')}: {before} → {after} (--json lists them)"
             )
     head = ["endpoint", "before", "after"] + (["requests", "last"] if logged else [])
     rows = [_verdict_row(verdict, logged) for verdict in shown]
@@ -136,23 +136,19 @@ def _summary(changes: Iterable[Change], logged: Logged | None) -> str:
     )
     callers = len({verdict.caller for verdict in verdicts})
     if verdicts:
-        text = f"{_count(len(verdicts), 'verdict')} of {_count(callers, 'caller')} would change: "
+        text = f"{counted(len(verdicts), 'verdict')} of {counted(callers, 'caller')} would change: "
         text += f"{len(lost)} from let through to refused, {len(gained)} from refused to let through."
     else:
         text = "No verdict changes."
     if logged is not None:
         text += (
-            f"\nOf {_count(logged.all.count, 'request')} logged from {logged.all.first} to {logged.all.last}, "
+            f"\nOf {counted(logged.all.count, 'request')} logged from {logged.all.first} to {logged.all.last}, "
             f"{logged.count(verdicts)} would come to something else, {logged.count(lost)} would be refused that "
             f"{'was' if logged.count(lost) == 1 else 'were'} not."
         )
         if logged.unreadable:
-            text += f" {_count(logged.unreadable, 'line')} could not be read."
+            text += f" {counted(logged.unreadable, 'line')} could not be read."
     return text
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def facts(changes: Sequence[Change], logged: Logged | None) -> dict[str, Any]:

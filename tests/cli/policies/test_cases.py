@@ -43,7 +43,7 @@ async def test_policies_is_the_default_folder(tmp_path: Path) -> None:
     done = await run("test", cwd=tmp_path)
 
     assert 0 == done.status
-    assert "1 rows of 1 policies: all hold" in done.out
+    assert "1 row of 1 policy: all hold" in done.out
 
 
 async def test_a_row_that_does_not_hold_is_shown_with_its_place(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ async def test_a_row_that_does_not_hold_is_shown_with_its_place(tmp_path: Path) 
     assert "app.cases.yaml:2: POST /threads\n  - allow\n  + scope_required   (policy app: does not grant" in done.out
     assert "app.cases.yaml:3: GET /contacts\n  - scope_required\n  + allow   (`scopes` holds all" in done.out
     assert "app.cases.yaml:1:" not in done.out
-    assert "3 rows of 1 policies: 2 failed" in done.out
+    assert "3 rows of 1 policy: 2 failed" in done.out
 
 
 async def test_as_json(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ async def test_the_configuration_names_folder_and_endpoints_and_needs_no_secret(
     alone = await run("test", tmp_path / "rules")
 
     assert (0, "") == (done.status, done.err)
-    assert "1 rows of 1 policies: all hold" in done.out
+    assert "1 row of 1 policy: all hold" in done.out
     assert 2 == alone.status
 
 
