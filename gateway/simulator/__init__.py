@@ -1,4 +1,4 @@
-"""A stand-in for Productlane v2 in memory, built from the catalog, for the demo, the tests and users who work offline.
+"""A simulated Productlane v2 in memory, built from the catalog, for the demo, the tests and users who work offline.
 
 It listens on real sockets and may use the core's values. The serving path never imports it, and it reads no config.
 """

@@ -47,7 +47,7 @@ def answer(call: Call) -> Answer:
 
 
 def _parent(call: Call, path: str) -> str:
-    """The id of the thread that a nested collection belongs to; 404 where there is no such thread."""
+    """The id of a nested collection's thread; 404 if that does not exist."""
     return str(call.workspace.get("/threads", call.ids[0])["id"]) if RESOURCES[path].parent else ""
 
 
@@ -81,7 +81,7 @@ def _create_thread(call: Call) -> Answer:
 
 
 def _get_thread(call: Call) -> Answer:
-    """``expand=messages,comments`` holds both lists in the thread."""
+    """``expand=messages,comments`` adds both lists to the thread."""
     view = call.workspace.view("/threads", call.workspace.get("/threads", call.ids[0]))
     # Values that are not known are ignored, a client of the vendor's API says.
     for name in {"messages", "comments"} & set(call.query.get("expand", "").split(",")):
@@ -90,7 +90,7 @@ def _get_thread(call: Call) -> Answer:
 
 
 def _create_contact(call: Call) -> Answer:
-    """409 where the address is taken."""
+    """409 if the address is taken."""
     fields = checked(RESOURCES["/contacts"], call.body, creating=True)
     if call.workspace.matching("/contacts", {"email": fields["email"]}):
         raise Failed(ErrorCode.CONFLICT, "A contact with this e-mail address exists.")

@@ -55,7 +55,7 @@ class Service:
         self._connections: dict[web.RequestHandler, int] = {}
 
     def server(self) -> web.Server:
-        """What a listener serves. Bodies are counted and hashed as they are on the wire, so none is decompressed."""
+        """The server of a listener. Bodies are counted and hashed as sent, so none is decompressed."""
         return NumberingServer(
             self.handle,
             self._connections,
@@ -100,7 +100,7 @@ class Service:
         return await deliver(request, reply, fault, released)
 
     def _find(self, request: web.BaseRequest) -> Endpoint | Failed:
-        """The endpoint of the raw path, or why there is none. The vendor documents neither case."""
+        """The endpoint of the raw path, or the error for an unknown one, which the vendor does not document."""
         path = request.raw_path.partition("?")[0]
         segments = tuple(path[1:].split("/"))
         if path.startswith(f"{BASE}/") and all(segments):
@@ -108,7 +108,7 @@ class Service:
             if (endpoint := self._catalog.find(target)) is not NOWHERE:
                 return endpoint
             if methods := self._catalog.methods(target):
-                # None of the ten codes is about methods; `not_found` under 405 is the nearest.
+                # The ten codes have none for methods; `not_found` with 405 is the nearest.
                 allow = ", ".join(methods)
                 return Failed(ErrorCode.NOT_FOUND, f"This path takes {allow}.", status=405, headers={"Allow": allow})
         # That v1 paths are answered in the same way is a guess as well: the documented 410 is for v1 keys on v2.
@@ -220,7 +220,7 @@ def _ids(endpoint: Endpoint, raw_path: str) -> tuple[str, ...]:
 
 
 async def _read_json(body: Body, endpoint: Endpoint) -> Any:
-    """The parsed body; None where it is empty. Raises `Failed` 400. A GET's or DELETE's body is read and ignored."""
+    """The parsed body; None if it is empty. Raises `Failed` 400. The body of a GET or DELETE is read and ignored."""
     parts = []
     try:
         while part := await body.read(_BLOCK):

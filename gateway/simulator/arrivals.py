@@ -68,12 +68,11 @@ class Body:
 
 @dataclass(slots=True)
 class Arrival:
-    """One request. ``target`` and ``headers`` are as they were sent; ``connection`` counts connections from 1;
-    it is 0 where the connection was gone before its request was read.
+    """One request. ``target`` and ``headers`` are as they were sent; ``connection`` is a number from 1, 0 if unknown.
 
-    ``key_id`` is None where no valid key came. ``status`` is 0 until the answer is decided. ``outcome`` goes from
+    ``key_id`` is None without a valid key. ``status`` is 0 until the answer is decided. ``outcome`` goes from
     ``pending`` to ``answered``, ``broken`` (a fault ended the connection) or ``abandoned`` (the client left).
-    The headers hold the credential, so they do not show in the repr.
+    The headers contain the credential, so the repr omits them.
     """
 
     method: str

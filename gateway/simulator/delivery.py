@@ -1,4 +1,4 @@
-"""Answers on the wire, in good order or as a fault will have them."""
+"""Answers on the wire, complete or as a fault demands."""
 
 import asyncio
 import socket
@@ -17,7 +17,7 @@ _NOT_HTTP: Final = b"HTTP/1.1 OK 200 \r\nthis is no header field\r\n\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What is to be answered: status, header fields and the whole body."""
+    """An answer: status, header fields and the whole body."""
 
     status: int
     headers: Mapping[str, str]
@@ -32,7 +32,7 @@ class Gone(web.Response):
 
 
 async def before_head(request: web.BaseRequest, fault: Fault, released: asyncio.Event) -> Gone | None:
-    """Act out what happens before the head; `Gone` where nothing may follow."""
+    """Do what the fault does before the head; `Gone` if nothing may follow."""
     if fault.delay:
         await asyncio.sleep(fault.delay)
     if fault.act is Act.SILENCE:
@@ -45,7 +45,7 @@ async def before_head(request: web.BaseRequest, fault: Fault, released: asyncio.
 async def deliver(
     request: web.BaseRequest, reply: Reply, fault: Fault | None, released: asyncio.Event
 ) -> web.StreamResponse:
-    """Send the reply. Without a fault that concerns the body it goes out in one piece."""
+    """Send the reply, in one piece unless a fault concerns the body."""
     if fault is None or fault.act not in (Act.CUT, Act.RESET, Act.STALL) or request.method == "HEAD":
         return web.Response(status=reply.status, headers=reply.headers, body=reply.body)
     pause = len(reply.body) // 2 if fault.after is None else fault.after

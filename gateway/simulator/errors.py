@@ -29,7 +29,7 @@ class ErrorCode(StrEnum):
 
 
 class Failed(Exception):
-    """The simulator answers with an error. ``status`` differs from the code's own only where a fault asks for it."""
+    """The simulator answers with an error. ``status`` differs from the code's own only if a fault demands it."""
 
     def __init__(
         self,

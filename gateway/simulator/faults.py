@@ -1,4 +1,4 @@
-"""Faults: what goes wrong, for which endpoint and how often. The sockets that act them out are in `delivery`."""
+"""Faults: what goes wrong, for which endpoint and how often. `delivery` performs them on the sockets."""
 
 import asyncio
 from enum import StrEnum
@@ -79,7 +79,7 @@ class Faults:
         return fault
 
     def take(self, endpoint: str | None) -> Fault | None:
-        """The fault that strikes this request, and use it up once; ``endpoint`` is None for unknown paths."""
+        """The fault for this request, counted as used once; ``endpoint`` is None for unknown paths."""
         asked = None if endpoint is None else plain(endpoint)
         for fault, name, left in self._waiting:
             if name in (None, asked) and left != [0]:

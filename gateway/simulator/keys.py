@@ -46,13 +46,13 @@ class KeyRing:
         return iter(tuple(self._keys.values()))
 
     def add(self, key: SimulatedKey) -> None:
-        """Raises `ValueError` where the secret is not a v2 one."""
+        """Raises `ValueError` if the secret is not a v2 one."""
         if not key.secret.startswith(_PREFIX):
             raise ValueError("a simulated key's secret starts with pl_v2_")
         self._keys[key.secret] = key
 
     def revoke(self, secret: str) -> None:
-        """Raises `KeyError`, without the secret in it, where there is no such key."""
+        """Raises `KeyError`, without the secret in it, if there is no such key."""
         self._keys.pop(self._known(secret).secret)
 
     def edit(self, secret: str, scopes: Iterable[str]) -> SimulatedKey:

@@ -33,7 +33,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What one request found: the budget to show in the headers, and, where it was refused, by what.
+    """The result of one request: the budget to show in the headers, and the limit that refused it, if any.
 
     ``window`` is written as the vendor does, ``1m``; ``retry_after`` is in whole seconds, at least 1.
     """
@@ -49,7 +49,7 @@ class Spent:
 
 
 class Window:
-    """A count that starts with the first request and starts anew when its time is over."""
+    """A count that starts with the first request and restarts when its time is over."""
 
     __slots__ = ("_ends", "_used", "limit", "name", "seconds")
 
@@ -69,7 +69,7 @@ class Window:
         self._used += 1
 
     def ends(self, now: float) -> float:
-        """When the count starts anew; a window that is not running would end its own length from now."""
+        """When the count restarts; for a window that is not running, its length from now."""
         return self._ends if now < self._ends else now + self.seconds
 
     def budget(self, now: float) -> Budget:
@@ -91,7 +91,7 @@ class Meter:
         }
 
     def spend(self, lane: Lane, now: float) -> Spent:
-        """Count a request, or refuse it; what is refused spends nothing."""
+        """Count a request, or refuse it; a refused request spends nothing."""
         full = [window for window in self._windows[lane] if window.left(now) <= 0]
         if full:
             last = max(full, key=lambda window: window.ends(now))

@@ -60,7 +60,7 @@ class Simulator:
             raise
 
     async def stop(self) -> None:
-        """Close both listeners and every connection; what a fault holds back is let go."""
+        """Close both listeners and every connection; answers that a fault holds back are sent first."""
         self.clear_faults()
         self._urls.clear()
         while self._runners:
@@ -76,12 +76,12 @@ class Simulator:
 
     @property
     def url(self) -> str:
-        """The API's base, ``http://127.0.0.1:PORT/api/v2``. Raises `RuntimeError` where it is not started."""
+        """The API's base, ``http://127.0.0.1:PORT/api/v2``. Raises `RuntimeError` if it is not started."""
         return self._url("traffic")
 
     @property
     def control_url(self) -> str:
-        """The control port's base. Raises `RuntimeError` where none is open."""
+        """The control port's base. Raises `RuntimeError` if none is open."""
         return self._url("control")
 
     @property
@@ -90,7 +90,7 @@ class Simulator:
         return self.arrivals.latest()
 
     def add_key(self, key: SimulatedKey) -> None:
-        """Raises `ValueError` where the secret is not a v2 one."""
+        """Raises `ValueError` if the secret is not a v2 one."""
         self.keys.add(key)
 
     def revoke(self, secret: str) -> None:
@@ -106,7 +106,7 @@ class Simulator:
         self.faults.add({"endpoint": endpoint, **parts})
 
     def clear_faults(self) -> None:
-        """End all faults; answers that one holds back go on."""
+        """End all faults; answers that one holds back are sent."""
         self.faults.clear()
 
     async def received(self, count: int) -> None:

@@ -1,4 +1,4 @@
-"""The data of one workspace, in memory: rows by collection, with the few rules that hold for all of them."""
+"""The data of one workspace, in memory: rows by collection, with their common rules."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime

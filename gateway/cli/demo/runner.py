@@ -27,9 +27,9 @@ _PATIENCE = 30
 
 
 async def run(folder: Path, port: int | None, admin_port: int | None, *, self_test: bool) -> bool:
-    """Show it until a signal comes, or hold every line against what it says; whether all of them held.
+    """Run the demo until a signal comes, or check every line; returns whether every line answered as printed.
 
-    The files go into ``folder``. A port is any free one where it is 0, the usual or a free one where it is None.
+    The files go into ``folder``. A port of 0 is any free one; None is the usual one, or a free one if that is taken.
     """
     async with _running(folder, port, admin_port, quiet=self_test) as demo:
         walk = steps(demo)
@@ -78,7 +78,7 @@ async def _running(
 
 
 def _snapshot(config: Path) -> Snapshot:
-    """The configuration as `serve` would read it. What can be wrong with it are the ports that were asked for."""
+    """The configuration as `serve` would read it. Only the given ports can be wrong."""
     try:
         return load(config, environ={})
     except ConfigError as error:
@@ -86,7 +86,7 @@ def _snapshot(config: Path) -> Snapshot:
 
 
 async def _port(wanted: int | None, usual: int) -> tuple[int, tuple[str, ...]]:
-    """The port to listen on, and what to say of it: the usual one where nobody else has it."""
+    """The port to listen on, with a note if the usual one is taken."""
     if wanted is not None:
         return wanted, ()
     try:

@@ -95,7 +95,7 @@ class RunningDemo:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A line to paste, and what it answers: a status, and texts that stand in what it prints."""
+    """A line to paste, and its expected answer: a status, and texts in its output."""
 
     title: str
     command: str
@@ -109,7 +109,7 @@ class Step:
         return f"\n{number}. {self.title}\n   {self.command}\n   expect {self.status}, {marks}\n   {self.why}"
 
     def missing_in(self, output: str) -> list[str]:
-        """Which of the expected texts an output lacks. The status is looked for where the line prints the head."""
+        """The expected texts that an output lacks. The status counts if the line prints the head."""
         marks = [f"HTTP/1.1 {self.status} "] if self.command.startswith("curl -si") else []
         return [mark for mark in (*marks, *self.marks) if mark not in output]
 

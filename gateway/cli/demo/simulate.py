@@ -1,4 +1,4 @@
-"""The command that runs the stand-in for Productlane alone."""
+"""The command that runs the simulated Productlane alone."""
 
 import secrets
 from collections.abc import Iterable, Sequence
@@ -110,7 +110,7 @@ def _keys(given: Iterable[str], scopes: str | None, catalog: "Catalog") -> "list
 def _given(text: str, catalog: "Catalog") -> tuple[str, frozenset[str]]:
     from gateway.core.secret import BadSecret, Secret
 
-    # A `=` may end a key and never stands in a scope.
+    # A `=` may end a key and is never part of a scope.
     secret, equals, scopes = text.rpartition("=")
     if not equals:
         raise click.BadParameter("expected KEY=SCOPE,…; there is no `=`", param_hint="--key")
