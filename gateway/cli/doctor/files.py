@@ -4,6 +4,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -73,19 +74,23 @@ def _ago(seconds: float) -> str:
 
 
 def ends(snapshot: Snapshot, now: float) -> Iterator[Finding]:
-    """How long each of these certificates is still good. ``now`` is Unix time in seconds."""
+    """How long each of these certificates is still good. ``now`` is Unix time in seconds.
+
+    `files` reports those that cannot be read.
+    """
     own = snapshot.settings.tls and snapshot.settings.tls.certificate
     for path in certificates(snapshot):
-        yield _end(path, now, chain=path == own)
+        with suppress(OSError):
+            yield _end(path, path.read_bytes(), now, chain=path == own)
 
 
-def _end(path: Path, now: float, *, chain: bool) -> Finding:
+def _end(path: Path, pem: bytes, now: float, *, chain: bool) -> Finding:
     """A chain is as good as its shortest certificate, a list of authorities as its longest."""
     from cryptography import x509
 
     try:
-        moments = [one.not_valid_after_utc for one in x509.load_pem_x509_certificates(path.read_bytes())]
-    except (OSError, ValueError):
+        moments = [one.not_valid_after_utc for one in x509.load_pem_x509_certificates(pem)]
+    except ValueError:
         return wrong(Id.CERTIFICATE_UNREADABLE, f"{path} holds no certificate that can be read")
     end = (min(moments) if chain else max(moments)).timestamp()
     if end <= now:

@@ -101,6 +101,9 @@ def test_the_end_of_a_certificate(tmp_path: Path, lasts: float, expected: list[I
     assert expected == [name for name, _ in bad(files.ends(snapshot, time.time()))]
     made.write_text("no certificate")
     assert [Id.CERTIFICATE_UNREADABLE] == [name for name, _ in bad(files.ends(snapshot, time.time()))]
+    made.unlink()
+    assert [] == list(files.ends(snapshot, time.time()))
+    assert (Id.FILE_MISSING, f"{made} does not exist") in bad(files.files(snapshot, ""))
 
 
 def test_a_chain_ends_with_its_first_and_authorities_with_their_last(tmp_path: Path) -> None:
