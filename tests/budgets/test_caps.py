@@ -3,12 +3,8 @@
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
-import socket
-import subprocess
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +25,7 @@ from tests.support.clock import Clock
 from tests.support.deadline import DEADLINE
 from tests.support.in_process import policy, running
 from tests.support.recording import Upstream
+from tests.support.redis_server import NEEDS_REDIS, RedisServer, redis_serving
 from tests.support.sentinels import KEY
 
 Start = Callable[..., Any]
@@ -148,40 +145,18 @@ async def test_me_counts_as_a_read(start: Start) -> None:
 
 # Shared over replicas, in a real Redis.
 
-needs_redis = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
-
 
 @pytest.fixture
-def redis_server(tmp_path: Path) -> Iterator[tuple[Redis, subprocess.Popen[bytes]]]:
-    """A Redis on a free port of loopback: where it is, and its process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    arguments = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
-    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL) as process:
-        try:
-            _until_open(port)
-            yield Redis("127.0.0.1", port), process
-        finally:
-            process.send_signal(signal.SIGCONT)
-            process.kill()
+async def server(tmp_path: Path) -> AsyncIterator[RedisServer]:
+    """A Redis on a free port of loopback."""
+    async with redis_serving(tmp_path) as server:
+        yield server
 
 
-def _until_open(port: int) -> None:
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.1) as connection:
-            connection.sendall(b"PING\r\n")
-            if connection.recv(7) == b"+PONG\r\n":
-                return
-        time.sleep(0.01)
-    raise AssertionError("redis-server does not come up")
-
-
-@needs_redis
-async def test_replicas_count_together(redis_server: tuple[Redis, Any], tmp_path: Path, upstream: Upstream) -> None:
+@NEEDS_REDIS
+async def test_replicas_count_together(server: RedisServer, tmp_path: Path, upstream: Upstream) -> None:
     """Two gateways with one Redis together allow what the policy grants, and say exactly when more is available."""
-    redis, _ = redis_server
+    redis = server.at
     async with two_gateways(redis, tmp_path, upstream) as ask:
         answers = [await ask(number) for number in (0, 1, 0, 1, 1, 0)]
 
@@ -216,34 +191,33 @@ async def two_gateways(redis: Redis, folder: Path, upstream: Upstream) -> AsyncI
             os.close(fd)
 
 
-@needs_redis
-async def test_a_redis_that_is_gone_costs_no_request(redis_server: tuple[Redis, Any]) -> None:
+@NEEDS_REDIS
+async def test_a_redis_that_is_gone_costs_no_request(server: RedisServer) -> None:
     """Without its Redis a replica continues with its own count, which includes the requests that it already allowed."""
-    redis, process = redis_server
+    redis = server.at
     faults: list[Event] = []
     async with counting(redis, emit=faults.append) as caps:
         before = await allowed(caps, APP, Lane.READ, 2)
-        process.kill()
-        process.wait()
+        await server.kill()
         after = await allowed(caps, APP, Lane.READ, 3)
 
     assert (2, 1) == (before, after)
     assert 1 == len(faults)
 
 
-@needs_redis
-async def test_a_redis_that_hangs_costs_its_patience_once(redis_server: tuple[Redis, Any]) -> None:
+@NEEDS_REDIS
+async def test_a_redis_that_hangs_costs_its_patience_once(server: RedisServer) -> None:
     """A Redis that accepts and says nothing is waited for once, then left alone for a while, and then asked again."""
-    redis, process = redis_server
+    redis = server.at
     clock, faults, loop = Clock(), list[Event](), asyncio.get_running_loop()
     async with counting(redis, clock=clock, emit=faults.append) as caps:
         await caps.spend(APP, Lane.READ)
-        process.send_signal(signal.SIGSTOP)
+        server.signal(signal.SIGSTOP)
         async with asyncio.timeout(DEADLINE):
             began = loop.time()
             hung = await allowed(caps, APP, Lane.READ, 5)
             took = loop.time() - began
-        process.send_signal(signal.SIGCONT)
+        server.signal(signal.SIGCONT)
         while_resting = await allowed(caps, APP, Lane.WRITE, 1)
         clock.now += 5
         again = await allowed(caps, APP, Lane.WRITE, 5)
@@ -260,11 +234,11 @@ async def test_no_redis_from_the_start_costs_no_request() -> None:
         assert 3 == await allowed(caps, APP, Lane.READ, 5)
 
 
-@needs_redis
+@NEEDS_REDIS
 @pytest.mark.parametrize("poison", ["inf", "1e308", "9999999999999", "nan", "-inf", "soon", ""])
-async def test_a_poisoned_count_locks_nobody_out(redis_server: tuple[Redis, Any], poison: str) -> None:
+async def test_a_poisoned_count_locks_nobody_out(server: RedisServer, poison: str) -> None:
     """What cannot be true, such as requests in the future, is a fault of the store: this process counts instead."""
-    redis, _ = redis_server
+    redis = server.at
     async with Client(host=redis.host, port=redis.port) as client:
         for _ in range(3):
             await client.rpush("productlane-gateway:limits:app:read", poison)
@@ -272,10 +246,10 @@ async def test_a_poisoned_count_locks_nobody_out(redis_server: tuple[Redis, Any]
             assert 3 == await allowed(caps, APP, Lane.READ, 5)
 
 
-@needs_redis
-async def test_a_count_of_another_kind_is_a_fault(redis_server: tuple[Redis, Any]) -> None:
+@NEEDS_REDIS
+async def test_a_count_of_another_kind_is_a_fault(server: RedisServer) -> None:
     """A value that somebody else put under the name costs no request, and is reported once."""
-    redis, _ = redis_server
+    redis = server.at
     faults: list[Event] = []
     async with Client(host=redis.host, port=redis.port) as client:
         await client.set("productlane-gateway:limits:app:read", "x")
