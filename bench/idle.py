@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
+# An installed program is compiled; where Python may not keep what it compiles, every start would compile all anew.
+_ENVIRON: Final = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 _CONFIG: Final = """
 listen: 127.0.0.1:0
 admin: unix:admin.sock
@@ -49,7 +51,7 @@ def gateway(python: str) -> Iterator[tuple[int, float]]:
         process = subprocess.Popen(
             [python, "-m", "gateway", "serve", "--config", "gateway.yaml"],
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**_ENVIRON, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.DEVNULL,
         )
         try:

@@ -24,7 +24,7 @@ BODY: Final = b'{"data":"' + b"x" * 1000 + b'"}'
 ME: Final = b'{"workspace_id":"w","api_key_id":"k","scopes":["threads:read","threads:write"]}'
 REQUEST: Final = b"GET /api/v2/threads HTTP/1.1\r\nHost: bench\r\n\r\n"
 ENVIRON: Final = {
-    **os.environ,
+    **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
     "PRODUCTLANE_KEY": "pl_v2_of-the-bench-0001",
     "PRODUCTLANE_SCOPES": "threads:read",
     "PRODUCTLANE_GATEWAY_DRAIN_DELAY": "0s",

@@ -28,6 +28,8 @@ CORES: Final = sorted(os.sched_getaffinity(0))
 # Seconds: how long peers are left alone to see what they cost then, and how long a start may take.
 _IDLE: Final = 10.0
 _START: Final = 20.0
+# An installed program is compiled; where Python may not keep what it compiles, every start would compile all anew.
+_ENVIRON: Final = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 # A peer's first requests, which do not count and tell how many it serves in a turn.
 _WARM_UP: Final = 500
 # Calls at a steady rate that a peer gets in a turn.
@@ -78,7 +80,7 @@ def started(
     began = time.perf_counter()
     process = subprocess.Popen(
         command,
-        env={**os.environ, "BENCH_KEY": KEY, **environ},
+        env={**_ENVIRON, "BENCH_KEY": KEY, **environ},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         preexec_fn=lambda: os.sched_setaffinity(0, {CORES[-1]}),

@@ -7,9 +7,9 @@ what finished requests are counted by in `gateway.telemetry.tally`.
 import platform
 import time
 from collections.abc import Callable, Iterable, Iterator
-from importlib.metadata import version as version_of
 from typing import Final
 
+import aiohttp
 from msgspec import structs
 
 from gateway import __version__
@@ -41,7 +41,7 @@ class Metrics:
         self._state = State()
         self._dropped_lines: Callable[[], int] = int
         self._loaded: tuple[bool, float] | None = None
-        self._build: Final = (__version__, platform.python_version(), version_of("aiohttp"))
+        self._build: Final = (__version__, platform.python_version(), aiohttp.__version__)
         self._tally: Final = Tally()
         self.count: Final[Callable[[Record], None]] = self._tally.count
         self.counters: Final = {event: EventCounter(event.counter) for event in EVENTS if event.counter is not None}
