@@ -170,10 +170,8 @@ class Handler:
 
     def _remembered(self, request: Request, serving: Serving, record: Record) -> Permit | None:
         """The permit of an earlier request that was the same, of the same caller by its own token; None for another."""
-        if request.identified is None or self._debug:
-            return None
-        mark, caller = request.identified
-        if mark is not serving.identification.mark:
+        caller = request.shown.known_by(serving.identification.mark)
+        if caller is None or self._debug:
             return None
         verdict = serving.verdicts.find(caller, request.method, request.target, self._date())
         if verdict is None:
@@ -185,7 +183,11 @@ class Handler:
     async def _judge(self, request: Request, reply: Reply, serving: Serving, record: Record) -> Permit:
         """Whether a request is let through. Raises `Refused`."""
         target = read_target(request.method, request.target)
-        policy = await self._identify(request, reply, serving, record)
+        caller = request.shown.known_by(serving.identification.mark)
+        if caller is None:
+            policy = await self._identify(request, reply, serving, record)
+        else:
+            record.caller, policy = caller, serving.snapshot.policies[caller]
         permit = self._decide(target, policy, serving.snapshot, record)
         serving.verdicts.keep(permit, request.target, self._date()).tell(record)
         return permit
@@ -225,7 +227,7 @@ class Handler:
             if version:
                 self._reporter.emit(CallerSuppliedKey(record.caller, version))
         caller = None if version else identification.by_token(authorization)
-        request.identified = None if caller is None else (identification.mark, caller)
+        request.shown.identified = None if caller is None else (identification.mark, caller)
         if record.caller == identification.anonymous:
             identification.check_site(request.read)
         return serving.snapshot.policies[record.caller]

@@ -15,7 +15,7 @@ from aiohttp.http import HttpRequestParser
 from gateway.core.field_rules import Rules
 from gateway.core.refusal import Code, Reason, Refused
 from gateway.core.target import MAX_TARGET
-from gateway.proxy.request import MAX_FIELDS, MAX_HEAD, Request, read_request, unparsed
+from gateway.proxy.request import MAX_FIELDS, MAX_HEAD, Request, Shown, read_request, unparsed
 
 # aiohttp's parser enforces these while a head arrives.
 PARSER_LIMITS: Final = {"max_line_size": MAX_TARGET, "max_field_size": MAX_HEAD, "max_headers": MAX_FIELDS}
@@ -34,7 +34,7 @@ def new_parser(loop: asyncio.AbstractEventLoop) -> HttpRequestParser:
 class HeadReader:
     """``pending`` are the bytes of a head that has begun. ``rules`` say which fields cross, as they are now."""
 
-    __slots__ = ("_before", "_fields", "_last", "_loop", "_parser", "_rules", "_rules_before", "pending")
+    __slots__ = ("_before", "_fields", "_last", "_loop", "_parser", "_rules", "_rules_before", "_shown", "pending")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, rules: Callable[[], Rules]) -> None:
         self._loop = loop
@@ -44,6 +44,7 @@ class HeadReader:
         self._fields = b""
         self._before: Request | None = None
         self._rules_before: Rules | None = None
+        self._shown: Shown | None = None
         self.pending = 0
 
     def repeated(self, data: bytes) -> Request | None:
@@ -91,10 +92,14 @@ class HeadReader:
         return request, data[end:]
 
     def _remember(self, request: Request, head: bytes, rules: Rules) -> None:
-        """Remember the fields of a request that came at once and has no body; of another none."""
-        self._fields = head[head.find(b"\r") :]
-        keep = request.repeatable and 0 < len(self._fields) <= _REMEMBERED
-        self._before, self._rules_before = (request, rules) if keep else (None, None)
+        """Remember the fields of a request that came at once and has no body; of another, who showed what."""
+        fields = head[head.find(b"\r") :]
+        keep = request.repeatable and 0 < len(fields) <= _REMEMBERED
+        self._before, self._rules_before, self._fields = (request, rules, fields) if keep else (None, None, b"")
+        if self._shown is not None and self._shown.values == request.shown.values:
+            request.shown = self._shown
+        else:
+            self._shown = request.shown if sum(map(len, request.shown.values or ())) <= _REMEMBERED else None
 
     def renew(self) -> None:
         """Read the next head with another parser: this one waits for a body, or for another protocol."""

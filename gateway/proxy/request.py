@@ -34,14 +34,31 @@ NO_FIELDS: Final = CIMultiDictProxy(CIMultiDict[str]())
 _NOTHING: Final = Fields([], {}, None)
 
 
+class Shown:
+    """The values of ``Authorization``. ``identified`` is the caller by a token of its own, once that is known, with the
+    mark of the `Identification` that knows it.
+    """
+
+    __slots__ = ("identified", "values")
+
+    def __init__(self, values: list[bytes] | None) -> None:
+        self.values = values
+        self.identified: tuple[object, str] | None = None
+
+    def known_by(self, mark: object) -> str | None:
+        """The caller, where the `Identification` with this mark has found its token before."""
+        known = self.identified
+        return known[1] if known is not None and known[0] is mark else None
+
+
 class Request:
     """One request. ``refused`` says why it is refused whatever it asks for; else ``body`` is what carries its body.
     ``refused_fields`` are the names of fields that stay behind because no list names them.
 
     ``target`` is as the caller sent it, other bytes than UTF-8 as surrogates. ``fields`` are the parser's own.
     ``persists`` tells that the caller can send another request on the connection. ``size`` is the head's, in bytes.
-    ``caller_request_id`` and ``trace_id`` are as the record has them. ``identified`` is the caller by a token of its
-    own, with the mark of the `Identification` that knows it.
+    ``caller_request_id`` and ``trace_id`` are as the record has them. ``shown`` is what says who the
+    caller is; later requests of the connection that show the same share it.
     """
 
     __slots__ = (
@@ -49,7 +66,6 @@ class Request:
         "caller_request_id",
         "fields",
         "http10",
-        "identified",
         "length",
         "lines",
         "method",
@@ -57,6 +73,7 @@ class Request:
         "read",
         "refused",
         "refused_fields",
+        "shown",
         "size",
         "target",
         "trace_id",
@@ -77,7 +94,7 @@ class Request:
         self.length: int | None = 0
         self.body: Body | None = None
         self.refused: Refused | None = None
-        self.identified: tuple[object, str] | None = None
+        self.shown = Shown(walked.read.get(b"authorization"))
 
     def again(self, method: str, target: str, size: int) -> "Request":
         """A request with the same fields, where this one is `repeatable`; ``method`` is one of no content."""
@@ -87,7 +104,7 @@ class Request:
         request.refused_fields = self.refused_fields
         request.http10, request.persists = False, True
         request.length, request.body, request.refused = 0, None, None
-        request.identified = self.identified
+        request.shown = self.shown
         request.caller_request_id, request.trace_id = self.caller_request_id, self.trace_id
         return request
 

@@ -440,3 +440,21 @@ async def test_a_request_in_hand_is_seen(run: Running) -> None:
     await asyncio.gather(*asking)
 
     assert (3, 0) == (during, await run.metric("in_flight_requests"))
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_each_request_of_a_connection_is_its_own_tokens(start: Callable[..., Any], method: str) -> None:
+    """A connection that a proxy shares among callers takes none of them for the one before it, and no wrong token."""
+    other = "plgw_token-of-other-0123456789"
+    run = await start(policies=[policy(), policy("other", other)])
+    caller = await run.connect()
+    statuses = []
+    for number, token in enumerate([TOKEN, TOKEN, other, TOKEN, "plgw_wrong-0123456789", other, other]):
+        fields = (f"X-Request-Id: {number}", *(("Content-Length: 2",) if method == "POST" else ()))
+        await caller.send(head(method, "/api/v2/threads", *fields, token=token) + (b"{}" if method == "POST" else b""))
+        statuses.append((await caller.response()).status)
+    lines = await run.lines(7)
+
+    assert [200, 200, 200, 200, 401, 200, 200] == statuses
+    assert ["app", "app", "other", "app", "-", "other", "other"] == [line["caller"] for line in lines]
+    assert [str(number) for number in range(7)] == [line["caller_request_id"] for line in lines]

@@ -147,11 +147,12 @@ async def test_little_is_remembered_of_a_connection() -> None:
     reader.read(b"GET / HTTP/1.1\r\nHost: a\r\nAccept: " + b"a" * 5000 + b"\r\n\r\n")
 
     assert reader._before is None
+    assert b"" == reader._fields
 
 
 def _told(request: Request | None) -> dict[str, object]:
     """All that a request says of itself; of a refusal its words."""
     assert request is not None
     told = {name: getattr(request, name) for name in Request.__slots__}
-    told["refused"] = str(request.refused)
+    told["refused"], told["shown"] = str(request.refused), request.shown.values
     return told
