@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 import gateway
+from gateway.config.schema.gateway import Gateway
 from tests.support.deploy_tools import (
     CHART,
     HELMS,
@@ -286,6 +288,13 @@ def test_a_setting_of_the_process_replaces_the_pods(setting: str) -> None:
     templates = [only(one, "Deployment")["spec"]["template"] for one in (rendered("4", "minimal"), changed(setting))]
 
     assert templates[0]["metadata"]["annotations"] != templates[1]["metadata"]["annotations"]
+
+
+def test_no_setting_of_the_process_is_forgotten() -> None:
+    """Each setting that the gateway reads at its start alone is in the checksum that replaces the pods."""
+    (picked,) = re.findall(r"pick \(include .*?\) (.*?) \|", (CHART / "templates" / "_config.tpl").read_text("utf-8"))
+
+    assert {name for name, one in Gateway.settings.items() if one.at_start} == set(shlex.split(picked))
 
 
 @pytest.mark.parametrize("shape", ["minimal", "central", "tls"])
