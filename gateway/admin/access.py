@@ -1,4 +1,4 @@
-"""Who may see what on the admin listener: a Host that is ours, and a token for the status beyond this machine."""
+"""Checks requests to the admin listener: the name in Host, and the token that other hosts need for the status."""
 
 import hashlib
 import hmac
@@ -8,7 +8,7 @@ from typing import Final
 
 from aiohttp import web
 
-# The token that the status wants of other hosts; None where there is none.
+# The token that other hosts need for the status; None without one.
 Token = Callable[[], str | None]
 
 _STATUS: Final = frozenset({"/status", "/status.json"})
@@ -16,11 +16,11 @@ _LOCAL_NAMES: Final = frozenset({"localhost", "localhost.localdomain", "ip6-loca
 
 
 def check(request: web.Request, token: Token) -> None:
-    """Raise `web.HTTPMisdirectedRequest` for a foreign Host, `web.HTTPForbidden` for a status that is not to be seen.
+    """Raise `web.HTTPMisdirectedRequest` for a foreign Host, `web.HTTPForbidden` for a status without the token.
 
-    A page of the web can have its own name lead to this machine (DNS rebinding), and a browser then sends that name as
-    Host. So a peer of this machine has to call it by a name of this machine. Others find it by names that cannot be
-    known here; what they may see without a token tells no names of callers.
+    A web page can make its own name lead to this machine (DNS rebinding), and a browser then sends that name as Host.
+    So a peer on this machine has to use a name of this machine. The names that other hosts use cannot be known here;
+    what they may see without a token holds no names of callers.
     """
     if is_local(request):
         if request.transport is not None and not _is_local_name(request.headers.get("Host", "")):

@@ -33,7 +33,7 @@ def admin_app(
 ) -> web.Application:
     """``/metrics``, ``/livez``, ``/readyz``, ``/status`` and ``/status.json``; GET and HEAD only.
 
-    ``status`` is called on the loop for what is shown. ``token`` is as for `gateway.admin.access`.
+    ``status`` is called on the loop. ``token`` is as for `gateway.admin.access`.
     """
     app = web.Application(middlewares=[_plain_errors])
     app[METRICS], app[HEALTH], app[STATUS], app[TOKEN], app[THROTTLE] = metrics, health, status, token, Throttle()
@@ -106,7 +106,7 @@ async def _status_page(request: web.Request) -> web.Response:
 
 
 async def _renderer(app: web.Application) -> AsyncIterator[None]:
-    """One thread of its own: scrapes wait for each other, and for nothing else that the loop has in threads."""
+    """A thread of its own: scrapes wait for each other, and for no other work in threads."""
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="metrics") as pool:
         app[RENDERER] = pool
         yield

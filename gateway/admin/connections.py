@@ -1,7 +1,7 @@
-"""The connections of the admin listener: few, small and short, so that nobody can spend the process through it.
+"""Bounds the connections of the admin listener, so that no peer can exhaust the process through it.
 
-Nobody proves who they are here. What waits costs the least: where all places are taken, the connection that has waited
-longest without a request makes room, so that a probe or a scrape always gets in.
+Peers are not authenticated here. If all places are taken, the connection that has waited longest without a request is
+closed, so a probe or a scrape always gets in.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ HEAD_TIMEOUT: Final = 10.0
 
 
 class Places:
-    """Who is connected, by address; those that wait for a request are known, the longest first."""
+    """The open connections by address; those that wait for a request are in order, the longest first."""
 
     def __init__(self, emit: Emit) -> None:
         self._emit: Final = emit
@@ -32,7 +32,7 @@ class Places:
         self._waiting: Final[OrderedDict[AdminConnection, None]] = OrderedDict()
 
     def take(self, connection: "AdminConnection", address: str) -> bool:
-        """Whether there is a place, if need be that of another one that waits."""
+        """Whether the connection gets a place, if necessary that of one that waits."""
         same = [one for one, other in self._open.items() if other == address]
         full = "address" if len(same) >= PER_ADDRESS else "all" if len(self._open) >= CONNECTIONS else ""
         if full:

@@ -13,9 +13,9 @@ _OTHERWISE: Final[dict[Fact, str]] = {
 
 
 class Health:
-    """The facts that readiness is made of. An outage of Productlane or Redis is none: it must not empty the Service.
+    """The facts that make the process ready. An outage of Productlane or Redis is none: it would empty the Service.
 
-    Nor is that of an issuer, but at the start: see `runtime.server`.
+    An outage of an issuer counts only at the start: see `gateway.runtime.gateway`.
     """
 
     def __init__(self) -> None:

@@ -42,7 +42,7 @@ SECURITY_POLICY: Final = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
-# How a secret's state is shown; the states of DESIGN section 7.
+# The style of each state of a secret; any other state is bad.
 _LOOKS: Final = {"active": "good", "standby": "good", "unverified": "soon"}
 
 _NOTHING: Final = '<span class="dim">–</span>'

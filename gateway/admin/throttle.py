@@ -1,4 +1,4 @@
-"""Answers that cost the loop time, made seldom enough that others do not notice."""
+"""Makes expensive answers seldom enough that requests do not notice."""
 
 import asyncio
 import time
@@ -8,13 +8,13 @@ from typing import Final
 from gateway.aio.single_flight import SingleFlight
 from gateway.aio.waiting import finished
 
-# Making answers takes at most one part of so many of the time; a page of 300 policies costs 10 ms.
+# At most a twentieth of the time goes into answers; a page of 300 policies costs 10 ms.
 _REST: Final = 20
 _LONGEST_REST: Final = 2.0
 
 
 class Throttle:
-    """Makes one answer of a kind at a time. Those who want it meanwhile share it.
+    """Makes one answer of a kind at a time. Requests that come meanwhile share it.
 
     After an answer that took ``n`` seconds the next one of its kind begins ``20 n`` seconds later, at most two.
     """
@@ -24,7 +24,7 @@ class Throttle:
         self._next: Final[dict[str, float]] = {}
 
     async def get(self, kind: str, make: Callable[[], Awaitable[bytes]]) -> bytes:
-        """The answer of a kind, never older than the request that wants it plus what it took to make."""
+        """The answer of a kind, which begins to be made after the request or is being made."""
         flight = self._flights.join(kind, lambda: self._made(kind, make))
         await finished(flight)
         return flight.result()

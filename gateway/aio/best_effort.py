@@ -1,4 +1,4 @@
-"""Calls to something that may fail or hang, made so that nobody waits for it twice."""
+"""Calls to something that may fail or hang. After a failure, no caller waits for it for a while."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,7 @@ _T = TypeVar("_T")
 
 
 class Resting(Exception):
-    """Nothing was asked: the last failure is too recent."""
+    """No call was made: the last failure is too recent."""
 
 
 class CallFailed(Exception):
@@ -48,7 +48,7 @@ class BestEffort:
     async def call(
         self, work: Callable[[], Awaitable[_T]], *, timeout: float | None = None, always: bool = False
     ) -> _T:
-        """What ``work`` gives. Raises `Resting`, unless ``always``, and `CallFailed` from the error of the call."""
+        """The result of ``work``. Raises `Resting`, unless ``always``, and `CallFailed` from the error of the call."""
         if not always and self.resting:
             raise Resting
         limit = self._timeout if timeout is None else timeout
@@ -70,7 +70,7 @@ class BestEffort:
         return call.result()
 
     async def close(self) -> None:
-        """Cancel what is being asked; a call that ignores it is waited for no longer than any other."""
+        """Cancel running calls, and wait for their end at most as long as for any call."""
         await self._calls.close(self._timeout)
 
 

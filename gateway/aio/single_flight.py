@@ -38,7 +38,7 @@ class SingleFlight(Generic[_Key, _T]):
         return task
 
     def forget(self, key: _Key) -> None:
-        """Let the running call end for those who wait for it; the next caller begins another one."""
+        """Let the running call end for its callers; the next caller begins another one."""
         self._flights.pop(key, None)
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Ways to wait that leave alone what is waited for."""
+"""Waits that neither cancel the work nor raise its error."""
 
 import asyncio
 from typing import Any

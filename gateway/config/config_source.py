@@ -1,4 +1,4 @@
-"""Where a configuration comes from: how to load it again, and which files it is made of."""
+"""The source of a configuration: how to load it again, and its files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ class ConfigSource:
         return load(self.path, environ=self.environ, flags=self.flags, cache=self._cache)
 
     def narrowed(self, running: Snapshot) -> Snapshot:
-        """What is left of a running configuration while its change cannot be used: see `narrowing`. It blocks."""
+        """The running configuration less what its files no longer grant: see `narrowing`. It blocks."""
         has_files = self.path is not None or bool(self.environ.get(environment.CONFIG))
         return narrowed(running, self._cache) if has_files else running
 
@@ -53,10 +53,10 @@ class ConfigSource:
         return Assembly(environment.overlaid(document, self.environ, self.flags), self.environ).paths(alone=True)
 
     def contents(self) -> Contents:
-        """What is in the files now. To be taken before a load, so that no later change is missed."""
+        """The contents of the files. Read them before a load, so that no later change is missed."""
         return read_contents(self.paths(), counts)
 
 
 def counts(name: str) -> bool:
-    """Whether a file in the folder of policies has a part in the configuration; truth tables have none."""
+    """Whether a file in the folder of policies is part of the configuration; truth tables are not."""
     return not name.startswith(".") and name.endswith((".yaml", ".yml", ".json")) and not name.endswith(".cases.yaml")

@@ -1,4 +1,4 @@
-"""Everything that is configured, from files, environment and flags to one `Snapshot`."""
+"""Loads files, environment and flags into one `Snapshot`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,7 +44,7 @@ def load(
 
 
 def _in_order(problems: list[Problem]) -> list[Problem]:
-    """By file, as they were met, and by line: the order in which somebody puts them right."""
+    """By file, in the order of reading, and by line: the order in which a person mends them."""
     files = {problem.file: place for place, problem in reversed([*enumerate(problems)])}
     return sorted(problems, key=lambda problem: (files[problem.file], problem.line))
 

@@ -1,4 +1,4 @@
-"""When the upstream is not asked any more because it does not answer: a circuit breaker for consecutive failures."""
+"""A circuit breaker: after enough failures in a row, requests to the upstream are refused for a while."""
 
 from typing import Final
 

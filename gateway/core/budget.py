@@ -1,4 +1,4 @@
-"""What a key may still spend in a lane, as Productlane's ``X-RateLimit-*`` fields tell it on every answer."""
+"""The rate budget of a key in a lane, from the ``X-RateLimit-*`` fields of Productlane's answers."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache

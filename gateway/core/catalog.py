@@ -1,4 +1,4 @@
-"""The endpoints of the API: method and path template, the scopes each needs, its lane, and whether it is guarded."""
+"""The endpoints of the API: method and path template, the scopes of each, its lane, and whether it is guarded."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -12,6 +12,7 @@ from gateway.core.target import BASE, Target
 _HEAD: Final = tuple(BASE[1:].split("/"))
 _PLACEHOLDER: Final = re.compile(r"\{[^{}]*\}")
 _Leaf = TypeVar("_Leaf")
+_NO_REPLACEMENTS: Final[Mapping[tuple[str, str], str]] = {}
 
 
 class Lane(StrEnum):
@@ -50,15 +51,6 @@ class Endpoint:
 NOWHERE: Final = Endpoint("", "", frozenset(), Lane.READ)
 
 
-@dataclass(frozen=True, slots=True)
-class Successor:
-    """A v1 path and what the vendor's migration guide names in its place."""
-
-    method: str
-    template: str
-    replacement: str
-
-
 class _Node(Generic[_Leaf]):
     """A place in the tree of path segments, with one leaf for each method that is served there."""
 
@@ -71,7 +63,7 @@ class _Node(Generic[_Leaf]):
         self.methods: dict[str, _Leaf] = {}
 
     def below(self, segments: Iterable[str]) -> "_Node[_Leaf]":
-        """The node that a template's segments lead to; it is made where it is not there yet."""
+        """The node of a template; made if it does not exist yet."""
         node = self
         for segment in segments:
             if segment.startswith("{"):
@@ -87,11 +79,11 @@ class _Node(Generic[_Leaf]):
         return segment.lower().partition(".")[0] in self.folded
 
     def find(self, segments: Iterable[str]) -> "_Node[_Leaf] | None":
-        """The node that a path's segments lead to.
+        """The node of a path; None if there is none.
 
-        A literal wins over ``{id}`` for good: there is no second reading. A literal in other letter case is nothing at
-        all, since a server that ignores case would read the literal where ``{id}`` had been judged; so is one with a
-        suffix (``by-email.json``), which frameworks take for a format.
+        A literal always wins over ``{id}``; no other reading is tried. A literal in other letter case has no node,
+        since a server that ignores case would read the literal after ``{id}`` had been judged. A literal with a suffix
+        (``by-email.json``) has none either, since frameworks take the suffix for a format.
         """
         node: _Node[_Leaf] | None = self
         for segment in segments:
@@ -102,9 +94,9 @@ class _Node(Generic[_Leaf]):
         return node
 
     def near(self, segments: Iterable[str], *, exact: bool = False) -> str:
-        """The path of the node that is meant, each unknown segment replaced by the nearest literal; empty for none.
+        """The path of the nearest node, each unknown segment replaced by the nearest literal; empty for none.
 
-        Where ``exact``, no segment is replaced.
+        With ``exact``, no segment is replaced.
         """
         node, path = self, BASE
         for segment in segments:
@@ -123,11 +115,15 @@ class Catalog:
     """Every endpoint there is. A look-up costs one step per path segment, however many endpoints there are.
 
     An id that is spelt like a literal (``/contacts/by-email``) is that literal, whatever the method; ids of this API
-    never look so, and one reading is safer than two. Of two endpoints with one name the later stands.
+    never look so, and one reading is safer than two. Of two endpoints with one name the later counts.
+    ``replacements`` are those that the vendor's migration guide names, by method and path template of v1.
     """
 
     def __init__(
-        self, endpoints: Iterable[Endpoint], scopes: Mapping[str, str], successors: Iterable[Successor] = ()
+        self,
+        endpoints: Iterable[Endpoint],
+        scopes: Mapping[str, str],
+        replacements: Mapping[tuple[str, str], str] = _NO_REPLACEMENTS,
     ) -> None:
         self.scopes: Final = dict(scopes)
         self._tree: Final[_Node[Endpoint]] = _Node()
@@ -137,12 +133,11 @@ class Catalog:
             self._named[plain(endpoint.name)] = endpoint
         self.endpoints: Final = tuple(self._named.values())
         self._v1: Final[_Node[str]] = _Node()
-        for successor in successors:
-            node = self._v1.below(successor.template[1:].split("/"))
-            node.methods[successor.method] = successor.replacement
+        for (method, template), replacement in replacements.items():
+            self._v1.below(template[1:].split("/")).methods[method] = replacement
 
     def named(self, name: str) -> Endpoint | None:
-        """The endpoint written as in a policy, ``POST /companies/{id}/merge``; how placeholders are called is free."""
+        """The endpoint with a name as in a policy, ``POST /companies/{id}/merge``; placeholders may have any name."""
         return self._named.get(plain(name))
 
     def find(self, target: Target) -> Endpoint:
@@ -171,7 +166,7 @@ class Catalog:
         return "" if endpoint is None else f"{method} {BASE}{endpoint.template} (fields and paging differ)"
 
     def near(self, target: Target) -> str:
-        """A path that somebody who sent this target may have meant, with the base; empty where none is near."""
+        """The path that a caller may have meant by this target, with the base; empty if none is near."""
         segments = target.segments
         head, rest = segments[:2], segments[2:]
         if head != _HEAD:
@@ -187,7 +182,7 @@ class Catalog:
 
 
 def plain(name: str) -> str:
-    """An endpoint's name with its placeholders made alike."""
+    """An endpoint's name with ``{}`` for each placeholder."""
     return _PLACEHOLDER.sub("{}", name)
 
 

@@ -1,4 +1,4 @@
-"""What changes between two sets of policies: their settings, and whose requests come to something else."""
+"""The differences between two sets of policies: their settings, and the verdicts about each endpoint."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ LET_THROUGH: Final = frozenset({ALLOW, WOULD_DENY})
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A setting of a policy that is not what it was: what is in it no more, and what is in it now, in order.
+    """A setting of a policy that changed: what was removed and what was added, in order.
 
     A single value that changed is one of each.
     """
@@ -31,7 +31,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class VerdictChange:
-    """An endpoint about which a caller's policy says something else than before.
+    """An endpoint for which a caller's policy gives another verdict than before.
 
     ``before`` and ``after`` are ``allow``, ``would_deny`` (audit lets it through), a refusal's code, or ``no_policy``.
     """
@@ -43,18 +43,18 @@ class VerdictChange:
 
     @property
     def lost(self) -> bool:
-        """Whether what was let through is refused."""
+        """Whether requests were let through and are now refused."""
         return self.before in LET_THROUGH and self.after not in LET_THROUGH
 
     @property
     def gained(self) -> bool:
-        """Whether what was refused is let through."""
+        """Whether requests were refused and are now let through."""
         return self.before not in LET_THROUGH and self.after in LET_THROUGH
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One caller whose policy is not what it was; ``before`` or ``after`` is None where there is none."""
+    """One caller whose policy changed; ``before`` or ``after`` is None without a policy."""
 
     caller: str
     before: Policy | None
@@ -82,7 +82,7 @@ def compare(
 
 
 def verdict(policy: Policy | None, endpoint: Endpoint, today: date) -> str:
-    """What a policy makes of an endpoint on a day (UTC), as `VerdictChange` says it."""
+    """The verdict of a policy about an endpoint on a day (UTC), in the words of `VerdictChange`."""
     if policy is None:
         return NO_POLICY
     rule = granted(policy, endpoint, today)
@@ -122,7 +122,7 @@ _VALUES: Final[Mapping[str, Callable[[Policy], object]]] = {
 
 
 def _settings(old: Policy | None, new: Policy | None) -> tuple[Setting, ...]:
-    """Which settings differ. A policy that is not there has no scopes and no values."""
+    """The settings that differ. Without a policy there are no scopes and no values."""
     found = []
     for name, names in _SETS.items():
         found.append(set_difference(name, names(old) if old else (), names(new) if new else ()))

@@ -1,4 +1,4 @@
-"""Where keys and policies have drifted apart: what a key lacks, what it carries in vain, and what would mend it."""
+"""The differences between keys and policies: scopes that a key lacks, scopes that nobody uses, and what to do."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class Needs:
     forwarded: Mapping[Need, str] = field(default_factory=dict)
 
     def advice(self, key: str) -> tuple[str, ...]:
-        """What a secret for a key should carry, in a sentence, for where it has none that works; none if nothing."""
+        """For a key without a working secret: a sentence with the scopes that policies use; empty if they use none."""
         used = frozenset[str]().union(*(scopes for keys, scopes in self.endpoints if key in keys))
         return (f"policies use {_listed(used)} of it",) if used else ()
 
@@ -56,7 +56,7 @@ class Drift:
 
     @property
     def advice(self) -> list[str]:
-        """What would mend it, a sentence each; none where nothing has drifted."""
+        """What to do, a sentence each; empty without a difference."""
         said = []
         if self.missing:
             where = f"; no key of its route can serve {self.unserved[0]}" if self.unserved else ""
@@ -82,8 +82,8 @@ class Drift:
 def needs(policies: Iterable[Policy], routes: Routes, endpoints: Iterable[Endpoint], today: date) -> Needs:
     """What the policies ask of the routes' keys.
 
-    What only ``mode: audit`` lets through is used and not granted. The cost grows with policies times endpoints: once a
-    config.
+    Requests that only ``mode: audit`` lets through use a key without a grant. The cost grows with policies times
+    endpoints, once for each configuration.
     """
     scoped = [endpoint for endpoint in endpoints if endpoint.scopes]
     of_most = _needs_of("", routes, scoped)  # No caller is called so.

@@ -1,4 +1,4 @@
-"""How a refusal is written: the envelope of the body, and ``Proxy-Status``."""
+"""Writes a refusal: the envelope of the body, and ``Proxy-Status``."""
 
 from typing import Any
 

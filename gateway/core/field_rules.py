@@ -6,9 +6,7 @@ from typing import Final
 
 
 class Rule(Enum):
-    """What becomes of a field: it crosses, is dropped, is refused (dropped and counted), or its value is read (and
-    dropped, or crosses as well).
-    """
+    """What happens to a field: it crosses, is dropped, or is refused (dropped and counted). Its value may be read."""
 
     KEEP = "keep"
     DROP = "drop"
@@ -125,8 +123,8 @@ _FORWARDING: Final = (b"forwarded", b"x-forwarded", b"x-original-", b"x-real-ip"
 
 
 class Rules(dict[bytes, Rule]):
-    """The rule of a field, by its name in any spelling. Names that are not in the table are judged and not remembered,
-    so that callers cannot fill the memory with names.
+    """The rule of a field, by its name in any letter case. Names that are not in the table are not remembered, so that
+    callers cannot fill the memory.
     """
 
     def __missing__(self, name: bytes) -> Rule:

@@ -66,7 +66,7 @@ def tokens(values: Collection[bytes]) -> set[bytes]:
 
 
 def upstream_fields(secret: Secret) -> list[tuple[str, str]]:
-    """What every request to the upstream carries, by whichever way it is sent: the gateway's name and the key."""
+    """The fields that every request to the upstream has, sent by any client: the gateway's name and the key."""
     return [("Via", VIA), ("Authorization", f"Bearer {secret.reveal()}")]
 
 
@@ -78,7 +78,7 @@ def upstream_lines(secret: Secret) -> bytes:
 
 
 def check_via(values: Iterable[bytes]) -> None:
-    """Refuse what no rule may repair: a request that has passed this gateway before (RFC 9110 section 7.6.3).
+    """Refuse a request that has passed this gateway before (RFC 9110 section 7.6.3).
 
     Raises `Refused` ``loop_detected``.
     """

@@ -1,4 +1,4 @@
-"""What ``GET /me`` says of a secret."""
+"""The identity of a secret: the answer of ``GET /me``."""
 
 import json
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ class Identity:
     def read(cls, body: bytes | str, secrets: HeldSecrets | None = None) -> Self:
         """Read the JSON body of ``GET /me``. Raises `NotAnIdentity`, also where it repeats one of ``secrets``.
 
-        What is decoded is looked through: an escape in JSON hides a secret in the body's bytes.
+        Secrets are searched in the decoded body: an escape in JSON would hide one from a search in the bytes.
         """
         try:
             fields = json.loads(body)

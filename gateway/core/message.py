@@ -63,8 +63,8 @@ class Head(NamedTuple):
 
 
 def check_beginning(raw: bytes) -> None:
-    """Refuse what can no longer become a head, before its end has come: an upstream that ends lines with a bare LF, or
-    that speaks something else, would else be waited for. Raises `Malformed`.
+    """Refuse a beginning that cannot become a head. Otherwise the gateway would wait for the end of a head from an
+    upstream that ends lines with a bare LF, or speaks another protocol. Raises `Malformed`.
     """
     if not _VERSION.startswith(raw[: len(_VERSION)]):
         raise Malformed("the answer does not begin with HTTP/1")

@@ -1,4 +1,4 @@
-"""The least that a policy has to grant for what its caller was seen to use."""
+"""The smallest policy that still allows the requests that its caller made."""
 
 from collections.abc import Collection
 from dataclasses import replace
@@ -28,7 +28,7 @@ def narrowed(
 
 
 def opened_beyond(policy: Policy, used: Collection[Endpoint], endpoints: Collection[Endpoint]) -> frozenset[Endpoint]:
-    """What the policy's scopes open beside what was used."""
+    """The endpoints that the policy's scopes allow and nobody used."""
     return frozenset(
         endpoint
         for endpoint in endpoints

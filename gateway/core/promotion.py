@@ -1,6 +1,6 @@
-"""How the secrets of a key change: each event makes a new `Rotation` of an old one, and none of them waits or asks.
+"""How the secrets of a key change: each event makes a new `Rotation` from the old one.
 
-The slots were read (`begin`, `arrange`), ``/me`` answered about a value (`learn`), a request was refused (`doubt`).
+The events: the slots were read (`begin`, `arrange`), ``/me`` answered (`learn`), a request was refused (`doubt`).
 """
 
 from collections.abc import Iterable
@@ -23,8 +23,8 @@ from gateway.core.rotation import (
 )
 from gateway.core.secret import Secret
 
-# Seconds until a value is asked about again. After a fault soon, since a promotion may wait for it; after a refusal it
-# is most likely revoked for good; and a good one that no request takes must not be called good for ever.
+# Seconds until the next question about a secret. Soon after a fault, since a promotion may wait for it; later after a
+# refusal, which is most likely final; and now and then about a good secret that no request uses.
 FAULT_PAUSE: Final = (1.0, 60.0)
 REFUSAL_PAUSE: Final = (10.0, 300.0)
 RECHECK: Final = 300.0
@@ -36,9 +36,9 @@ RELIEF: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What was read at one slot. ``secret`` is None where there was nothing to use, and ``fault`` says why.
+    """The reading of one slot. ``secret`` is None if there is none to use, and ``fault`` says why.
 
-    ``number`` grows with each reading that was begun; of two readings of a slot the later begun one counts.
+    ``number`` grows with each reading; of two readings of a slot, the one that began later counts.
     """
 
     slot: str
@@ -57,7 +57,7 @@ def begin(
     eager: bool,
     epoch: int = 0,
 ) -> Rotation:
-    """A key as it was first read. Where ``eager``, every value is due to be asked about; else when one is wanted.
+    """A key at its first reading. With ``eager``, every secret is due to be asked about; else when a request wants it.
 
     Answers from before ``epoch`` do not count.
     """

@@ -1,6 +1,6 @@
-"""Which of a key's secrets serves: what is known of each value, and what follows from it.
+"""Which of a key's secrets serves, by what is known of each.
 
-A key has slots in order of preference, and each holds a value.
+A key has slots in order of preference. Each slot has a secret, also called its value.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,15 +13,15 @@ from gateway.core.secret import Secret
 
 State = Literal["unverified", "active", "standby"] | KeyFault
 
-# The slot of a value that is in no file any more and is kept in memory.
+# The slot of a secret that is in no file any more and stays in memory.
 REPLACED: Final = "replaced"
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A slot and its value. ``since`` is the moment at which the value came.
+    """A slot and its secret, which it has had ``since`` a moment.
 
-    ``fault`` is of the latest reading. Where that gave no value, ``unreadable`` is true and an older value may stay.
+    ``fault`` is that of the latest reading. If that found no secret, ``unreadable`` is true, and an older one may stay.
     """
 
     name: str
@@ -34,13 +34,13 @@ class Slot:
 
     @property
     def source_fault(self) -> bool:
-        """Whether the value lives in memory only: its file is gone or unusable, and a restart would not find it."""
+        """Whether the secret is in memory only: its file is gone or unusable, so a restart would not find it."""
         return self.unreadable and self.secret is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What ``/me`` said of a value: the fault where Productlane refuses it, else the workspace and the scopes."""
+    """The answer of ``/me`` about a secret: the fault if Productlane refuses it, else its workspace and scopes."""
 
     refused: KeyFault | None = None
     workspace: str = ""
@@ -49,11 +49,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Dossier:
-    """What is known of a value.
+    """Everything that is known of a secret.
 
-    ``suspected`` after one answer against it, ``doubted`` after a second one. ``epoch`` is that of the event after
-    which older answers do not count. ``tries`` counts faults or refusals in a row, ``due`` is when to ask again. Up to
-    ``sure_until`` an answer to a request is no reason to ask about it.
+    ``suspected`` after one answer that refused it, ``doubted`` after a second one. Answers of ``/me`` from before
+    ``epoch`` do not count. ``tries`` counts faults or refusals in a row, ``due`` is when to ask again. Up to
+    ``sure_until``, no answer to a request is a reason to ask.
     """
 
     finding: Finding | None = None

@@ -1,4 +1,4 @@
-"""What a rule of the decision is: what it looks at, whether it decides, and what it says."""
+"""A rule of the decision: the request it looks at, when it decides, and its words."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from gateway.core.target import NO_TARGET, Target
 
 
 class Ask(NamedTuple):
-    """All that the rules look at: a caller's request, with what the configuration knows about it.
+    """Everything that the rules look at: a caller's request, with its endpoint, route and keys.
 
     ``endpoint`` is `NOWHERE` where the catalog has none, and ``route`` is None where no route covers it. ``today`` is
     in UTC. ``standings`` are the keys of the route, None as long as nobody has looked at them.
@@ -30,7 +30,7 @@ class Ask(NamedTuple):
 
 
 class Stage(StrEnum):
-    """Where in the walk a rule stands. The first rule of a stage that decides ends the stage."""
+    """The stages of a decision, in order. The first rule of a stage that decides ends the stage."""
 
     TARGET = "target"
     CALLER = "caller"
@@ -41,7 +41,7 @@ class Stage(StrEnum):
 
 
 class Words(NamedTuple):
-    """What a rule says where it decides.
+    """The words of a rule that decides.
 
     ``decided_by`` names the setting and ``why`` the cause. ``message`` is the sentence for the caller, ``fix`` what
     would change the outcome, as an imperative clause; both are empty where the rule allows.

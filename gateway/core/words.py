@@ -1,4 +1,4 @@
-"""What each rule of the decision says, to the caller and to the operator."""
+"""The words of each rule of the decision, for the caller and for the operator."""
 
 from collections.abc import Iterable
 

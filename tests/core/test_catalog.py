@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.catalog import NOWHERE, Catalog, Endpoint, Lane, Successor, plain
+from gateway.core.catalog import NOWHERE, Catalog, Endpoint, Lane, plain
 from gateway.core.decision import ask, decide
 from gateway.core.policy import Policy
 from gateway.core.refusal import Code, Reason, Refused
@@ -252,11 +252,8 @@ def test_of_two_endpoints_with_one_name_the_later_stands() -> None:
 
 def test_v1_successors_are_kept_apart_by_method_and_path() -> None:
     """One v1 path can have a successor for each method, and a path of equal length has its own."""
-    catalog = Catalog(
-        [],
-        {},
-        [Successor("GET", "/a/{id}", "one"), Successor("POST", "/a/{id}", "two"), Successor("GET", "/b/{id}", "three")],
-    )
+    replacements = {("GET", "/a/{id}"): "one", ("POST", "/a/{id}"): "two", ("GET", "/b/{id}"): "three"}
+    catalog = Catalog([], {}, replacements)
 
     assert "one" == catalog.replacement(read_target("GET", "/api/v1/a/1"))
     assert "two" == catalog.replacement(read_target("POST", "/api/v1/a/1"))

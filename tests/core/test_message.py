@@ -134,10 +134,10 @@ def test_what_the_gateway_accepts_h11_reads_alike(
         return
     theirs = h11_reads(raw, method)
     # As sets and in lower case: h11 folds equal Content-Length fields into one.
-    told = {(name.lower(), value.lower()) for name, _, value in (line.partition(b": ") for line in head.lines)}
+    read_by_us = {(name.lower(), value.lower()) for name, _, value in (line.partition(b": ") for line in head.lines)}
 
     assert (theirs[0], theirs[2], theirs[3]) == (head.status, ours, ended)
-    assert {(name, value.lower()) for name, value in theirs[1]} == told
+    assert {(name, value.lower()) for name, value in theirs[1]} == read_by_us
 
 
 chunks = st.lists(st.binary(min_size=1, max_size=40), max_size=6)

@@ -50,7 +50,7 @@ def written(rotation: Rotation, *secrets: Secret | None, now: float = 0, number:
     return arrange(rotation, reads(*secrets, number=number), now, pin=rotation.pin, needed=rotation.needed)
 
 
-def told(rotation: Rotation, secret: Secret, finding: Finding | None, *, now: float = 0) -> Rotation:
+def learned(rotation: Rotation, secret: Secret, finding: Finding | None, *, now: float = 0) -> Rotation:
     return learn(rotation, secret, finding, asked=rotation.epoch, now=now, jitter=0.5)
 
 
@@ -64,8 +64,8 @@ def reasons(rotation: Rotation) -> dict[str, str]:
 
 def test_the_first_in_order_that_verifies_is_active() -> None:
     """Of several good secrets the first in order serves, and the others are standby."""
-    second_first = told(key(A, B), B, GOOD)
-    both = told(second_first, A, GOOD)
+    second_first = learned(key(A, B), B, GOOD)
+    both = learned(second_first, A, GOOD)
 
     assert (B, {"1": "unverified", "2": "active"}) == (second_first.current, states(second_first))
     assert (A, {"1": "active", "2": "standby"}) == (both.current, states(both))
@@ -83,9 +83,9 @@ def test_the_first_in_order_that_verifies_is_active() -> None:
 )
 def test_a_bad_new_secret_changes_nothing(finding: Finding | None, shown: str) -> None:
     """A new value that is refused, of another workspace, with fewer scopes or unknown is never the one that serves."""
-    before = told(key(A), A, GOOD)
+    before = learned(key(A), A, GOOD)
     unverified = written(before, B)
-    after = told(unverified, B, finding)
+    after = learned(unverified, B, finding)
 
     assert A == unverified.current == after.current
     assert {"1": shown, REPLACED: "active"} == states(after)
@@ -93,53 +93,53 @@ def test_a_bad_new_secret_changes_nothing(finding: Finding | None, shown: str) -
 
 def test_a_good_new_secret_is_promoted_once_it_is_verified() -> None:
     """A new value serves as soon as `/me` verifies it, and the replaced one is standby in memory."""
-    before = told(key(A), A, GOOD)
+    before = learned(key(A), A, GOOD)
     unverified = written(before, B, now=7)
-    after = told(unverified, B, GOOD)
+    after = learned(unverified, B, GOOD)
 
     assert (A, (B,)) == (unverified.current, due(unverified, 7))
     assert (B, {"1": "active", REPLACED: "standby"}) == (after.current, states(after))
-    assert A == told(doubt(after, B, 9), B, REVOKED).current
+    assert A == learned(doubt(after, B, 9), B, REVOKED).current
 
 
 def test_what_is_wrong_is_said_in_words() -> None:
     """The status says why a secret does not serve: missing scopes or another workspace."""
-    before = told(key(A), A, GOOD)
-    narrow = told(written(before, B), B, NARROW)
-    foreign = told(written(before, B), B, FOREIGN)
+    before = learned(key(A), A, GOOD)
+    narrow = learned(written(before, B), B, NARROW)
+    foreign = learned(written(before, B), B, FOREIGN)
 
     assert "it lacks threads:write, which another secret carries and policies need" == reasons(narrow)["1"]
     assert "it belongs to workspace wks_2, the key to wks_1" == reasons(foreign)["1"]
     assert "" == reasons(narrow)[REPLACED]
-    assert "Productlane answers 401; it was revoked or is mistyped" == reasons(told(key(A), A, REVOKED))["1"]
-    assert "Productlane answers 410; it is not a v2 key" == reasons(told(key(A), A, OLD))["1"]
+    assert "Productlane answers 401; it was revoked or is mistyped" == reasons(learned(key(A), A, REVOKED))["1"]
+    assert "Productlane answers 410; it is not a v2 key" == reasons(learned(key(A), A, OLD))["1"]
 
 
 def test_a_standby_that_carries_less_is_no_alarm() -> None:
     """After a rotation to a wider secret the old one is not reported as a fault."""
-    wider = told(told(key(A, B), A, GOOD), B, NARROW)
+    wider = learned(learned(key(A, B), A, GOOD), B, NARROW)
 
     assert ({"1": "active", "2": "standby"}, {"1": "", "2": ""}) == (states(wider), reasons(wider))
 
 
 def test_what_no_secret_carries_holds_none_back() -> None:
     """A scope that policies ask for and no secret of the key has is drift, and no reason not to rotate."""
-    narrow = told(key(A), A, NARROW)
+    narrow = learned(key(A), A, NARROW)
 
-    assert B == told(written(narrow, B), B, NARROW).current
+    assert B == learned(written(narrow, B), B, NARROW).current
 
 
 def test_scopes_that_nobody_needs_may_go() -> None:
     """A new secret without scopes that no policy asks for is as good as the old one."""
-    before = told(key(A, needed=frozenset({frozenset({"threads:read"})})), A, GOOD)
+    before = learned(key(A, needed=frozenset({frozenset({"threads:read"})})), A, GOOD)
 
-    assert B == told(written(before, B), B, NARROW).current
+    assert B == learned(written(before, B), B, NARROW).current
 
 
 def test_a_narrower_secret_serves_where_the_full_one_is_gone() -> None:
     """Once the old secret is revoked, one with fewer scopes is better than none."""
-    narrow = told(written(told(key(A), A, GOOD), B), B, NARROW)
-    revoked = told(doubt(narrow, A, 0), A, REVOKED)
+    narrow = learned(written(learned(key(A), A, GOOD), B), B, NARROW)
+    revoked = learned(doubt(narrow, A, 0), A, REVOKED)
 
     assert (B, {"1": "active"}) == (revoked.current, states(revoked))
 
@@ -147,11 +147,11 @@ def test_a_narrower_secret_serves_where_the_full_one_is_gone() -> None:
 @pytest.mark.parametrize("finding", [REVOKED, OLD])
 def test_a_refused_one_gives_way_at_once_and_comes_back(finding: Finding) -> None:
     """After a second 401 the next good secret serves at once; when `/me` takes the first one again, it is back."""
-    both = told(told(key(A, B), A, GOOD), B, GOOD)
+    both = learned(learned(key(A, B), A, GOOD), B, GOOD)
     suspected = doubt(both, A, 10)
     doubted = doubt(suspected, A, 10)
-    refused = told(doubted, A, finding, now=10)
-    back = told(refused, A, GOOD, now=20)
+    refused = learned(doubted, A, finding, now=10)
+    back = learned(refused, A, GOOD, now=20)
 
     assert [A, A, B, B, A] == [each.current for each in (both, suspected, doubted, refused, back)]
     assert {"1": "unverified", "2": "active"} == states(doubted)
@@ -160,9 +160,9 @@ def test_a_refused_one_gives_way_at_once_and_comes_back(finding: Finding) -> Non
 
 def test_one_answer_does_not_make_a_secret_doubtful() -> None:
     """An answer that refuses the secret starts a look-up of `/me`; the secret serves meanwhile."""
-    both = told(told(key(A, B), A, GOOD), B, GOOD)
+    both = learned(learned(key(A, B), A, GOOD), B, GOOD)
     suspected = doubt(both, A, 10)
-    vouched = told(suspected, A, GOOD, now=10)
+    vouched = learned(suspected, A, GOOD, now=10)
 
     assert (A, {"1": "active", "2": "standby"}, (A,)) == (suspected.current, states(suspected), due(suspected, 10))
     assert vouched is doubt(vouched, A, 14.9)
@@ -171,31 +171,31 @@ def test_one_answer_does_not_make_a_secret_doubtful() -> None:
 
 def test_a_refused_scope_has_a_secret_asked_about_once_in_five_seconds() -> None:
     """However many requests lack a scope that `/me` named, the secret is asked about once, and serves meanwhile."""
-    good = told(key(A), A, GOOD)
+    good = learned(key(A), A, GOOD)
     asked = recheck(good, A, 10)
-    answered = told(asked, A, NARROW, now=10)
+    answered = learned(asked, A, NARROW, now=10)
 
     assert ((A,), A) == (due(asked, 10), asked.current)
     assert [asked, answered] == [recheck(asked, A, 14.9), recheck(answered, A, 14.9)]
     assert (A,) == due(recheck(answered, A, 15), 15)
-    assert () == due(recheck(told(key(A), A, REVOKED), A, 0), 0)
+    assert () == due(recheck(learned(key(A), A, REVOKED), A, 0), 0)
 
 
 def test_a_lone_doubted_secret_is_the_last_resort() -> None:
     """A 401 from upstream alone does not leave a key without a secret: `/me` has the last word on it."""
-    alone = doubt(doubt(told(key(A), A, GOOD), A, 0), A, 0)
+    alone = doubt(doubt(learned(key(A), A, GOOD), A, 0), A, 0)
 
-    assert (A, None) == (alone.current, told(alone, A, REVOKED).current)
+    assert (A, None) == (alone.current, learned(alone, A, REVOKED).current)
 
 
 def test_an_unverified_secret_is_better_than_a_doubted_one() -> None:
     """A secret that was just refused is tried after a secret that was never refused."""
-    assert (B, A) == candidates(doubt(doubt(told(key(A, B), A, GOOD), A, 0), A, 0))
+    assert (B, A) == candidates(doubt(doubt(learned(key(A, B), A, GOOD), A, 0), A, 0))
 
 
 def test_an_answer_from_before_the_doubt_does_not_count() -> None:
     """A late `/me` answer that was asked for before a 401 cannot reinstate the secret."""
-    both = told(told(key(A, B), A, GOOD), B, GOOD)
+    both = learned(learned(key(A, B), A, GOOD), B, GOOD)
     doubted = doubt(doubt(both, A, 0), A, 0)
 
     assert doubted is learn(doubted, A, GOOD, asked=both.epoch, now=0, jitter=0)
@@ -204,14 +204,14 @@ def test_an_answer_from_before_the_doubt_does_not_count() -> None:
 
 def test_an_answer_about_a_value_that_is_gone_does_not_count() -> None:
     """A late answer about a value that no slot holds changes nothing."""
-    rotation = told(key(A), A, GOOD)
+    rotation = learned(key(A), A, GOOD)
 
-    assert rotation is told(rotation, B, GOOD)
+    assert rotation is learned(rotation, B, GOOD)
 
 
 def test_a_late_reading_does_not_reinstate_an_old_value() -> None:
     """Of two readings that overlap, the one that was begun later counts, whichever ends first."""
-    newer = written(told(key(A), A, GOOD), B, number=2)
+    newer = written(learned(key(A), A, GOOD), B, number=2)
     late = written(newer, A, number=1)
 
     assert B == late.slots[0].secret
@@ -219,7 +219,7 @@ def test_a_late_reading_does_not_reinstate_an_old_value() -> None:
 
 def test_a_file_that_cannot_be_read_keeps_its_value() -> None:
     """An empty, truncated or deleted file is reported, and the secret stays in memory."""
-    before = told(key(A), A, GOOD)
+    before = learned(key(A), A, GOOD)
     broken = arrange(before, [Read("1", "file:/s/1", None, "the file /s/1 is empty")], 5, pin=None, needed=NEEDED)
 
     assert (A, {"1": "active"}) == (broken.current, states(broken))
@@ -228,7 +228,7 @@ def test_a_file_that_cannot_be_read_keeps_its_value() -> None:
 
 def test_a_refused_value_goes_with_its_file() -> None:
     """After a secret was revoked and its file removed, its slot is missing and the secret out of memory."""
-    refused = told(told(told(key(A, B), A, GOOD), B, GOOD), B, REVOKED)
+    refused = learned(learned(learned(key(A, B), A, GOOD), B, GOOD), B, REVOKED)
     gone = written(refused, A, None)
 
     assert ({"1": "active", "2": "missing"}, {A}) == (states(gone), set(gone.known))
@@ -236,16 +236,16 @@ def test_a_refused_value_goes_with_its_file() -> None:
 
 def test_a_replaced_value_that_is_refused_is_forgotten() -> None:
     """Once Productlane refuses the replaced secret, nothing of it stays in memory."""
-    rotated = told(written(told(key(A), A, GOOD), B), B, GOOD)
+    rotated = learned(written(learned(key(A), A, GOOD), B), B, GOOD)
 
-    assert ({"1": "active"}, {B}) == (states(told(rotated, A, REVOKED)), set(told(rotated, A, REVOKED).known))
+    assert ({"1": "active"}, {B}) == (states(learned(rotated, A, REVOKED)), set(learned(rotated, A, REVOKED).known))
 
 
 def test_of_replaced_values_the_one_that_serves_stays() -> None:
     """The good value in memory serves however often bad values are written."""
-    rotation = told(key(A), A, GOOD)
+    rotation = learned(key(A), A, GOOD)
     for bad in (B, C, D):
-        rotation = told(written(rotation, bad), bad, REVOKED)
+        rotation = learned(written(rotation, bad), bad, REVOKED)
 
     assert (A, {"1": "rejected", REPLACED: "active"}, {A, D}) == (
         rotation.current,
@@ -256,7 +256,7 @@ def test_of_replaced_values_the_one_that_serves_stays() -> None:
 
 def test_a_good_standby_that_was_displaced_stays() -> None:
     """A good secret in the second slot stays in memory as well when another one is written over it."""
-    both = told(told(key(A, B), A, GOOD), B, GOOD)
+    both = learned(learned(key(A, B), A, GOOD), B, GOOD)
 
     assert {"1": "active", "2": "unverified", REPLACED: "standby"} == states(written(both, A, C))
 
@@ -264,7 +264,7 @@ def test_a_good_standby_that_was_displaced_stays() -> None:
 def test_of_two_that_are_displaced_the_one_that_serves_stays() -> None:
     """When both files are written at once, the serving secret continues, even if another has the same scopes."""
     other = Finding(None, "wks_1", frozenset({"threads:write"}))
-    both = told(told(doubt(key(A, B), A, 0), B, NARROW), A, other, now=1)
+    both = learned(learned(doubt(key(A, B), A, 0), B, NARROW), A, other, now=1)
     after = written(both, C, D)
 
     assert B == both.current == after.current
@@ -272,7 +272,7 @@ def test_of_two_that_are_displaced_the_one_that_serves_stays() -> None:
 
 def test_a_new_first_secret_does_not_bring_the_second_to_serve() -> None:
     """While a new first secret is verified, the old first one serves before the second."""
-    both = told(told(key(A, B), A, GOOD), B, GOOD)
+    both = learned(learned(key(A, B), A, GOOD), B, GOOD)
     rewritten = written(both, C, B)
 
     assert (A, (A, B, C)) == (rewritten.current, candidates(rewritten))
@@ -280,14 +280,14 @@ def test_a_new_first_secret_does_not_bring_the_second_to_serve() -> None:
 
 def test_a_secret_of_another_workspace_is_no_measure() -> None:
     """The scopes of a secret from another workspace do not block the promotion of others."""
-    rotation = told(told(key(A, B), A, NARROW), B, FOREIGN)
+    rotation = learned(learned(key(A, B), A, NARROW), B, FOREIGN)
 
     assert SUFFICES == rank_of(rotation, A)
 
 
 def test_a_value_that_moves_keeps_what_is_known_of_it() -> None:
     """Copying the old secret to the second file asks `/me` nothing and keeps it once."""
-    rotated = told(written(told(key(A, D), A, GOOD), B, D), B, GOOD)
+    rotated = learned(written(learned(key(A, D), A, GOOD), B, D), B, GOOD)
     moved = written(rotated, B, A, now=50)
 
     assert ({"1": "active", "2": "standby"}, ()) == (states(moved), due(moved, 50))
@@ -295,7 +295,7 @@ def test_a_value_that_moves_keeps_what_is_known_of_it() -> None:
 
 def test_a_rollback_is_at_once() -> None:
     """Writing the old secret back needs no new verification."""
-    rotated = told(written(told(key(A), A, GOOD), B), B, REVOKED)
+    rotated = learned(written(learned(key(A), A, GOOD), B), B, REVOKED)
 
     back = written(rotated, A, now=90)
 
@@ -304,7 +304,7 @@ def test_a_rollback_is_at_once() -> None:
 
 def test_the_configuration_can_withdraw_a_secret() -> None:
     """A source that the configuration names no more leaves memory with its value, unless that one serves."""
-    both = told(told(key(A, B), A, GOOD), B, GOOD)
+    both = learned(learned(key(A, B), A, GOOD), B, GOOD)
     only_first = arrange(both, reads(A), 0, pin=None, needed=NEEDED)
     only_second = arrange(both, reads(A, B)[1:], 0, pin=None, needed=NEEDED)
 
@@ -314,7 +314,7 @@ def test_the_configuration_can_withdraw_a_secret() -> None:
 
 def test_a_pin_decides_about_the_workspace() -> None:
     """A pinned key uses secrets of its workspace alone, and a changed pin is heeded."""
-    pinned = told(told(key(A, B, pin="wks_2"), A, GOOD), B, FOREIGN)
+    pinned = learned(learned(key(A, B, pin="wks_2"), A, GOOD), B, FOREIGN)
     moved = arrange(pinned, reads(A, B), 0, pin="wks_1", needed=NEEDED)
 
     assert ({"1": "wrong_workspace", "2": "active"}, B) == (states(pinned), pinned.current)
@@ -324,15 +324,15 @@ def test_a_pin_decides_about_the_workspace() -> None:
 
 def test_without_a_pin_the_workspace_stays_what_it_was() -> None:
     """Even when the only good secret is revoked, no secret of another workspace takes over."""
-    rotation = told(told(key(A, B), A, GOOD), B, FOREIGN)
-    alone = told(doubt(rotation, A, 0), A, REVOKED)
+    rotation = learned(learned(key(A, B), A, GOOD), B, FOREIGN)
+    alone = learned(doubt(rotation, A, 0), A, REVOKED)
 
     assert (None, {"1": "rejected", "2": "wrong_workspace"}) == (alone.current, states(alone))
 
 
 def test_a_workspace_is_not_certain_before_the_first_secret_is_known() -> None:
     """A second secret that verifies first does not make the first one foreign."""
-    rotation = told(told(key(A, B), B, FOREIGN), A, GOOD)
+    rotation = learned(learned(key(A, B), B, FOREIGN), A, GOOD)
 
     assert ({"1": "active", "2": "wrong_workspace"}, "wks_1") == (states(rotation), rotation.workspace)
 
@@ -361,7 +361,7 @@ def test_questions_become_rarer(finding: Finding | None, delays: list[float]) ->
     rotation, found = key(A, eager=True), []
     for _ in delays:
         now = next_due(rotation)
-        rotation = told(rotation, A, finding, now=now)
+        rotation = learned(rotation, A, finding, now=now)
         found.append(next_due(rotation) - now)
 
     assert delays == found
@@ -380,7 +380,7 @@ def test_a_delay_is_spread_and_bounded(jitter: float, finding: Finding | None, t
 
 def test_a_secret_that_me_has_just_vouched_for_is_not_doubted_again() -> None:
     """Where Productlane answers 401 for another reason than the key, that costs one question in five seconds."""
-    sure = told(doubt(told(key(A), A, GOOD), A, 0), A, GOOD, now=1)
+    sure = learned(doubt(learned(key(A), A, GOOD), A, 0), A, GOOD, now=1)
 
     assert sure is doubt(sure, A, 1 + RELIEF - 0.1)
     assert sure is not doubt(sure, A, 1 + RELIEF)
@@ -404,7 +404,7 @@ def history(events: Iterable[tuple[str, object, object]]) -> list[Rotation]:
         if kind == "write":
             rotation = written(rotation, one, other, now=now, number=now)  # type: ignore[arg-type]
         elif kind == "learn":
-            rotation = told(rotation, one, other, now=now)  # type: ignore[arg-type]
+            rotation = learned(rotation, one, other, now=now)  # type: ignore[arg-type]
         elif kind == "late":
             rotation = learn(rotation, one, other, asked=-1, now=now, jitter=0)  # type: ignore[arg-type]
         else:

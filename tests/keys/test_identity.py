@@ -403,8 +403,8 @@ async def test_what_is_remembered_goes_on_with_other_settings(productlane: Produ
 
 async def test_every_look_up_is_told(productlane: Productlane, clock: Clock) -> None:
     """The look-up counter gets the key's name and how each look-up ended."""
-    told: list[Event] = []
-    async with asking(productlane.url, clock, emit=told.append) as identities:
+    reported: list[Event] = []
+    async with asking(productlane.url, clock, emit=reported.append) as identities:
         await identities.lookup("support", A)
         await identities.lookup("support", A)
         productlane.status = 500
@@ -420,7 +420,7 @@ async def test_every_look_up_is_told(productlane: Productlane, clock: Clock) -> 
         ("support", "stale"),
         ("billing", "error"),
         ("billing", "refused"),
-    ] == [(event.key, event.result) for event in told if isinstance(event, IdentityLookup)]
+    ] == [(event.key, event.result) for event in reported if isinstance(event, IdentityLookup)]
 
 
 async def test_the_last_that_was_learnt_can_be_shown(productlane: Productlane, clock: Clock) -> None:
@@ -515,11 +515,11 @@ async def test_a_refusal_is_waited_for_by_all_and_shared_by_none(productlane: Pr
 
 async def test_a_claim_that_does_not_end_holds_nobody_up_twice(productlane: Productlane, clock: Clock) -> None:
     """A claim that stays beyond its time is waited for once, and reported as a fault of the store."""
-    storage, told = MemoryStore(), list[Event]()
+    storage, reported = MemoryStore(), list[Event]()
     for secret in (A, B):
         storage.entries[f"{name_of(secret, URL(f'{productlane.url}/me'))}:asked"] = b"1"
     loop = asyncio.get_running_loop()
-    async with asking(productlane.url, clock, store=storage, store_emit=told.append) as identities:
+    async with asking(productlane.url, clock, store=storage, store_emit=reported.append) as identities:
         began = loop.time()
         first = await identities.lookup("k", A)
         between = loop.time()
@@ -529,7 +529,7 @@ async def test_a_claim_that_does_not_end_holds_nobody_up_twice(productlane: Prod
     assert ("miss", "miss", 2) == (first.result, second.result, len(productlane.asked))
     assert 1.0 <= between - began
     assert ended - between < 1.0
-    assert [StoreFault("", "write", "a claim that does not end", True)] == told
+    assert [StoreFault("", "write", "a claim that does not end", True)] == reported
 
 
 async def test_who_insists_does_not_wait_for_another(productlane: Productlane, clock: Clock) -> None:

@@ -355,10 +355,10 @@ async def test_when_a_secret_was_last_used(productlane: Productlane, identities:
 
 async def test_look_ups_from_memory_are_told_too(productlane: Productlane, clock: Clock) -> None:
     """The look-up counter also counts cache hits of requests that asked Productlane nothing."""
-    told: list[Event] = []
-    async with asking(productlane.url, clock, emit=told.append) as identities:
+    reported: list[Event] = []
+    async with asking(productlane.url, clock, emit=reported.append) as identities:
         keyring = ring(identities, key("support", A))
         for _ in range(3):
             await keyring.choose(permit(by=route("support")))
 
-    assert [IdentityLookup("support", result) for result in ("miss", "hit", "hit")] == told
+    assert [IdentityLookup("support", result) for result in ("miss", "hit", "hit")] == reported

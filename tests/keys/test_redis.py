@@ -135,8 +135,8 @@ async def test_a_restart_between_two_questions_costs_nothing(server: RedisServer
 
 async def test_a_redis_that_is_down_is_a_miss_and_back_in_ten_seconds(server: RedisServer) -> None:
     """After `kill -9` everything is a miss at once; ten seconds later the new one is in use."""
-    clock, told = Clock(), list[Any]()
-    async with patient(server.at, clock=clock, emit=told.append) as guard:
+    clock, reported = Clock(), list[Any]()
+    async with patient(server.at, clock=clock, emit=reported.append) as guard:
         await guard.set("a", b"1", 60)
         await server.kill()
         down = [await guard.get("a") for _ in range(3)]
@@ -149,14 +149,14 @@ async def test_a_redis_that_is_down_is_a_miss_and_back_in_ten_seconds(server: Re
         back = await guard.get("a")
 
     assert ([None] * 3, None, b"3") == (down, resting, back)
-    assert ["read", "write"] == [fault.use for fault in told if isinstance(fault, StoreFault) and fault.first]
-    assert ["read", "write"] == sorted(one.use for one in told if isinstance(one, StoreBack))
+    assert ["read", "write"] == [fault.use for fault in reported if isinstance(fault, StoreFault) and fault.first]
+    assert ["read", "write"] == sorted(one.use for one in reported if isinstance(one, StoreBack))
 
 
 async def test_a_redis_that_hangs_is_waited_for_once(server: RedisServer) -> None:
     """A silent server costs one time-out, and is used again once it answers."""
-    clock, told = Clock(), list[Any]()
-    async with patient(server.at, clock=clock, emit=told.append) as guard:
+    clock, reported = Clock(), list[Any]()
+    async with patient(server.at, clock=clock, emit=reported.append) as guard:
         await guard.set("a", b"1", 60)
         server.signal(signal.SIGSTOP)
         hung = [await guard.get("a") for _ in range(20)]
@@ -170,7 +170,7 @@ async def test_a_redis_that_hangs_is_waited_for_once(server: RedisServer) -> Non
                 await asyncio.sleep(0.01)
 
     assert ([None] * 20, b"1") == (hung, back)
-    assert StoreFault("", "read", "no answer in 50 ms", True) == told[0]
+    assert StoreFault("", "read", "no answer in 50 ms", True) == reported[0]
 
 
 async def test_a_full_redis_is_read(server: RedisServer) -> None:

@@ -202,11 +202,11 @@ async def test_permissions_that_go_wrong(identities: Identities, file: Path) -> 
     async with watched(identities, (file, A)) as it:
         permit_to(file, 0o644)
         await it.until(lambda: "can be read by others (mode 0644)" in it.faults[0])
-        told = it.states
+        reported = it.states
         permit_to(file, 0o600)
         await it.until(lambda: it.faults == [""])
 
-        assert [("1", "aaaa", "active")] == told
+        assert [("1", "aaaa", "active")] == reported
 
 
 async def test_the_same_bytes_are_no_change(productlane: Productlane, identities: Identities, file: Path) -> None:

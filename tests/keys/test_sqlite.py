@@ -141,15 +141,15 @@ def damage(file: Path, content: bytes) -> None:
 async def test_a_damaged_file_is_moved_aside_and_begun_anew(file: Path, content: bytes) -> None:
     """A broken file is moved aside, and the report says where to."""
     damage(file, content)
-    before, told = file.read_bytes(), list[Event]()
-    async with storing(file, emit=told.append) as storage:
+    before, reported = file.read_bytes(), list[Event]()
+    async with storing(file, emit=reported.append) as storage:
         await storage.get("a")
         await storage.set("a", b"1", 60)
         found = await storage.get("a")
 
     assert b"1" == found
     aside = file.with_name("identity.db.corrupt")
-    assert [StoreDamaged("sqlite", str(aside))] == told
+    assert [StoreDamaged("sqlite", str(aside))] == reported
     assert len(before) == aside.stat().st_size
 
 

@@ -86,10 +86,10 @@ async def test_silence_rests_reading_and_writing() -> None:
 
 async def test_what_fails_is_told_and_that_it_works_again() -> None:
     """A listener learns of each fault, whether it is the first in a row, and when it is over."""
-    told: list[Any] = []
+    reported: list[Any] = []
     working, clock = MemoryStore(), Clock()
     broken: Any = BrokenStore()
-    store = BestEffortStore(broken, clock=clock, kind="redis", emit=told.append)
+    store = BestEffortStore(broken, clock=clock, kind="redis", emit=reported.append)
     await store.get("a")
     clock.now += 10
     await store.get("a")
@@ -104,7 +104,7 @@ async def test_what_fails_is_told_and_that_it_works_again() -> None:
         StoreFault("redis", "read", "ConnectionError", False),
         StoreFault("redis", "write", "OSError", True),
         StoreBack("redis", "read"),
-    ] == told
+    ] == reported
     assert {"write": "OSError"} == store.faults
 
 

@@ -25,7 +25,7 @@ from tests.support.me_upstream import A, B, C, Productlane, asking, ready_have_r
 ROUTE = route("support")
 
 
-class Told:
+class Changes:
     """The reported changes, and a way to wait for one."""
 
     def __init__(self) -> None:
@@ -49,13 +49,15 @@ class Told:
 
 
 @pytest.fixture
-def told() -> Told:
-    return Told()
+def reported() -> Changes:
+    return Changes()
 
 
 @pytest.fixture
-def keyring(identities: Identities, clock: Clock, told: Told) -> Keyring:
-    return keyring_of({"support": key("support", A)}, identities, prefetch=True, clock=clock, wall=Clock(), emit=told)
+def keyring(identities: Identities, clock: Clock, reported: Changes) -> Keyring:
+    return keyring_of(
+        {"support": key("support", A)}, identities, prefetch=True, clock=clock, wall=Clock(), emit=reported
+    )
 
 
 @asynccontextmanager
@@ -81,17 +83,17 @@ def states(keyring: Keyring) -> dict[str, str]:
 
 
 async def test_a_new_secret_is_verified_and_promoted_in_the_background(
-    keyring: Keyring, productlane: Productlane, told: Told
+    keyring: Keyring, productlane: Productlane, reported: Changes
 ) -> None:
     """A written secret serves as soon as `/me` accepts it; no request waits, and each step is reported."""
     async with running(keyring):
-        await told.until(lambda: bool(told.changes))
+        await reported.until(lambda: bool(reported.changes))
         productlane.gate.clear()
         write(keyring, B)
         await productlane.reached(2)
         meanwhile = await keyring.choose(permit(by=ROUTE))
         productlane.gate.set()
-        await told.until(lambda: ("1", "unverified", "active") in told.states[1:])
+        await reported.until(lambda: ("1", "unverified", "active") in reported.states[1:])
 
     assert (Chosen("support", "replaced", A), Chosen("support", "1", B)) == (
         meanwhile,
@@ -103,8 +105,8 @@ async def test_a_new_secret_is_verified_and_promoted_in_the_background(
         ("replaced", "", "active"),
         ("1", "unverified", "active"),
         ("replaced", "active", "standby"),
-    ] == told.states
-    assert {"aaaa", "bbbb"} == {change.preview for change in told.changes}
+    ] == reported.states
+    assert {"aaaa", "bbbb"} == {change.preview for change in reported.changes}
     assert [A.reveal(), B.reveal()] == productlane.bearers
 
 
@@ -126,11 +128,11 @@ async def test_a_bad_new_secret_is_an_alarm_and_changes_nothing(
     productlane: Productlane,
     identities: Identities,
     clock: Clock,
-    told: Told,
+    reported: Changes,
 ) -> None:
     """A problem with a new secret is reported as a warning with the reason, and the old one continues to serve."""
     needs = frozenset({(("support",), frozenset({"threads:read"}))})
-    keyring = keyring_of({"support": key("support", A)}, identities, needs=needs, clock=clock, emit=told)
+    keyring = keyring_of({"support": key("support", A)}, identities, needs=needs, clock=clock, emit=reported)
     await keyring.prefetch()
     productlane.statuses[B.reveal()] = status
     productlane.workspaces[B.reveal()] = workspace
@@ -138,7 +140,7 @@ async def test_a_bad_new_secret_is_an_alarm_and_changes_nothing(
     write(keyring, B)
     await keyring.verifier.verify()
 
-    last = told.changes[-1]
+    last = reported.changes[-1]
     assert ("1", state, True) == (last.slot, last.state, last.alarming)
     assert last.reason.startswith(reason)
     assert Chosen("support", "replaced", A) == await keyring.choose(permit(by=ROUTE))
@@ -146,7 +148,7 @@ async def test_a_bad_new_secret_is_an_alarm_and_changes_nothing(
 
 
 async def test_a_refused_secret_comes_back(
-    keyring: Keyring, productlane: Productlane, clock: Clock, told: Told
+    keyring: Keyring, productlane: Productlane, clock: Clock, reported: Changes
 ) -> None:
     """A secret that Productlane refused for a while serves again after a question in the background."""
     productlane.statuses[A.reveal()] = 401
@@ -156,7 +158,7 @@ async def test_a_refused_secret_comes_back(
     productlane.statuses.clear()
     clock.now += 12
     async with running(keyring):
-        await told.until(lambda: told.states[-1] == ("1", "rejected", "active"))
+        await reported.until(lambda: reported.states[-1] == ("1", "rejected", "active"))
 
     assert Chosen("support", "1", A) == await keyring.choose(permit(by=ROUTE))
 
@@ -176,7 +178,7 @@ async def test_a_key_whose_every_secret_is_refused_answers_at_once(
 
 
 async def test_an_outage_of_me_delays_a_promotion_and_no_more(
-    keyring: Keyring, productlane: Productlane, clock: Clock, told: Told
+    keyring: Keyring, productlane: Productlane, clock: Clock, reported: Changes
 ) -> None:
     """While `/me` fails a new secret waits, and it is promoted by the first answer after that."""
     await keyring.verifier.verify()
@@ -225,7 +227,9 @@ async def test_a_question_on_its_way_is_not_put_twice(productlane: Productlane, 
     assert ["support"] == looked
 
 
-async def test_a_question_on_its_way_is_not_asked_twice(keyring: Keyring, productlane: Productlane, told: Told) -> None:
+async def test_a_question_on_its_way_is_not_asked_twice(
+    keyring: Keyring, productlane: Productlane, reported: Changes
+) -> None:
     """While `/me` is slow, one question about a secret is on its way, and no second one."""
     productlane.gate.clear()
     async with running(keyring):
@@ -234,7 +238,7 @@ async def test_a_question_on_its_way_is_not_asked_twice(keyring: Keyring, produc
             write(keyring, A)
             await ready_have_run()
         productlane.gate.set()
-        await told.until(lambda: bool(told.changes))
+        await reported.until(lambda: bool(reported.changes))
 
     assert 1 == len(productlane.asked)
 
@@ -280,18 +284,18 @@ async def test_use_of_what_is_gone_is_forgotten(keyring: Keyring) -> None:
 
 
 async def test_a_slow_question_does_not_hold_up_another(
-    productlane: Productlane, identities: Identities, clock: Clock, told: Told
+    productlane: Productlane, identities: Identities, clock: Clock, reported: Changes
 ) -> None:
     """A secret whose `/me` hangs does not stop the promotion of another key's new secret."""
     keyring = keyring_of(
-        {"support": key("support", A), "other": key("other", B)}, identities, clock=clock, emit=told, prefetch=True
+        {"support": key("support", A), "other": key("other", B)}, identities, clock=clock, emit=reported, prefetch=True
     )
     await keyring.verifier.verify()
     clock.now += 400
     productlane.held[A.reveal()] = asyncio.Event()
     async with running(keyring):
         write(keyring, C)
-        await told.until(lambda: ("1", "unverified", "active") == told.states[-2])
+        await reported.until(lambda: ("1", "unverified", "active") == reported.states[-2])
 
     assert "active" == states(keyring)["1"]
     productlane.held[A.reveal()].set()
@@ -393,20 +397,20 @@ async def test_since_when_a_secret_is_here(keyring: Keyring, clock: Clock) -> No
     assert [moment(1000 - 5), moment(1000 - 65)] == [slot.since for slot in slots(keyring)]
 
 
-async def test_a_file_fault_is_told_and_over_again(keyring: Keyring, told: Told) -> None:
+async def test_a_file_fault_is_told_and_over_again(keyring: Keyring, reported: Changes) -> None:
     """An unusable file is reported once as an alarm with the reason, and once more when it is usable again."""
     await keyring.prefetch()
-    del told.changes[:]
+    del reported.changes[:]
     for fault in ("the file x is empty", "the file x is empty", ""):
         number = keyring.verifier.begin_reading()
         read = Read("1", "env:SECRET_1", None if fault else A, fault, number)
         keyring.verifier.reread("support", [read])
 
-    assert [("the file x is empty", True), ("", False)] == [(c.reason, c.alarming) for c in told.changes]
-    assert [("1", "active", "active")] * 2 == told.states
+    assert [("the file x is empty", True), ("", False)] == [(c.reason, c.alarming) for c in reported.changes]
+    assert [("1", "active", "active")] * 2 == reported.states
 
 
-async def test_a_forgotten_secret_is_told(keyring: Keyring, productlane: Productlane, told: Told) -> None:
+async def test_a_forgotten_secret_is_told(keyring: Keyring, productlane: Productlane, reported: Changes) -> None:
     """When a revoked secret leaves memory, the log can say so."""
     await keyring.prefetch()
     write(keyring, B)
@@ -415,7 +419,7 @@ async def test_a_forgotten_secret_is_told(keyring: Keyring, productlane: Product
     keyring.answered(Chosen("support", "replaced", A), 401, "unauthenticated")
     await keyring.verifier.verify()
 
-    assert ("replaced", "standby", "forgotten") == told.states[-1]
+    assert ("replaced", "standby", "forgotten") == reported.states[-1]
 
 
 async def test_a_key_that_is_not_held_is_passed_over(keyring: Keyring) -> None:

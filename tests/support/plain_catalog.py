@@ -5,7 +5,7 @@ from pathlib import Path
 import yaml
 
 import gateway
-from gateway.core.catalog import Catalog, Endpoint, Lane, Successor
+from gateway.core.catalog import Catalog, Endpoint, Lane
 
 
 def plain_catalog() -> Catalog:
@@ -21,5 +21,5 @@ def plain_catalog() -> Catalog:
         )
         for row in facts["endpoints"]
     ]
-    successors = [Successor(row["method"], row["path"], row["replacement"]) for row in facts["v1"]]
-    return Catalog(endpoints, facts["scopes"], successors)
+    replacements = {(row["method"], row["path"]): row["replacement"] for row in facts["v1"]}
+    return Catalog(endpoints, facts["scopes"], replacements)

@@ -1,4 +1,4 @@
-"""One snapshot put together from the settings, the policies, the catalog files and the secrets."""
+"""Makes one snapshot of the settings, the policies, the catalog files and the secrets."""
 
 import ssl
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ from gateway.core.secret import BadSecret
 
 
 class Assembly:
-    """The work of one load. Problems go to the document's list; whether there are any is for the caller to see.
+    """The work of one load. Problems go to the document's list, which the caller checks.
 
     ``cache`` holds the policies of the load before. ``offline`` opens no secret, certificate or key set.
     """
@@ -99,7 +99,7 @@ class Assembly:
             except BadSecret as error:
                 self._document.report(path, f"{shown(source)} {error}")
             slots.append(Slot(place + 1, source, secret))
-        # A slot may wait for its file while the key works with another one: so a rotation can be prepared.
+        # While another slot works, a slot may have no file yet, so that a rotation can be prepared.
         if len(missing) == len(slots):
             for path, message in missing:
                 self._document.report(path, message)

@@ -1,4 +1,4 @@
-"""How callers are identified, as ``gateway.yaml`` and the policies say it together; by the rows of `KINDS`."""
+"""Checks how callers are identified, in ``gateway.yaml`` and the policies together, by the rows of `KINDS`."""
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeAlias
@@ -11,7 +11,7 @@ from gateway.config.reading.problem import Steps, shown
 from gateway.config.schema import policy
 from gateway.config.schema.gateway import Gateway
 
-# What callers have claimed so far, as no other may: a kind with one of its entries, and the caller.
+# Each credential, a kind with one of its entries, and the caller whose it is. No two callers share one.
 Claims: TypeAlias = dict[tuple[str, Hashable], str]
 # The claim of the anonymous caller.
 ANONYMOUS: Final = ("anonymous", True)
@@ -26,15 +26,15 @@ def entries_of(entry: policy.Policy) -> Authenticated:
 
 
 def claims_of(authenticated: Authenticated) -> Iterable[tuple[str, Hashable]]:
-    """What no other caller may be identified by."""
+    """The credentials that no other caller may have."""
     return [(name, entry) for name, entries in authenticated.items() for entry in entries]
 
 
 def check_authenticate(entry: policy.Policy, document: Document, claims: Claims, available: Available | None) -> None:
-    """Report credentials that are another caller's, or that nobody could show.
+    """Report credentials that belong to another caller, or that cannot be verified.
 
-    ``claims`` are those of the policies before this one, and take up its own. ``available`` is None where only the
-    policies are known.
+    ``claims`` are those of the policies before this one; its own are added. ``available`` is None if there is no
+    ``gateway.yaml``.
     """
     authenticated = entries_of(entry)
     if not authenticated and document.sound(("authenticate",)):
@@ -66,9 +66,9 @@ def _places(
 
 
 def check_settings(file: Gateway, document: Document, *, look: bool) -> dict[str, Any]:
-    """By kind what it is verified with, as ``callers`` says it. Reports what is wrong.
+    """What each kind is verified with, from the section ``callers``. Reports what is wrong.
 
-    Where not to ``look``, no file is opened.
+    Unless ``look``, no file is opened.
     """
     # A fault of `tls` is reported alone.
     client_ca = not document.sound(("tls",)) or (file.tls is not None and file.tls.client_ca is not None)
@@ -87,7 +87,7 @@ def check_settings(file: Gateway, document: Document, *, look: bool) -> dict[str
 
 
 def available(file: Gateway, document: Document, found: Mapping[str, Any]) -> Available | None:
-    """What policies can count on; None where a fault leaves it open."""
+    """What the policies' credentials can be verified with; None if a fault in the settings leaves it open."""
     if not all(document.sound((part,)) for part in ("callers", "listen", "tls")):
         return None
     return Available(found, unix_socket=file.listen.path is not None)

@@ -1,4 +1,4 @@
-"""The truth table beside a policy, ``<policy>.cases.yaml``: what a request must come to."""
+"""The truth table beside a policy, ``<policy>.cases.yaml``: requests with their expected verdicts."""
 
 import re
 from dataclasses import dataclass

@@ -10,7 +10,7 @@ from gateway.config.reading.problem import ConfigError, Problem, Steps, did_you_
 from gateway.config.reading.section import read
 from gateway.config.reading.source import open_document, parse
 from gateway.config.schema import catalog as schema
-from gateway.core.catalog import Catalog, Endpoint, Lane, Successor, plain
+from gateway.core.catalog import Catalog, Endpoint, Lane, plain
 
 _OWN: Final = "productlane_v2.yaml"
 
@@ -25,13 +25,13 @@ def load_catalog(overlays: Iterable[Path] = ()) -> Catalog:
 
 
 def read_catalog(overlays: Iterable[Path], problems: list[Problem]) -> Catalog:
-    """The same; what is wrong goes to ``problems`` and is left out of the catalog."""
+    """As `load_catalog`, but adds what is wrong to ``problems`` and leaves it out of the catalog."""
     merge = _Merge()
     data = pkgutil.get_data("gateway.config", _OWN) or b""
     merge.add(parse(_OWN, data, problems), own=True)
     for overlay in overlays:
         merge.add(open_document(overlay, problems), own=False)
-    return Catalog(merge.endpoints.values(), merge.scopes, merge.successors)
+    return Catalog(merge.endpoints.values(), merge.scopes, merge.replacements)
 
 
 class _Merge:
@@ -40,14 +40,14 @@ class _Merge:
     def __init__(self) -> None:
         self.scopes: Final[dict[str, str]] = {}
         self.endpoints: Final[dict[str, Endpoint]] = {}
-        self.successors: Final[list[Successor]] = []
+        self.replacements: Final[dict[tuple[str, str], str]] = {}
 
     def add(self, document: Document, *, own: bool) -> None:
         file = read(schema.Catalog, document)
         if file is None:
             return
         self.scopes.update(file.scopes or {})
-        self.successors.extend(Successor(v1.method, v1.path, v1.replacement) for v1 in file.v1)
+        self.replacements.update({(v1.method, v1.path): v1.replacement for v1 in file.v1})
         seen: set[str] = set()
         for place, entry in zip(document.places("endpoints"), file.endpoints, strict=False):
             endpoint = _endpoint(entry)
@@ -64,7 +64,7 @@ class _Merge:
             if scope not in self.scopes:
                 document.report((*path, "scopes", place), unknown_scope(scope, self.scopes))
         known = self.endpoints.get(name)
-        # A mere override must not open what acts beyond undo: that has to be written out.
+        # An override must say so in words before it opens an endpoint whose effect cannot be undone.
         delicate = (known is not None and known.guarded) or (
             entry.path.startswith("/members") and entry.method != "GET"
         )

@@ -1,4 +1,4 @@
-"""What a policy grants: the scopes and endpoints that its file names, looked up in the catalog."""
+"""Looks up in the catalog the scopes and endpoints that a policy file names."""
 
 from collections.abc import Sequence
 from typing import Any, TypeAlias, TypeVar, cast
@@ -15,7 +15,7 @@ Sets: TypeAlias = dict[frozenset[Any], frozenset[Any]]
 
 
 def make_policy(entry: schema.Policy, document: Document, catalog: Catalog, sets: Sets) -> Policy:
-    """What a policy file grants, its scopes and endpoints looked up in the catalog; what is unknown is reported.
+    """The policy of a file, with its scopes and endpoints from the catalog. Reports what is unknown.
 
     ``sets`` are those of the policies before it.
     """

@@ -6,7 +6,7 @@ from gateway.config.tls import BadTls, listener_context, unreadable
 
 
 def check_tls(settings: Gateway, document: Document, *, look: bool = True) -> None:
-    """Try the listener's TLS, and report what is wrong with it. Unless it is to ``look``, no file is opened."""
+    """Try the listener's TLS, and report what is wrong. Unless ``look``, no file is opened."""
     tls = settings.tls
     if tls is None:
         return

@@ -1,8 +1,8 @@
-"""What takes effect of the policies while a change of the configuration cannot be used.
+"""Applies what a change of the policies takes away, while the change as a whole cannot be used.
 
-A revocation must not wait because another team's file is broken. So a caller without a file is gone, and one whose file
-changed may do what the old *and* the new text allow. A broken file keeps what it last granted, and whatever would widen
-a grant waits until everything can be used. Nothing here grants anything that the running configuration does not.
+A revocation must not wait because another team's file is broken. So a caller whose file is gone loses everything, and
+one whose file changed may do what the old *and* the new text allow. A broken file keeps its last grant. Wider grants
+wait until all files can be used. Nothing here grants anything that the running configuration does not.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,9 +17,9 @@ from gateway.core.policy import Policy
 
 
 def narrowed(running: Snapshot, cache: PolicyCache) -> Snapshot:
-    """The running configuration less what the files of its policies, as they are now, no longer grant.
+    """The running configuration without what the present files of its policies no longer grant.
 
-    It is the same object where nothing is taken away, as when the folder cannot be read or holds no policy. It blocks.
+    The same object if nothing is taken away, as when the folder cannot be read or has no policy. It blocks.
     """
     folder, problems = running.settings.policies, list[Problem]()
     now = read_folder(folder, running.catalog, problems, running.verifying, cache)

@@ -1,4 +1,4 @@
-"""A folder of policy files, one caller each, with what holds between them."""
+"""A folder of policy files, one caller each, checked one by one and against each other."""
 
 import contextlib
 import hashlib
@@ -48,7 +48,7 @@ class PolicyFile:
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """What a folder holds: the policies without a problem, and what is known of all.
+    """The policies of a folder that have no problem, and some facts about all of its files.
 
     ``callers`` is None where some file's caller could not be read. ``anonymous`` is the anonymous caller.
     ``broken`` are the paths of files whose policy cannot be used.
@@ -92,7 +92,7 @@ def read_folder(
     verifying: Available | None = None,
     cache: PolicyCache | None = None,
 ) -> Policies:
-    """The same with the names of all callers; what is wrong goes to ``problems``."""
+    """As `read_policies`, with the names of all callers; adds what is wrong to ``problems``."""
     basis = (catalog.endpoints, catalog.scopes, verifying)
     before = {} if cache is None else cache.of(basis)
     now: dict[str, tuple[bytes, PolicyFile]] = {}
@@ -114,7 +114,7 @@ def read_folder(
 
 
 def _read(path: Path, problems: list[Problem]) -> bytes | None:
-    """As `read_file`. Of a pipe there is no end to be waited for, and a folder can hold one by mistake."""
+    """As `read_file`, but refuses a pipe, which may have no end."""
     with contextlib.suppress(OSError):
         if stat.S_ISFIFO(path.stat().st_mode):
             problems.append(Problem(str(path), 0, "", "cannot be read: it is a pipe"))
@@ -148,7 +148,7 @@ class _Gathered:
         self._unknown = False
 
     def add(self, path: Path, document: Document) -> PolicyFile | None:
-        """Take what a document says; None where there is a problem with it, which is then reported."""
+        """Add the policy of a document; None if it has a problem, which is then reported."""
         entry = read(schema.Policy, document)
         if entry is None:
             self._unknown = True
@@ -163,7 +163,7 @@ class _Gathered:
         return file
 
     def add_again(self, file: PolicyFile) -> bool:
-        """Take a policy that was sound by itself; False, and nothing done, where it does not go with those before."""
+        """Add a policy that was sound by itself; False, and nothing done, if it conflicts with one before it."""
         caller, claims = file.policy.caller, claims_of(file.authenticate)
         if caller in self._callers or not self._claims.keys().isdisjoint(claims):
             return False
@@ -178,7 +178,7 @@ class _Gathered:
 
 
 def _policy_paths(folder: Path, problems: list[Problem]) -> Iterator[Path]:
-    """The policy files of a folder, in order of name. Hidden ones are those of a Kubernetes volume's own workings."""
+    """The policy files of a folder, in order of name. Hidden files belong to a Kubernetes volume itself."""
     try:
         names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:

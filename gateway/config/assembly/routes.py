@@ -12,7 +12,7 @@ from gateway.core.routing import Route
 def make_routes(
     entries: Iterable[gateway.Route], document: Document, catalog: Catalog, callers: frozenset[str] | None
 ) -> tuple[Route, ...]:
-    """Routes of the entries, with what is wrong reported. ``callers`` is None where not all of them are known."""
+    """The routes of the entries. Reports what is wrong. ``callers`` is None if not all of them are known."""
     keys = frozenset(document.names("keys"))
     routes: list[Route] = []
     same: dict[tuple[str, bool], list[tuple[int, Route]]] = {}
@@ -45,7 +45,7 @@ def _check_path(route: Route, here: Steps, document: Document, catalog: Catalog)
 
 
 def _check_alone(route: Route, alike: Iterable[tuple[int, Route]], here: Steps, document: Document) -> None:
-    """Report a route that another one equals: nothing would say which of them is meant."""
+    """Report a route that equals another one: either could serve a request."""
     for place, other in alike:
         both = route.callers & other.callers
         if both or not route.callers:
@@ -55,7 +55,7 @@ def _check_alone(route: Route, alike: Iterable[tuple[int, Route]], here: Steps, 
 
 
 def check_use(entries: Iterable[gateway.Route], document: Document) -> None:
-    """Report keys that no route uses. Where a route could not be read, nothing can be said."""
+    """Report keys that no route uses, unless a route could not be read."""
     used = {key for entry in entries for key in entry.keys}
     if document.sound(("routes",)):
         for key in document.names("keys"):

@@ -16,7 +16,7 @@ from gateway.core.secret import Secret
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One place in a key's list of secrets, from 1. ``secret`` is None where its file or variable is not there yet."""
+    """One place in a key's list of secrets, from 1. ``secret`` is None while its file or variable does not exist."""
 
     place: int
     source: str

@@ -21,9 +21,9 @@ _CA: Final = ("redis", "ca")
 
 
 def read_store(settings: gateway.Gateway, document: Document, environ: Mapping[str, str] | None) -> Store:
-    """The store, with what is wrong with it reported.
+    """The store. Reports what is wrong with it.
 
-    With ``environ`` None, neither the certificate nor the password has to be there.
+    With ``environ`` None, neither the certificate nor the password has to exist.
     """
     store, redis = settings.store, settings.redis
     if not isinstance(store, Redis):

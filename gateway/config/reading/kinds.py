@@ -1,4 +1,4 @@
-"""What a value in a file accepts, what it becomes, and what is said of anything else.
+"""Kinds of value in a file: what each accepts, what it becomes, and the problem with anything else.
 
 A kind reads one node to its final value: seconds, bytes, an address, a path. It also gives its JSON Schema, so that an
 editor accepts what the reader accepts.
@@ -19,7 +19,7 @@ JsonSchema: TypeAlias = dict[str, Any]
 
 
 class Unread:
-    """Stands where a value could not be read; the reason is among the document's problems."""
+    """In place of a value that could not be read; the reason is among the document's problems."""
 
 
 UNREAD: Final = Unread()

@@ -1,10 +1,10 @@
-"""What a plain YAML scalar can be taken for, and the small languages of the settings: durations and sizes."""
+"""What YAML readers may take a plain scalar for; durations and sizes."""
 
 import re
 from typing import Final
 
-# YAML 1.1 (yaml.org/type) and 1.2 (section 10.3.2, the core schema) disagree; whatever either takes for something
-# else than text is treated as that, so that no two readers of one file can see different values.
+# YAML 1.1 (yaml.org/type) and 1.2 (section 10.3.2, the core schema) disagree. If either takes a scalar for something
+# else than text, it has to be quoted, so that no two readers of one file see different values.
 _NULL: Final = re.compile(r"~|null|Null|NULL|")
 _TRUTH: Final = re.compile(r"y|yes|n|no|true|false|on|off", re.IGNORECASE)
 _NUMBER: Final = re.compile(

@@ -25,7 +25,7 @@ def open_document(path: Path, problems: list[Problem]) -> Document:
 
 
 def read_file(path: Path, problems: list[Problem]) -> bytes | None:
-    """A file's bytes, of one that is too large no more than show that it is; None where it cannot be read."""
+    """A file's bytes, at most one more than `MAX_BYTES`; None if it cannot be read."""
     try:
         with path.open("rb") as stream:
             return stream.read(MAX_BYTES + 1)

@@ -1,4 +1,4 @@
-"""What a fault of the YAML parser means for the author of the file. No excerpt is shown: it could hold a secret."""
+"""Explains a fault of the YAML parser to the author of the file. Shows no excerpt: it could hold a secret."""
 
 import re
 from typing import Final

@@ -1,4 +1,8 @@
-"""The entries of a catalog file."""
+"""The entries of a catalog file.
+
+An `Endpoint` here is an entry as a file has it. `gateway.core.catalog.Endpoint` is complete: the lane is filled in, and
+``guarded`` is true or false. It also has its name and hash, made once for the data path.
+"""
 
 from typing import Literal, TypeAlias, get_args
 

@@ -57,7 +57,7 @@ def overlaid(document: Document, environ: Mapping[str, str], flags: Mapping[str,
 
 
 def _with(node: Node, path: Steps, value: Node) -> Node:
-    """A node with a value put at a path. What is in the way is left there: the reader will complain about it."""
+    """A node with a value put at a path. A node that is in the way stays, and the reader reports it."""
     if not path:
         return value
     if not isinstance(node, Table):
@@ -68,11 +68,11 @@ def _with(node: Node, path: Steps, value: Node) -> Node:
 
 
 def check_variables(environ: Mapping[str, str], root: Node | None, problems: list[Problem]) -> None:
-    """Report variables that look like a misspelt setting, which would otherwise be passed over in silence.
+    """Report variables that look like a misspelt setting; ignoring them would be silent.
 
-    Those are near ones, and whatever begins as a section does. Others are left alone: the kubelet sets variables such
-    as ``PRODUCTLANE_GATEWAY_SERVICE_HOST`` for a Service of that name. Nor is one misspelt that ``root``, the document,
-    names as a source: a secret's variable may be called as its owner likes.
+    These are names near a setting's, and names that begin with a section's. Others are ignored: the kubelet sets
+    variables such as ``PRODUCTLANE_GATEWAY_SERVICE_HOST`` for a Service of that name. So are variables that ``root``,
+    the document, names as a source: the variable of a secret may have any name.
     """
     known = {name.removeprefix(PREFIX) for name in (*variables(), CONFIG, *OF_COMMANDS)}
     sections = tuple(f"{name.upper()}_" for name in Gateway.settings)

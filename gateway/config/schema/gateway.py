@@ -1,4 +1,9 @@
-"""The settings of ``gateway.yaml``. Times are seconds, sizes bytes; paths start from the folder of the file."""
+"""The settings of ``gateway.yaml``. Times are seconds, sizes bytes; paths start from the folder of the file.
+
+A value here is final, and the running gateway reads it from `Snapshot.settings`. Two sections differ from what is used,
+because other files are read for them: a `Key` names where its secrets are, and `Snapshot.keys` has them; a `Route` may
+name no callers, and `gateway.core.routing.Route`, which the core resolves for each endpoint, then is for all.
+"""
 
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args

@@ -1,4 +1,8 @@
-"""The fields of a policy file: one caller each."""
+"""The fields of a policy file: one caller each.
+
+A `Policy` here names scopes and endpoints, and `gateway.core.policy.Policy` has looked them up in a catalog. The core
+has the rest of the fields in the form in which a decision asks for them; credentials go to `gateway.callers`.
+"""
 
 from datetime import date
 from typing import Literal, TypeAlias, get_args
