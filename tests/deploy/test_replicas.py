@@ -1,5 +1,6 @@
 """`productlane-gateway keys` with the environment that the chart gives a pod, against replicas that serve its ConfigMaps."""
 
+import shutil
 import subprocess
 from typing import Any
 
@@ -24,8 +25,9 @@ VALUES = {
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What was asked of two replicas, and what they answered."""
-    tried = subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True, timeout=20)
-    if tried.returncode:
+    if missing := [name for name in ("unshare", "nsenter", "ip") if shutil.which(name) is None]:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    if subprocess.run(["unshare", "--net", "--mount", "true"], capture_output=True, timeout=20).returncode:
         pytest.skip("no network namespace can be made here")
     folder = tmp_path_factory.mktemp("replicas")
     (folder / "values.yaml").write_text(yaml.safe_dump(VALUES))
