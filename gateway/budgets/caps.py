@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from gateway.aio.best_effort import BestEffort, CallFailed, Resting
-from gateway.budgets.moving_window import MovingWindows
+from gateway.budgets.fields import limit_fields, with_budgets
+from gateway.budgets.moving_window import MovingWindows, Room
 from gateway.config.store import Redis, Store
 from gateway.core.catalog import Lane
 from gateway.core.limits import Limit
@@ -57,20 +58,26 @@ class Caps:
         if self._redis is not None:
             import gateway.budgets.shared_window  # noqa: F401
 
-    async def spend(self, policy: Policy, lane: Lane) -> None:
-        """Count a request of a lane in which the policy has a cap. Raises `Refused` ``rate_limited`` past it."""
+    async def spend(self, policy: Policy, lane: Lane, budget: bytes = b"") -> bytes:
+        """Count a request of a lane in which the policy has a cap. Raises `Refused` ``rate_limited`` past it.
+
+        Returns lines of a head that report the cap to its caller (see `gateway.budgets.fields`); none without a cap.
+        A refusal has those of its ``budget`` too.
+        """
         most = policy.cap(lane)
         if most is None:
-            return
+            return b""
         kind = "read" if lane is Lane.READ else "write"
         key = f"{policy.caller}:{kind}"
-        seconds = await self._ask(key, most) if self._redis is not None else None
-        if not seconds:
+        room = await self._ask(key, most) if self._redis is not None else None
+        if room is None or not room.wait:
             # Also where the shared count let it through, so that this one knows of it should that one fail.
             here = self._here.spend(key, most, self._window)
-            seconds = here if seconds is None else seconds
-        if seconds:
-            raise _refused(policy, f"{kind}s_per_minute", most, seconds)
+            room = room or here
+        lines = limit_fields("limits", policy.caller, most, room.left, room.more_in)
+        if room.wait:
+            raise _refused(policy, f"{kind}s_per_minute", most, room.wait, lines, budget)
+        return lines
 
     async def close(self) -> None:
         """Give up what is being asked, and close connections."""
@@ -78,7 +85,7 @@ class Caps:
         if self._shared is not None:
             await self._shared.close()
 
-    async def _ask(self, key: str, most: int) -> float | None:
+    async def _ask(self, key: str, most: int) -> Room | None:
         """What the shared count says; None where none answers."""
         shared = self._shared or self._open()
         try:
@@ -97,7 +104,7 @@ class Caps:
         return self._shared
 
 
-def _refused(policy: Policy, setting: str, most: int, seconds: float) -> Refused:
+def _refused(policy: Policy, setting: str, most: int, seconds: float, *lines: bytes) -> Refused:
     return Refused(
         Code.RATE_LIMITED,
         Reason.LIMIT,
@@ -112,10 +119,6 @@ def _refused(policy: Policy, setting: str, most: int, seconds: float) -> Refused
             "caller": policy.caller,
             "retry_after": math.ceil(seconds),
         },
-        headers=(
-            retry_after(seconds),
-            ("RateLimit-Policy", f'"limits";q={most};w={MINUTE:.0f}'),
-            ("RateLimit", f'"limits";r=0;t={math.ceil(seconds)}'),
-        ),
+        headers=with_budgets((retry_after(seconds),), *lines),
         limit=Limit.REQUESTS_PER_MINUTE,
     )

@@ -8,7 +8,6 @@ from typing import Final
 
 from gateway.budgets.claims import Claim
 from gateway.budgets.rates import WINDOW
-from gateway.core.catalog import Lane
 
 # RFC 7240 section 4.3, among other preferences of the same field.
 _WAIT: Final = re.compile(r"(?:^|,)\s*wait\s*=\s*\"?([0-9]{1,6})\"?\s*(?=$|[,;])", re.IGNORECASE)
@@ -29,15 +28,20 @@ def rate_limit_fields(claim: Claim, now: float) -> bytes:
     strings (section 3). These are two lines of a head, with a line break between them.
     """
     share, mine, seconds = claim.quota(now)
-    begin, whose = _begin(claim.lane, claim.flows[0].caller, share)
-    return b"%b%d;t=%d%b" % (begin, mine, math.ceil(seconds), whose)
+    return limit_fields(claim.lane.value, claim.flows[0].caller, share, mine, seconds)
+
+
+def limit_fields(name: str, caller: str, quota: int, left: int, seconds: float) -> bytes:
+    """The two fields of one policy: its name, its quota a minute, what is left of it, and when there is more."""
+    begin, whose = _begin(name, caller, quota)
+    return b"%b%d;t=%d%b" % (begin, left, math.ceil(seconds), whose)
 
 
 @lru_cache(maxsize=1024)
-def _begin(lane: Lane, caller: str, share: int) -> tuple[bytes, bytes]:
+def _begin(name: str, caller: str, quota: int) -> tuple[bytes, bytes]:
     """What of the fields changes seldom: all until the number of ``r``, and what follows ``t``."""
-    name, whose = lane.value.encode(), partition(caller)
-    return b'RateLimit-Policy: "%b";q=%d;w=%d%b\r\nRateLimit: "%b";r=' % (name, share, WINDOW, whose, name), whose
+    policy, whose = name.encode(), partition(caller)
+    return b'RateLimit-Policy: "%b";q=%d;w=%d%b\r\nRateLimit: "%b";r=' % (policy, quota, WINDOW, whose, policy), whose
 
 
 def partition(caller: str) -> bytes:
@@ -48,3 +52,13 @@ def partition(caller: str) -> bytes:
 def as_pairs(lines: bytes) -> tuple[tuple[str, str], ...]:
     """Lines of a head as names and values."""
     return tuple((name, value) for name, _, value in (line.partition(": ") for line in lines.decode().split("\r\n")))
+
+
+def with_budgets(headers: tuple[tuple[str, str], ...], *lines: bytes) -> tuple[tuple[str, str], ...]:
+    """Header fields with those of ``lines`` whose policies they do not have yet.
+
+    Each policy has its own pair of fields: a list may be divided so (RFC 9651 section 3.1).
+    """
+    there = {(name, value.partition(";")[0]) for name, value in headers}
+    pairs = [pair for line in lines if line for pair in as_pairs(line)]
+    return (*headers, *(pair for pair in pairs if (pair[0], pair[1].partition(";")[0]) not in there))

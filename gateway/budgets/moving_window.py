@@ -2,10 +2,21 @@
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 # After so many requests, callers that sent nothing for a whole window are forgotten.
 _SWEEP: Final = 4096
+
+
+class Room(NamedTuple):
+    """What a count says of a request: the seconds until there is room for it, 0.0 where it was counted.
+
+    ``left`` is how many more there is room for, and ``more_in`` the seconds until there is room for one more.
+    """
+
+    wait: float
+    left: int
+    more_in: float
 
 
 class MovingWindows:
@@ -19,8 +30,8 @@ class MovingWindows:
     def __len__(self) -> int:
         return len(self._moments)
 
-    def spend(self, key: str, most: int, seconds: float) -> float:
-        """Count a request where there is room. The seconds until there is some, 0.0 where it was counted."""
+    def spend(self, key: str, most: int, seconds: float) -> Room:
+        """Count a request where there is room."""
         now = self._clock()
         self._until_sweep -= 1
         if self._until_sweep <= 0:
@@ -30,9 +41,10 @@ class MovingWindows:
             moments.popleft()
         if len(moments) >= most:
             # With a limit that was lowered, more than one has to go first.
-            return moments[len(moments) - most] + seconds - now
+            wait = moments[len(moments) - most] + seconds - now
+            return Room(wait, 0, wait)
         moments.append(now)
-        return 0.0
+        return Room(0.0, most - len(moments), moments[0] + seconds - now)
 
     def _sweep(self, begin: float) -> None:
         self._until_sweep = _SWEEP

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
 
 from gateway.budgets.claims import RateBudget
-from gateway.budgets.fields import preferred_wait
+from gateway.budgets.fields import preferred_wait, rate_limit_fields, with_budgets
 from gateway.budgets.pool import Clocks, Ended, Lease, Pool, Turn, Waiter
 from gateway.budgets.rates import WINDOW
 from gateway.budgets.refusals import no_budget, queue_full
@@ -17,6 +17,7 @@ from gateway.budgets.slow_start import PATIENCE
 from gateway.config.schema.gateway import Pacing
 from gateway.core.catalog import Lane
 from gateway.core.policy import Policy
+from gateway.core.refusal import Refused
 from gateway.core.secret import Secret
 from gateway.telemetry.status import BudgetStatus
 
@@ -102,6 +103,15 @@ class Pacer:
         claim = pool.lease(lane, policy, now)
         deadline = now + preferred_wait(prefer, pacing.max_wait) - waited
         return claim.most_until(deadline, now) > claim.flows[-1].waiting
+
+    def fields(self, chosen: KeySecret, lane: Lane, policy: Policy) -> bytes:
+        """What `Lease.fields` gives, for an answer to a request that took no budget."""
+        pool = self._pool(chosen, lane)
+        return rate_limit_fields(pool.lease(lane, policy, pool.now), pool.now)
+
+    def add_fields(self, refused: Refused, chosen: KeySecret, lane: Lane, policy: Policy, limits: bytes) -> None:
+        """Let a refusal report the caller's share, and the ``limits`` that were counted, unless it does already."""
+        refused.headers = with_budgets(refused.headers, self.fields(chosen, lane, policy), limits)
 
     async def _turn(self, pool: Pool, waiter: Waiter) -> Lease | Ended:
         """What becomes of a request that waits; it leaves the queue when its caller does."""

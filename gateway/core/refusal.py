@@ -220,7 +220,7 @@ class Refused(Exception):
         self.note: Final = f"{note or message.removesuffix('.')}; {self.fix}"
         self.decided_by: Final = decided_by or remedy.decided_by
         self.details: Final = details
-        self.headers: Final = headers
+        self.headers = headers
         self.proxy_error: Final = proxy_error or ANSWERS[code].proxy_error
         self.limit: Final = limit
 

@@ -13,11 +13,12 @@ class Exchange:
     """All that forwarding a request takes. It cannot be made without a `Permit`, which only `decide` makes.
 
     ``chosen`` is the secret that it is sent with; where Productlane refuses that one, another may take its place.
-    ``lease`` is the budget that it was sent with last. ``serving`` is what it is served with, ``judged_by`` what
-    allowed it last: a later configuration where it had to wait.
+    ``lease`` is the budget that it was sent with last, ``limits`` are lines that report its caller's own.
+    ``serving`` is what it is served with, ``judged_by`` what allowed it last: a later configuration where it had to
+    wait.
     """
 
-    __slots__ = ("chosen", "judged_by", "lease", "permit", "record", "reply", "request", "serving")
+    __slots__ = ("chosen", "judged_by", "lease", "limits", "permit", "record", "reply", "request", "serving")
 
     def __init__(
         self,
@@ -32,6 +33,7 @@ class Exchange:
         self.permit = permit
         self.chosen = chosen
         self.lease: Lease | None = None
+        self.limits = b""
         self.request = request
         self.reply = reply
         self.record = record

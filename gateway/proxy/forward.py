@@ -208,6 +208,8 @@ class Forwarder:
         ours = _ID_LINE % record.request_id.encode()
         if exchange.lease is not None:
             ours = b"%b\r\n%b" % (ours, exchange.lease.fields())
+        if exchange.limits:
+            ours = b"%b\r\n%b" % (ours, exchange.limits)
         block = b"%b\r\n%b" % (crossing, ours) if crossing else ours
         record.source, record.status = "upstream", incoming.status
         reply.closes = self._current.draining

@@ -151,8 +151,7 @@ class Handler:
         if request.refused_fields is not None:
             report_fields(request.refused_fields, self._reporter.emit)
         serving = self._current.serving
-        snapshot = serving.snapshot
-        reply.settings = snapshot.settings
+        reply.settings = serving.snapshot.settings
         permit = self._remembered(request, serving, record) or await self._judge(request, reply, serving, record)
         if record.endpoint == ME and await self._me(reply, serving, permit, record):
             return
@@ -163,10 +162,14 @@ class Handler:
             left = (None, None) if lane is None else (lane.remaining, lane.limit)
             self._reporter.emit(KeyChosen(record.request_id, chosen.key, chosen.slot, record.lane, *left))
         policy = permit.ask.policy
-        if policy.reads is not None or policy.writes is not None:
-            await self._caps.spend(policy, permit.lane)
         exchange = Exchange(permit, chosen, request=request, reply=reply, record=record, serving=serving)
-        await self._forwarder.forward(exchange)
+        try:
+            if policy.reads is not None or policy.writes is not None:
+                exchange.limits = await self._caps.spend(policy, permit.lane)
+            await self._forwarder.forward(exchange)
+        except Refused as refused:
+            self._pacer.add_fields(refused, chosen, permit.lane, policy, exchange.limits)
+            raise
 
     def _remembered(self, request: Request, serving: Serving, record: Record) -> Permit | None:
         """The permit of an earlier request that was the same, of the same caller by its own token; None for another."""
@@ -233,16 +236,15 @@ class Handler:
         return serving.snapshot.policies[record.caller]
 
     async def _me(self, reply: Reply, serving: Serving, permit: Permit, record: Record) -> bool:
-        """Answer ``GET /me`` from the identity cache; false where the identity is unknown, so that the upstream is
-        asked.
-        """
+        """Answer ``GET /me`` from the identity cache; false where it is unknown, so that the upstream is asked."""
         chosen, known = await serving.keyring.me(permit)
         if known.identity is None:
             return False
-        await self._caps.spend(permit.policy, Lane.READ)
+        budget = self._pacer.fields(chosen, Lane.READ, permit.policy)
+        limits = await self._caps.spend(permit.policy, Lane.READ, budget)
         record.key, record.slot, record.status = chosen.key, chosen.slot, 200
         ttl = serving.snapshot.settings.identity.ttl
         lines, body = me_answer(known, permit.policy, ttl, record.request_id)
         reply.closes = self._current.draining
-        await reply.whole(200, lines, body)
+        await reply.whole(200, b"\r\n".join(filter(None, (lines, budget, limits))), body)
         return True

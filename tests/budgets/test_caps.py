@@ -82,8 +82,8 @@ async def test_a_refusal_says_exactly_when_to_come_back() -> None:
     assert (Code.RATE_LIMITED, Reason.LIMIT) == (refused.code, refused.reason)
     assert {
         "Retry-After": "48",
-        "RateLimit-Policy": '"limits";q=2;w=60',
-        "RateLimit": '"limits";r=0;t=48',
+        "RateLimit-Policy": '"limits";q=2;w=60;pk=:YXBw:',
+        "RateLimit": '"limits";r=0;t=48;pk=:YXBw:',
     } == dict(refused.headers)
     assert {
         "limit": 2,
@@ -134,6 +134,30 @@ async def test_a_caller_past_its_cap_is_told(start: Start) -> None:
     assert 59 <= int(refused.get("retry-after")) <= 60
     assert ("deny", "limit", "app") == (line["decision"], line["reason"], line["caller"])
     assert 3 == len(run.upstream.arrivals)
+
+
+async def test_every_answer_reports_the_callers_limits_and_its_share(start: Start) -> None:
+    """Relayed answers, a cached `/me` and refusals have a policy of the key's budget and one of the caller's limits."""
+    run = await start(policies=[policy(limits={"reads_per_minute": 3})])
+    answers = [await run.ask(), await run.ask("GET", "/api/v2/me"), await run.ask(), await run.ask()]
+    written = await run.ask("POST", "/api/v2/threads", body=b"{}")
+    quotas = [[value for name, value in one.fields if name == "ratelimit-policy"] for one in answers]
+    left = [[value.split(";")[1] for name, value in one.fields if name == "ratelimit"] for one in answers]
+
+    assert [200, 200, 200, 429] == [one.status for one in answers]
+    assert all({'"read";q=1000;w=60;pk=:YXBw:', '"limits";q=3;w=60;pk=:YXBw:'} == set(policies) for policies in quotas)
+    assert [2, 1, 0, 0] == [int(next(r for r in rs if len(r) == 3)[2:]) for rs in left]
+    assert ['"write";q=60;w=60;pk=:YXBw:'] == [v for name, v in written.fields if name == "ratelimit-policy"]
+
+
+async def test_a_refusal_after_a_key_was_chosen_reports_the_share(start: Start) -> None:
+    """A body that is too large gets 413 with the share; what is refused before a key is chosen has no budget."""
+    run = await start(limits={"body": {"write": 10}})
+    large = await run.ask("POST", "/api/v2/threads", body=b"x" * 11)
+    unknown = await run.ask("GET", "/api/v2/nothing")
+
+    assert (413, '"write";q=60;w=60;pk=:YXBw:') == (large.status, large.get("ratelimit-policy"))
+    assert unknown.get("ratelimit-policy") is None
 
 
 async def test_me_counts_as_a_read(start: Start) -> None:
