@@ -279,6 +279,9 @@ def budgets() -> list[Panel]:
             "Of each key and lane; all replicas together.",
             {
                 "{{caller}}, {{key}} {{lane}}": f"sum by (key, lane, caller) ({metric('budget_caller_used')})",
+                "waiting: {{caller}}, {{key}} {{lane}}": (
+                    f"sum by (key, lane, caller) ({metric('budget_caller_waiting')})"
+                ),
                 "share: {{caller}}, {{key}} {{lane}}": f"max by (key, lane, caller) ({metric('budget_caller_share')})",
             },
             span=6,

@@ -127,7 +127,10 @@ def _budgets(keys: Iterable[KeyStatus]) -> str:
     rows = []
     for key in keys:
         for lane, budget in key.budgets.items():
-            shares = (f"{of.caller}: {of.used} of {of.share}" for of in budget.callers[:_SHOWN])
+            shares = (
+                f"{of.caller}: {of.used} of {of.share}" + (f", {of.waiting} waiting" if of.waiting else "")
+                for of in budget.callers[:_SHOWN]
+            )
             numbers = (budget.remaining, budget.limit, text(budget.reset) or "–", budget.expected, budget.waiting)
             rows.append([_cell(escape(str(value))) for value in (key.name, lane, *numbers, ", ".join(shares) or "–")])
     return _table(heads, rows) if rows else f"<p>{_NOTHING}</p>"

@@ -53,6 +53,7 @@ BUDGET_GAUGES: Final[tuple[Gauge, ...]] = (
         "budget_caller_share", "A caller's share of the limit, by its weight among those that ask.", lambda of: of.share
     ),
     _of_a_caller("budget_caller_used", "Requests that a caller has sent in this minute.", lambda of: of.used),
+    _of_a_caller("budget_caller_waiting", "Requests of a caller that wait for rate budget.", lambda of: of.waiting),
     gauge(
         "pacing_queue_length",
         "Requests that wait for rate budget.",

@@ -68,6 +68,7 @@ LABELS = {
     "budget_reset_timestamp_seconds": {"key", "lane"},
     "budget_caller_share": {"key", "lane", "caller"},
     "budget_caller_used": {"key", "lane", "caller"},
+    "budget_caller_waiting": {"key", "lane", "caller"},
     "pacing_wait_seconds": {"lane"},
     "pacing_queue_length": {"key", "lane"},
     "upstream_retries_total": {"reason"},
