@@ -1,9 +1,10 @@
-"""Callers that share one key: `python -m bench.fairness [--minutes 3] [--svg docs/fairness.svg]`.
+"""Callers that share one key: `python -m bench.fairness [--minutes 3] [--only NAME] [--write]`.
 
 Each scenario has a key of its own at one simulator on loopback, real minutes, and a limit of 100 reads a minute.
 Callers ask at random moments, by a Poisson process of a fixed seed, and do not repeat what is refused. Compared are no
 pacing at all, one queue for all callers (the same code, with one caller), and the shares of `gateway.budgets`. All
-scenarios run at the same time, so a run takes the given number of minutes, and one more.
+scenarios run at the same time, so a run takes the given number of minutes, and one more. With ``--write`` the figures
+go to `docs/fairness.svg` and to the table of `docs/budgets.md`. For scenarios with a Redis a `redis-server` is started.
 """
 
 import argparse
@@ -11,9 +12,11 @@ import asyncio
 import contextlib
 import json
 import random
+import socket
+import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -21,17 +24,22 @@ from typing import Final, NamedTuple
 import aiohttp
 from yarl import URL
 
-from bench.fairness_plot import plot
+from bench.fairness_plot import plot, table
 from gateway.budgets.pacing import Pacer
+from gateway.budgets.sharing import Sharing
 from gateway.config.assembly.catalog import load_catalog
 from gateway.config.schema.gateway import Pacing
+from gateway.config.store import Redis
 from gateway.core.catalog import Lane
 from gateway.core.policy import Policy
 from gateway.core.refusal import Refused
 from gateway.core.secret import Secret
 from gateway.simulator import Limits, SimulatedKey, Simulator
 
+DOCS: Final = Path(__file__).parent.parent / "docs"
 LIMIT: Final = 100
+BEGIN: Final = "<!-- python -m bench.fairness --write: begin -->"
+END: Final = "<!-- python -m bench.fairness --write: end -->"
 STRATEGIES: Final = ("none", "fifo", "shares")
 _FIELDS: Final = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Retry-After", "Date")
 
@@ -61,6 +69,7 @@ class Scenario:
     askers: tuple[Asker, ...]
     strategy: str = "shares"
     replicas: int = 1
+    redis: bool = False
     ahead: float = 0.0
     rounds_down: bool = False
     max_wait: float = 5.0
@@ -84,7 +93,9 @@ class Seen:
 class Run:
     """One scenario against its key. The callers' requests go to the replicas in turn."""
 
-    def __init__(self, scenario: Scenario, chosen: Chosen, session: aiohttp.ClientSession, url: str) -> None:
+    def __init__(
+        self, scenario: Scenario, chosen: Chosen, session: aiohttp.ClientSession, url: str, redis: Redis | None
+    ) -> None:
         self.scenario: Final = scenario
         self.seen: Final = Seen()
         self._chosen: Final = chosen
@@ -93,37 +104,42 @@ class Run:
         self._random: Final = random.Random(scenario.name)
         self._pacing: Final = Pacing(max_wait=scenario.max_wait, max_queue=scenario.max_queue)
         self._pacers: Final = [Pacer(wall=lambda: time.time() + scenario.ahead) for _ in range(scenario.replicas)]
+        store = redis if scenario.redis else None
+        self._sharings: Final = [Sharing(store, pacer) for pacer in self._pacers]
 
     async def go(self, minutes: float) -> Seen:
         """Let all callers ask for so long, and wait for the last answers."""
         for _ in range(self.scenario.spent):
             await self._send()
+        sharing = [asyncio.create_task(one.run()) for one in self._sharings]
         async with asyncio.TaskGroup() as group:
             for asker in self.scenario.askers:
                 group.create_task(self._ask(asker, minutes * 60, group))
+        for task, one in zip(sharing, self._sharings, strict=True):
+            task.cancel()
+            await one.close()
         return self.seen
 
     async def _ask(self, asker: Asker, seconds: float, group: asyncio.TaskGroup) -> None:
         if asker.at_once is not None:
             await asyncio.sleep(asker.at_once)
-            for number in range(asker.rate):
-                group.create_task(self._request(asker, number))
+            for _ in range(asker.rate):
+                group.create_task(self._request(asker))
             return
-        loop, number = asyncio.get_running_loop(), 0
+        loop = asyncio.get_running_loop()
         at = loop.time()
         end = at + seconds
         while (at := at + self._random.expovariate(asker.rate / 60)) < end:
             await asyncio.sleep(at - loop.time())
-            group.create_task(self._request(asker, number))
-            number += 1
+            group.create_task(self._request(asker))
 
-    async def _request(self, asker: Asker, number: int) -> None:
+    async def _request(self, asker: Asker) -> None:
         seen, name = self.seen, asker.name
         seen.asked[name] += 1
         if self.scenario.strategy == "none":
             self._count(name, (await self._send())[0], 0.0)
             return
-        pacer = self._pacers[number % len(self._pacers)]
+        pacer = self._pacers[self._random.randrange(len(self._pacers))]
         policy = Policy(name, weight=asker.weight) if self.scenario.strategy == "shares" else Policy("all")
         began = time.monotonic()
         try:
@@ -206,7 +222,10 @@ def scenarios() -> list[Scenario]:
     found += [Scenario(f"weights 2 and 1, wait {wait:g} s", weighted, max_wait=wait) for wait in (0.0, 5.0, 30.0)]
     found += [Scenario("equal callers", equal, strategy) for strategy in STRATEGIES]
     found += [Scenario("four replicas", equal, strategy, replicas=4) for strategy in STRATEGIES]
-    found += [Scenario("greedy beside modest, four replicas", beside, replicas=4)]
+    found += [Scenario("four replicas, Redis", equal, replicas=4, redis=True)]
+    found += [Scenario("greedy beside modest, four replicas", beside, one, replicas=4) for one in STRATEGIES]
+    found += [Scenario("greedy beside modest, four replicas, Redis", beside, replicas=4, redis=True)]
+    found += [Scenario("weights 2 and 1, four replicas, Redis", weighted, replicas=4, redis=True)]
     found += [
         Scenario(f"clock {ahead:+g} s, reset rounded {'down' if down else 'up'}", equal, ahead=ahead, rounds_down=down)
         for ahead in (-5.0, 1.0, 5.0)
@@ -218,6 +237,22 @@ def scenarios() -> list[Scenario]:
     return found
 
 
+@contextlib.asynccontextmanager
+async def redis_server() -> AsyncIterator[Redis]:
+    """A Redis on a free port of loopback, in memory only."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = int(free.getsockname()[1])
+    with tempfile.TemporaryDirectory() as folder:
+        options = ("--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder, "--logfile", "/dev/null")
+        process = await asyncio.create_subprocess_exec("redis-server", *options)
+        try:
+            yield Redis("127.0.0.1", port)
+        finally:
+            process.terminate()
+            await process.wait()
+
+
 async def measure(chosen: Sequence[Scenario], minutes: float) -> list[dict[str, object]]:
     """Run scenarios side by side, each with a key of its own."""
     catalog = load_catalog()
@@ -226,9 +261,12 @@ async def measure(chosen: Sequence[Scenario], minutes: float) -> list[dict[str, 
     keys = [SimulatedKey(secret.reveal(), frozenset(catalog.scopes)) for secret in secrets]
     async with contextlib.AsyncExitStack() as stack:
         simulator = await stack.enter_async_context(Simulator(catalog, keys, limits=limits))
+        redis = None
+        if any(one.redis for one in chosen):
+            redis = await stack.enter_async_context(redis_server())
         session = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
         runs = [
-            Run(one, Chosen("main", secret), session, simulator.url)
+            Run(one, Chosen("main", secret), session, simulator.url, redis)
             for one, secret in zip(chosen, secrets, strict=True)
         ]
         seen = await asyncio.gather(*(run.go(minutes) for run in runs))
@@ -240,13 +278,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--only", default="", help="scenarios whose name has this in it")
-    parser.add_argument("--svg", type=Path, help="where to draw the figures")
+    parser.add_argument("--write", action="store_true", help="write the figures into docs/")
     options = parser.parse_args()
     rows = asyncio.run(measure([one for one in scenarios() if options.only in one.name], options.minutes))
     for row in rows:
         print(json.dumps(row))
-    if options.svg:
-        options.svg.write_text(plot(rows), "utf-8")
+    if options.write:
+        (DOCS / "fairness.svg").write_text(plot(rows), "utf-8")
+        page = DOCS / "budgets.md"
+        begin, _, rest = page.read_text("utf-8").partition(BEGIN)
+        page.write_text(f"{begin}{BEGIN}\n{table(rows)}\n{END}{rest.partition(END)[2]}", "utf-8")
 
 
 if __name__ == "__main__":

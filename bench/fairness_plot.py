@@ -31,6 +31,30 @@ def plot(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join([*lines, "</svg>"]) + "\n"
 
 
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows as a table of Markdown."""
+    lines = [
+        "| scenario | strategy | served of asked | upstream 429s | budget used | Jain's index | p99 of the modest |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        asked, got = row["asked"], row["served"]
+        served = ", ".join(f"{caller} {got.get(caller, 0)} of {asked[caller]}" for caller in sorted(asked))
+        wait = "" if row["modest_p99_wait"] is None else f"{row['modest_p99_wait']} s"
+        refused = f"{row['upstream_429']} ({row['upstream_429_percent']} %)"
+        cells = (
+            row["scenario"],
+            row["strategy"],
+            served,
+            refused,
+            f"{row['budget_used_percent']} %",
+            row["jain"],
+            wait,
+        )
+        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+    return "\n".join(lines)
+
+
 def _bars(rows: Sequence[Mapping[str, Any]], column: str, most: float, top: int) -> Iterator[str]:
     for number, row in enumerate(rows):
         y, value = top + number * _ROW, float(row[column])
