@@ -82,7 +82,7 @@ class RateWindow:
             return left
         shares = self.shares
         wanted = shares.wanted if now < shares.anew_at else shares.reckon(now, self.seconds_left(now))
-        left = self.left(now, wanted)
+        left = self.left(now, wanted) if self.replicas.count else left - wanted
         return left if left > 0 else self.left(now, shares.kept(flow, now, self.seconds_left(now)))
 
     def left(self, now: float, kept: int = 0) -> int:

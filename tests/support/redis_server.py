@@ -53,10 +53,11 @@ class RedisServer:
             await kill(self.process)
 
     async def everything(self) -> dict[bytes, bytes]:
-        """Every key there is, with the bytes of its value; all that the gateway keeps there are strings."""
+        """Every key there is, with the bytes of its value: strings, and the hash of what replicas report."""
         found: dict[bytes, bytes] = {}
         async for key in self.admin.scan_iter():
-            value: Any = await self.admin.get(key)
+            hashed = await self.admin.type(key) == b"hash"
+            value: Any = repr(await self.admin.hgetall(key)).encode() if hashed else await self.admin.get(key)
             found[key] = value or b""
         return found
 
