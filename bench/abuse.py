@@ -51,7 +51,7 @@ def held(count: int, said: bytes, *, admin: bool = False) -> Attack:
 
 async def tiny_chunks(served: Served) -> None:
     while True:
-        attacker = await opened(served, head(*POST, "Transfer-Encoding: chunked", token=ATTACKER))
+        attacker = await opened(served, head("POST", "/api/v2/webhooks", "Transfer-Encoding: chunked"))
         with contextlib.suppress(ConnectionError):
             while True:
                 attacker.writer.write(b"1\r\nx\r\n" * 1_000)
