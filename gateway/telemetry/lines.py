@@ -1,4 +1,8 @@
-"""Bytes to a file descriptor without ever making the caller wait: a bounded buffer and one thread that empties it."""
+"""Bytes to a file descriptor without ever making the caller wait: a bounded buffer and one thread that empties it.
+
+`logging` with a QueueHandler does the same for 9 µs a line where this takes 0.3 (`python -m bench.instead`), which is
+6 % of a request; and its queue has no bound in bytes, nor a count of what was lost.
+"""
 
 import math
 import os
