@@ -72,8 +72,10 @@ class Sharing:
             self._pacer.unheard()
             return
         self._number += 1
+        client = self._client or await self._open()
+        report = Report(self._number, counts) if counts else None
         try:
-            stored = await self._calls.call(lambda: self._ask(Report(self._number, counts) if counts else None))
+            stored = await self._calls.call(lambda: self._ask(client, report))
         except Resting:
             self._unheard()
             return
@@ -109,8 +111,7 @@ class Sharing:
         except (Resting, CallFailed):
             return
 
-    async def _ask(self, report: Report | None) -> dict[bytes, bytes]:
-        client = self._client or await self._open()
+    async def _ask(self, client: "Client", report: Report | None) -> dict[bytes, bytes]:
         async with client.pipeline(transaction=False) as pipe:
             if report is None:
                 pipe.hdel(self._name, self._own)

@@ -89,7 +89,7 @@ async def test_a_restart_with_the_budget_spent_costs_one_429(tmp_path_factory: p
         async with gateway_before(simulator, tmp_path_factory.mktemp("first")) as run:
             await crowd(run, *[TOKEN] * LIMIT)
         async with gateway_before(simulator, tmp_path_factory.mktemp("second")) as run:
-            answers = await crowd(run, *[TOKEN, OTHER_TOKEN] * 20)
+            answers = await crowd(run, *[TOKEN, OTHER_TOKEN] * 5)
 
     assert 0 == served(answers, TOKEN) + served(answers, OTHER_TOKEN)
     assert 1 == refused_upstream(simulator)
