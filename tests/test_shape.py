@@ -247,6 +247,11 @@ def test_what_tests_share_stands_in_support() -> None:
     assert [] == [name for name, path in modules(TESTS).items() if taken.search(path.read_text("utf-8"))]
 
 
+def test_no_code_runs_between_fork_and_exec() -> None:
+    """Python code there may wait for ever for a lock that another thread held, beyond the reach of any deadline."""
+    assert [] == [name for name, path in modules(TESTS).items() if "preexec" + "_fn" in path.read_text("utf-8")]
+
+
 def test_no_module_needs_another_to_be_imported_first() -> None:
     """Any module of a room whose `__init__` imports can be the first one imported; for others, no circle says it."""
     importing = [path.parent for path in modules(SOURCE).values() if path.name == "__init__.py" and [*imports(path)]]

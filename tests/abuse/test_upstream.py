@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import resource
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from tests.support.in_process import policy
 from tests.support.raw_caller import Response, head
 from tests.support.recording import Arrival, Upstream, answer, error
 from tests.support.sentinels import KEY
-from tests.support.served import Served, serving
+from tests.support.served import Served, serving, under
 
 TWO: Final[dict[str, Any]] = {"policies": [policy("honest", HONEST), policy("attacker", ATTACKER)]}
 POST: Final = head("POST", "/api/v2/threads", "Content-Length: 2", token=ATTACKER) + b"{}"
@@ -237,12 +236,8 @@ async def test_one_caller_cannot_fill_the_queue_for_others(tmp_path: Path, upstr
 
 async def test_descriptors_are_raised_to_what_the_settings_need(tmp_path: Path, upstream: Upstream) -> None:
     """A process that starts with few descriptors raises its soft limit, so that connections leave it some."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-
-    def few() -> None:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
-
-    async with serving(tmp_path, upstream, limits={"connections": 1_000}, process={"preexec_fn": few}) as served:
+    few = under("RLIMIT_NOFILE", "256")
+    async with serving(tmp_path, upstream, limits={"connections": 1_000}, program=few) as served:
         limits = Path(f"/proc/{served.process.pid}/limits")
         text = limits.read_text()  # noqa: ASYNC240 - at once
         held = [await opened(served, b"") for _ in range(400)]

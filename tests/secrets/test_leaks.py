@@ -15,7 +15,7 @@ from tests.support.hunt import found
 from tests.support.raw_caller import head
 from tests.support.recording import Arrival, Upstream, answer
 from tests.support.sentinels import KEY, TOKEN
-from tests.support.served import Ended, Served, serving
+from tests.support.served import Ended, Served, serving, under
 
 ADMIN: Final = ("/metrics", "/status", "/status.json", "/livez", "/readyz", "/none", f"/status?token={TOKEN}")
 FAULTS: Final = ("caller", "forward", "judge", "answer", "reply", "listener", "strays")
@@ -164,10 +164,8 @@ async def test_a_gateway_that_dies_at_its_start_tells_no_secret(tmp_path: Path, 
 @pytest.mark.parametrize("number", [signal.SIGABRT, signal.SIGSEGV])
 async def test_a_crash_of_the_interpreter_leaves_no_secret(tmp_path: Path, upstream: Upstream, number: int) -> None:
     """A process that the system kills leaves no core file, and Python's fault handler prints frames without values."""
-    unlimited = "import os, sys, resource as r; r.setrlimit(r.RLIMIT_CORE, (r.getrlimit(r.RLIMIT_CORE)[1],) * 2); "
-    unlimited += "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
     environ = {"PYTHONFAULTHANDLER": "1"}
-    async with serving(tmp_path, upstream, environ=environ, program=("-c", unlimited, "-m", "gateway")) as served:
+    async with serving(tmp_path, upstream, environ=environ, program=under("RLIMIT_CORE")) as served:
         assert 200 == (await served.ask()).status
         before = set(os.listdir(tmp_path))  # noqa: PTH208 - no more than a look
         ended = await served.end(number)

@@ -101,6 +101,16 @@ class Served:
             return await self.process.wait()
 
 
+def under(limit: str, soft: str = "hard") -> tuple[str, ...]:
+    """The gateway as a program for `serving`, with the soft limit of a resource changed.
+
+    Not by code between fork and exec, which may wait for ever for a lock that another thread held.
+    """
+    change = f"hard = r.getrlimit(r.{limit})[1]; r.setrlimit(r.{limit}, ({soft}, hard))"
+    become = "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+    return ("-c", f"import os, resource as r, sys; {change}; {become}", "-m", "gateway")
+
+
 @contextlib.asynccontextmanager
 async def serving(
     folder: Path,
@@ -109,13 +119,12 @@ async def serving(
     *,
     program: tuple[str, ...] = ("-m", "gateway"),
     environ: Mapping[str, str] | None = None,
-    process: Mapping[str, Any] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Served]:
-    """``serve`` over files in a folder. ``process`` are arguments of `subprocess.Popen`."""
+    """``serve`` over files in a folder."""
     path = write_config(folder, server.url, drain={"delay": "0s", "timeout": "1s"}, **settings)
     arguments = [*program, "serve", "--config", str(path)]
-    async with started(arguments, environment(**(environ or {})), **{"cwd": folder, **(process or {})}) as served:
+    async with started(arguments, environment(**(environ or {})), cwd=folder) as served:
         yield served
 
 
