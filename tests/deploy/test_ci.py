@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -92,6 +93,20 @@ def test_a_step_that_hangs_ends_with_its_stacks(tmp_path: Path) -> None:
     assert 124 == done.returncode
     assert "in waits" in done.stderr
     assert "did not end within 1 s" in done.stderr
+
+
+def test_a_signal_ends_a_step_with_all_that_it_started() -> None:
+    """Whoever ends the full run leaves nothing behind that runs on."""
+    shell = "sleep 60 & echo started; wait"
+    command = [str(ROOT / ".ci" / "within"), "60", "bash", "-c", shell]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as step:
+        assert step.stdout is not None
+        assert "started\n" == step.stdout.readline()
+        step.terminate()
+        # The pipe ends with the last process that holds it.
+        assert ("", None) == step.communicate(timeout=20)
+
+    assert step.returncode
 
 
 @pytest.mark.parametrize("status", [0, 3, 137])
