@@ -52,7 +52,7 @@ def main(name: str, *words: str) -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.53", 53))
         threading.Thread(target=serve, args=(server, name, words[:split]), daemon=True).start()
-        return subprocess.run(words[split + 1 :], check=False).returncode
+        return subprocess.run(words[split + 1 :], check=False, timeout=100).returncode
 
 
 if __name__ == "__main__":
