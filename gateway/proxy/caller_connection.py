@@ -104,8 +104,9 @@ class CallerConnection(asyncio.Protocol):
         if self._admitted:
             self._owner.left(self, self._address)
         self._inbox.close()
-        if self._task is not None:
-            self._task.cancel()
+        task, self._task = self._task, None  # A task keeps what cancelled it, and so the frames that keep us.
+        if task is not None:
+            task.cancel()
         self.resume_writing()
 
     def data_received(self, data: bytes) -> None:

@@ -32,13 +32,28 @@ class Owner(Protocol):
         """What arrives is more than is kept."""
 
 
+class _Nobody:
+    """Whose a closed inbox is: one that kept its connection would keep it in memory, each the other's owner."""
+
+    serving = False
+    paused = False
+
+    def arrived(self) -> None:
+        """Nothing is read any more."""
+
+    pause_reading = resume_reading = abort = arrived
+
+
+_NOBODY: Final = _Nobody()
+
+
 class Inbox:
     """``closed`` tells that nothing more is read; ``body`` is that of the last request while it is arriving."""
 
     __slots__ = ("_buffer", "_heads", "_loop", "_owner", "_queue", "body", "closed")
 
     def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop, rules: Callable[[], Rules]) -> None:
-        self._owner = owner
+        self._owner: Owner = owner
         self._loop = loop
         self._heads = HeadReader(loop, rules)
         self._queue: deque[Request] = deque()
@@ -103,6 +118,7 @@ class Inbox:
         self.closed = True
         if self.body is not None:
             self.body.abandon()
+        self._owner = _NOBODY
 
     def pause_reading(self) -> None:
         self._owner.pause_reading()
