@@ -1,7 +1,7 @@
 """Heads of requests, read by aiohttp's exported parser, which is given heads alone, each up to its empty line.
 
-A client sends the same fields again and again on a connection. Where only the target has changed since the request
-before, the fields are not parsed again, as HPACK has it for HTTP/2.
+A client sends the same fields again and again on a connection. Where only the target and the length of the content have
+changed since the request before, the fields are not parsed again, as HPACK has it for HTTP/2.
 """
 
 import asyncio
@@ -20,8 +20,12 @@ from gateway.proxy.request import MAX_FIELDS, MAX_HEAD, Request, Shown, read_req
 # aiohttp's parser enforces these while a head arrives.
 PARSER_LIMITS: Final = {"max_line_size": MAX_TARGET, "max_field_size": MAX_HEAD, "max_headers": MAX_FIELDS}
 _END: Final = b"\r\n\r\n"
-# A request line that needs no parser. Others are left to it.
+# Request lines that need no parser, without and with a stated length. Others are left to it.
 _LINE: Final = re.compile(rb"(GET|HEAD|DELETE) (/[!-~]{0,2047}) HTTP/1\.1")
+_LINE_WITH_CONTENT: Final = re.compile(rb"(POST|PATCH|PUT|DELETE) (/[!-~]{0,2047}) HTTP/1\.1")
+# A length that needs no parser: every reader takes it for the same number.
+_LENGTH: Final = re.compile(rb"0|[1-9][0-9]{0,14}")
+_STATED: Final = re.compile(rb"(?<=\r\ncontent-length: )(?:0|[1-9][0-9]{0,14})(?=\r\n)", re.IGNORECASE)
 # Fields up to this size are remembered of a connection, as HPACK's table has it (RFC 9113 section 6.5.2).
 _REMEMBERED: Final = 4096
 
@@ -34,23 +38,32 @@ def new_parser(loop: asyncio.AbstractEventLoop) -> HttpRequestParser:
 class HeadReader:
     """``pending`` are the bytes of a head that has begun. ``rules`` say which fields cross, as they are now."""
 
-    __slots__ = ("_before", "_fields", "_last", "_loop", "_parser", "_rules", "_rules_before", "_shown", "pending")
+    __slots__ = (
+        "_after", "_before", "_fields", "_last", "_loop", "_parser", "_rules", "_rules_before", "_shown", "pending",
+    )  # fmt: skip
 
     def __init__(self, loop: asyncio.AbstractEventLoop, rules: Callable[[], Rules]) -> None:
         self._loop = loop
         self._rules = rules
         self._parser: HttpRequestParser | None = None
         self._last = b""
+        # The fields of the request before; where they state a length, those before its digits, and those after them.
         self._fields = b""
+        self._after = b""
         self._before: Request | None = None
         self._rules_before: Rules | None = None
         self._shown: Shown | None = None
         self.pending = 0
 
     def repeated(self, data: bytes) -> Request | None:
-        """The request, where these bytes are one with the fields of the one before, and nothing else."""
+        """The request, where these bytes are one with the fields of the one before, and nothing else.
+
+        If it states a length, up to so many bytes of content may follow its ``size`` bytes.
+        """
         if self._before is None or self.pending:
             return None
+        if self._after:
+            return self._repeated_with_content(self._before, data)
         line, size = data.find(b"\r"), len(data)
         if (
             size - line != len(self._fields)
@@ -64,6 +77,20 @@ class HeadReader:
         method, target = matched.groups()
         request = self._before = self._before.again(method.decode(), target.decode(), size)
         return request
+
+    def _repeated_with_content(self, before: Request, data: bytes) -> Request | None:
+        line = data.find(b"\r")
+        if not data.startswith(self._fields, line) or self._rules() is not self._rules_before:
+            return None
+        stated = _LENGTH.match(data, line + len(self._fields))
+        if stated is None or not data.startswith(self._after, stated.end()):
+            return None
+        size = stated.end() + len(self._after)
+        matched = _LINE_WITH_CONTENT.fullmatch(data, 0, line)
+        if matched is None or len(data) - size > int(stated[0]):
+            return None
+        method, target = matched.groups()
+        return before.again_with_content(method.decode(), target.decode(), size, stated[0])
 
     def read(self, data: bytes) -> tuple[Request | None, bytes]:
         """Read up to the end of a head. Returns the request, or None where its head is not whole, and what follows.
@@ -92,14 +119,23 @@ class HeadReader:
         return request, data[end:]
 
     def _remember(self, request: Request, head: bytes, rules: Rules) -> None:
-        """Remember the fields of a request that came at once and has no body; of another, who showed what."""
-        fields = head[head.find(b"\r") :]
-        keep = request.repeatable and 0 < len(fields) <= _REMEMBERED
-        self._before, self._rules_before, self._fields = (request, rules, fields) if keep else (None, None, b"")
+        """Remember the fields of a request whose head came at once; of another, who showed what."""
         if self._shown is not None and self._shown.values == request.shown.values:
             request.shown = self._shown
         else:
             self._shown = request.shown if sum(map(len, request.shown.values or ())) <= _REMEMBERED else None
+        self._before, self._rules_before, self._fields, self._after = None, None, b"", b""
+        fields, after = head[head.find(b"\r") :], b""
+        if not request.repeatable or not 0 < len(fields) <= _REMEMBERED:
+            return
+        if b"content-length" in request.read:
+            stated = _STATED.search(fields)
+            if stated is None or len(request.read[b"content-length"]) > 1:
+                return
+            fields, after = fields[: stated.start()], fields[stated.end() :]
+            # A copy, since the request will have a body, which would be kept for as long as the connection.
+            request = request.again(request.method, request.target, 0)
+        self._before, self._rules_before, self._fields, self._after = request, rules, fields, after
 
     def renew(self) -> None:
         """Read the next head with another parser: this one waits for a body, or for another protocol."""

@@ -80,12 +80,18 @@ class Inbox:
         return self._queue.popleft() if self._queue else None
 
     def feed_repeated(self, data: bytes) -> bool:
-        """Read these bytes, where nothing else waits and they are one request with the fields of the one before."""
+        """Read these bytes, where nothing else waits and they are one request with the fields of the one before, or its
+        beginning.
+        """
         if self._queue or self._buffer or self.body is not None or self.closed:
             return False
         request = self._heads.repeated(data)
         if request is None:
             return False
+        if request.length:
+            body = request.body = Body(self, self._loop, request.length)
+            body.feed(data[request.size :])
+            self.body = None if body.done else body
         self._queue.append(request)
         return True
 

@@ -28,8 +28,8 @@ _TLS_IN_CLEAR: Final = "Received HTTPS traffic on an HTTP port"
 # What is left of a body up to this size is read and dropped, so that the connection can be used again.
 _WORTH_READING: Final = 65_536
 _NO_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
-# Fields with which a request is more than its head, or is checked by its method.
-_EACH_TIME: Final = frozenset({b"content-length", b"expect", b"transfer-encoding", b"upgrade", b"via"})
+# Fields that are judged each time they come.
+_EACH_TIME: Final = frozenset({b"expect", b"transfer-encoding", b"upgrade", b"via"})
 NO_FIELDS: Final = CIMultiDictProxy(CIMultiDict[str]())
 _NOTHING: Final = Fields([], {}, None)
 
@@ -108,9 +108,22 @@ class Request:
         request.caller_request_id, request.trace_id = self.caller_request_id, self.trace_id
         return request
 
+    def again_with_content(self, method: str, target: str, size: int, stated: bytes) -> "Request":
+        """A request with the same fields but for its one ``Content-Length``, the digits ``stated``, where this one is
+        `repeatable`; ``method`` is one of content.
+        """
+        request = self.again(method, target, size)
+        request.length = int(stated)
+        if self.read[b"content-length"] != [stated]:
+            request.read = {**self.read, b"content-length": [stated]}
+            fields = CIMultiDict(self.fields)
+            fields["Content-Length"] = stated.decode()
+            request.fields = CIMultiDictProxy(fields)
+        return request
+
     @property
     def repeatable(self) -> bool:
-        """Whether another request with these fields would be as this one: complete with its head, and accepted."""
+        """Whether another request with these fields would be as this one, but for the length of its content."""
         plain = self.persists and not self.http10 and self.refused is None
         return plain and _EACH_TIME.isdisjoint(self.read)
 

@@ -8,6 +8,7 @@ from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD
 
 from gateway.core.field_rules import request_rules
+from gateway.core.refusal import Refused
 from gateway.core.target import MAX_TARGET
 from gateway.proxy.head_reader import HeadReader, new_parser
 from gateway.proxy.request import MAX_FIELDS, MAX_HEAD, TOO_MANY_FIELDS, Request
@@ -106,6 +107,100 @@ async def test_a_request_after_another_is_read_as_the_first_of_its_connection(se
     assert used.pending == 0
 
 
+WITH_CONTENT = b"Host: a\r\ncontent-LENGTH: 4\r\nX-Request-Id: b\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("second", "known"),
+    [
+        (b"POST /other?x=1 HTTP/1.1\r\n" + WITH_CONTENT, True),
+        (b"PATCH /first HTTP/1.1\r\n" + WITH_CONTENT.replace(b"4", b"123456789012345"), True),
+        (b"PUT /first HTTP/1.1\r\n" + WITH_CONTENT.replace(b"4", b"0"), True),
+        (b"DELETE /first HTTP/1.1\r\n" + WITH_CONTENT.replace(b"4", b"44"), True),
+        (b"GET /first HTTP/1.1\r\n" + WITH_CONTENT, False),
+        (b"GET /first HTTP/1.1\r\n" + WITH_CONTENT.replace(b"4", b"0"), False),
+        (b"HEAD /first HTTP/1.1\r\n" + WITH_CONTENT, False),
+        (b"CONNECT /first HTTP/1.1\r\n" + WITH_CONTENT, False),
+        (b"POST /first HTTP/1.0\r\n" + WITH_CONTENT, False),
+        (b"POST /first HTTP/1.1\r\n" + WITH_CONTENT.replace(b"-Id: b", b"-Id: c"), False),
+        (b"POST /first HTTP/1.1\r\n" + WITH_CONTENT.replace(b"4", b"04"), False),
+        (b"POST /first HTTP/1.1\r\n" + WITH_CONTENT.replace(b"4", b"4 "), False),
+        (b"POST /first HTTP/1.1\r\n" + WITH_CONTENT.replace(b"4", b" 4"), False),
+        (b"POST /first HTTP/1.1\r\n" + WITH_CONTENT.replace(b"4", b"1234567890123456"), False),
+        (b"POST /first HTTP/1.1\r\n" + WITH_CONTENT.replace(b"-LENGTH: 4\r\n", b"-LENGTH: 4\r\nVia: 1.1 b\r\n"), False),
+    ],
+)
+async def test_a_request_with_content_after_another_is_read_as_the_first_of_its_connection(
+    second: bytes, known: bool
+) -> None:
+    """The length alone may differ from the request before, as plain digits; other heads are parsed. Either way each
+    is read as if it were alone, whatever of its content has come with it.
+    """
+    loop, rules = asyncio.get_running_loop(), request_rules()
+    for content in (b"", b"c"):
+        used = HeadReader(loop, lambda: rules)
+        used.read(b"POST /first HTTP/1.1\r\n" + WITH_CONTENT)
+        used.renew()
+        came = content if b": 0\r" not in second else b""
+        repeated = used.repeated(second + came)
+        again = repeated or used.read(second)[0]
+        alone, rest = HeadReader(loop, lambda: rules).read(second + b"rest")
+
+        assert known is (repeated is not None)
+        assert b"rest" == rest
+        assert _told(alone) == _told(again)
+        assert again is not None
+        assert again.size == len(second)
+
+
+@pytest.mark.parametrize(
+    "length",
+    [b"+4", b"-4", b"4,4", b"0x4", b"4;", b"", b"4\n", b"4\r\nContent-Length: 4", b"4\r\nTransfer-Encoding: chunked",
+     b"99999999999999999999999", b"4_0", b"\xb2", b"4\r\n 4", b"4\0"],
+)  # fmt: skip
+async def test_a_length_that_is_no_plain_number_is_never_taken_for_one(length: bytes) -> None:
+    """After a request with content as before it, such a length is the parser's to judge, and it refuses it."""
+    loop, rules = asyncio.get_running_loop(), request_rules()
+    reader = HeadReader(loop, lambda: rules)
+    reader.read(b"POST /first HTTP/1.1\r\n" + WITH_CONTENT)
+    reader.renew()
+    bad = b"POST /first HTTP/1.1\r\n" + WITH_CONTENT.replace(b"4", length)
+
+    assert reader.repeated(bad) is None
+    with pytest.raises(Refused):
+        _accepted(reader.read(bad)[0])
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [WITH_CONTENT.replace(b"X-Request-Id: b", field)
+     for field in (b"Expect: 100-continue", b"Connection: close", b"Upgrade: h2c", b"Via: 1.1 b")],
+)  # fmt: skip
+async def test_what_is_judged_each_time_is_not_remembered_with_content(fields: bytes) -> None:
+    """A request that waits for 100, ends its connection, or is judged by its way, is parsed each time."""
+    rules = request_rules()
+    reader = HeadReader(asyncio.get_running_loop(), lambda: rules)
+    reader.read(b"POST / HTTP/1.1\r\n" + fields)
+
+    assert reader.repeated(b"POST / HTTP/1.1\r\n" + fields) is None
+
+
+async def test_bytes_past_the_stated_content_are_left_to_the_parser() -> None:
+    """A request with another behind it in the same bytes is not taken for one alone; and of the request before
+    nothing is held that will have its body.
+    """
+    rules = request_rules()
+    reader = HeadReader(asyncio.get_running_loop(), lambda: rules)
+    head = b"POST / HTTP/1.1\r\n" + WITH_CONTENT
+    first, _ = reader.read(head)
+
+    assert first is not None
+    assert reader._before is not first
+    assert reader.repeated(head + b"12345") is None
+    assert reader.repeated(head + b"1234") is not None
+    assert reader.repeated(head[:-1]) is None
+
+
 @pytest.mark.parametrize("at", [1, 10, 30, 60])
 async def test_a_request_in_two_pieces_is_read_as_in_one(at: int) -> None:
     """Fields that are known from the request before are read in pieces as well."""
@@ -148,6 +243,12 @@ async def test_little_is_remembered_of_a_connection() -> None:
 
     assert reader._before is None
     assert b"" == reader._fields
+
+
+def _accepted(request: Request | None) -> None:
+    """Raise what an accepted request would not have."""
+    if request is not None and request.refused is not None:
+        raise request.refused
 
 
 def _told(request: Request | None) -> dict[str, object]:

@@ -200,3 +200,32 @@ async def test_a_failing_connection_costs_nobody_else(run: Running) -> None:
         return not await run.metric("in_flight_requests")
 
     await eventually(nothing_in_hand)
+
+
+async def test_bodies_after_one_another_on_a_connection_stay_apart(run: Running, upstream: Upstream) -> None:
+    """Requests that differ in their length alone reach the upstream with the body of each, in whatever pieces it came;
+    what follows a body is the next request, and a false length ends the connection.
+    """
+    caller = await run.connect()
+
+    async def pieces(length: object, *contents: bytes) -> int:
+        begun = head("POST", "/api/v2/threads", f"Content-Length: {length}")
+        for at, content in enumerate(contents):
+            await caller.send(content if at else begun + content)
+            await asyncio.sleep(0.01)
+        return (await caller.response()).status
+
+    statuses = [
+        await pieces(5, b"hello"),
+        await pieces(3, b"one"),
+        await pieces(0, b""),
+        await pieces(6, b"", b"sec", b"ond"),
+        await pieces(200_000, b"a" * 100_000, b"a" * 100_000),
+        await pieces(4, b"four" + head("POST", "/api/v2/threads", "Content-Length: 2") + b"in"),
+        (await caller.response()).status,
+        await pieces("+5", b"hello"),
+    ]
+
+    assert [200] * 7 + [400] == statuses
+    assert [b"hello", b"one", b"", b"second", b"a" * 200_000, b"four", b"in"] == [a.body for a in upstream.arrivals]
+    assert b"" == await caller.closed()
