@@ -165,6 +165,7 @@ class CallerConnection(asyncio.Protocol):
             inbox.served(request)
             if inbox.head_begun and not len(inbox):
                 self.head_since = self.idle_since
+            del request, reply  # An idle connection would keep up to 64 KiB of a head, and more of what was made of it.
 
     async def _end(self, request: Request) -> None:
         """Close after the last answer. At once would reset a connection whose caller is still sending, and take the

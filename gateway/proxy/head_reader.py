@@ -115,6 +115,8 @@ class HeadReader:
         rules = self._rules()
         request = read_request(messages[0][0], rules, self.pending)
         self._remember(request, head if self.pending == len(head) else b"", rules)
+        if self.pending > _REMEMBERED:
+            self.renew()
         self.pending, self._last = 0, b""
         return request, data[end:]
 
@@ -138,5 +140,7 @@ class HeadReader:
         self._before, self._rules_before, self._fields, self._after = request, rules, fields, after
 
     def renew(self) -> None:
-        """Read the next head with another parser: this one waits for a body, or for another protocol."""
+        """Read the next head with another parser: this one waits for a body, or for another protocol, or holds a large
+        head until the next one begins.
+        """
         self._parser = None

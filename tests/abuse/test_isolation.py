@@ -126,6 +126,26 @@ async def test_long_names_of_fields_are_not_remembered(tmp_path: Path, upstream:
     assert 20 > grown
 
 
+@pytest.mark.parametrize(("token", "status"), [("wrong", 401), (ATTACKER, 200)], ids=["refused", "served"])
+async def test_large_heads_that_were_answered_are_not_kept(
+    tmp_path: Path, upstream: Upstream, token: str, status: int
+) -> None:
+    """300 connections that stay open after a request of 56 kB, of a stranger or of a caller, cost less than 10 MB."""
+    large = head("GET", "/api/v2/threads", *(f"X-{number}: {'x' * 7_000}" for number in range(8)), token=token)
+    async with serving(tmp_path, upstream, **TWO) as served:
+        await asks(served, 20)
+        before = resident(served)
+        idle = [await served.connect() for _ in range(300)]
+        for caller in idle:
+            await caller.send(large)
+            assert status == (await caller.response()).status
+        grown = resident(served) - before
+        for caller in idle:
+            await caller.close()
+
+    assert 10 > grown
+
+
 ROUTING = (
     "X-Matched-Path", "X-Invoke-Path", "X-Middleware-Rewrite", "X-Nextjs-Data", "X-Now-Route-Matches", "RSC",
     "X-Vercel-Forwarded-For", "Next-Action", "X-Override-URL", "X-URL", "X-URI", "X-Path", "X-Method", "Client-IP",
