@@ -106,10 +106,10 @@ ROWS: Final = (
     ),
     Row("bytes of a body that are held", "request", _HELD_BACK, fixed=("gateway.proxy.request_body:HIGH_WATER",)),
     Row(
-        "chunks that are read in a turn of the event loop",
+        "chunks that are read in a turn of the event loop: of a body; of an answer",
         "connection",
         "the rest waits a turn",
-        fixed=("gateway.proxy.request_body:CHUNKS_A_TURN",),
+        fixed=("gateway.proxy.request_body:CHUNKS_A_TURN", "gateway.proxy.answer_body:CHUNKS_A_TURN"),
     ),
     Row(
         "bytes of the line of a chunk's size; of trailers",

@@ -152,6 +152,15 @@ class Chunked:
         self.held = False
         self.rest = b""
 
+    @property
+    def kept(self) -> int:
+        """How many bytes are still to be read."""
+        return len(self._buffer)
+
+    def keep(self, data: bytes) -> None:
+        """Take bytes that a later `feed` reads."""
+        self._buffer += data
+
     def feed(self, data: bytes) -> list[bytes]:
         """The pieces of the body that these bytes complete. Raises `Malformed`."""
         data = self._buffer + data if self._buffer else data

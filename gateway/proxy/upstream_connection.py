@@ -6,17 +6,17 @@ from typing import Final, cast
 
 from gateway.core.field_rules import Rules, answer_rules
 from gateway.core.limits import Limit
-from gateway.core.message import MAX_HEAD, Head, Malformed, check_beginning, read_head
+from gateway.core.message import Head, Malformed
 from gateway.core.network_faults import NetworkFault
 from gateway.net.sockets import has_arrived
 from gateway.proxy.answer_body import AnswerBody
+from gateway.proxy.answer_head import AnswerHead
 from gateway.proxy.lost import Lost
 
 # Past this many bytes that the caller has not taken yet, the upstream is no longer read: memory stays flat while TCP
 # slows the upstream down.
 HIGH_WATER: Final = 131_072
 _FOREVER: Final = float("inf")
-_MAX_INTERIM: Final = 16
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -27,27 +27,21 @@ class UpstreamConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_body", "_buffer", "_channel", "_head", "_interim", "_keep_alive", "_loop", "_lost", "_method",
-        "_paused_reading", "_reader", "_received", "_rules", "_sent", "_writable", "deadline", "ends",
-        "idle_since", "idle_timeout", "transport",
+        "_beginning", "_body", "_channel", "_ended", "_head", "_keep_alive", "_loop", "_lost", "_paused_reading",
+        "_reader", "_received", "_sent", "_writable", "deadline", "ends", "idle_since", "idle_timeout", "transport",
     )  # fmt: skip
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, channel: socket.socket | None = None, rules: Rules | None = None
     ) -> None:
         self._loop = loop
-        self._rules = rules or answer_rules()
+        self._beginning = AnswerHead(rules or answer_rules())
         self._channel = channel
         self.transport: asyncio.Transport | None = None
-        self.deadline = _FOREVER
-        self.ends = _FOREVER
-        self.idle_since = 0.0
-        self.idle_timeout = 0.0
-        self._method = ""
+        self.deadline = self.ends = _FOREVER
+        self.idle_since = self.idle_timeout = 0.0
         self._sent = True
-        self._received = False
-        self._buffer = b""
-        self._interim = 0
+        self._received = self._ended = False
         # Of the exchange under way: who waits for the head of its answer, and the body once that has come.
         self._head: asyncio.Future[Head] | None = None
         self._body: AnswerBody | None = None
@@ -84,9 +78,8 @@ class UpstreamConnection(asyncio.Protocol):
 
     def begin(self, method: str, head: bytes) -> "asyncio.Future[Head]":
         """Send a request's head, with its body where that is at hand; the future gives the answer's head."""
-        self._method = method
+        self._beginning.expect(method)
         self._sent = self._received = False
-        self._interim = 0
         self._body = None
         answer = self._head = self._loop.create_future()
         if self._lost is not None:
@@ -126,16 +119,19 @@ class UpstreamConnection(asyncio.Protocol):
 
     def take(self) -> bytes:
         """All bytes of the body that are at hand."""
-        if self._paused_reading and self.transport is not None and not self.transport.is_closing():
-            self._paused_reading = False
-            self.deadline = self._loop.time() + self.idle_timeout
-            self.transport.resume_reading()
-        return b"" if self._body is None else self._body.take()
+        data = b"" if self._body is None else self._body.take()
+        if self._paused_reading and (self._body is None or self._body.behind <= HIGH_WATER):
+            self._resume_reading()
+        return data
 
     def abort(self) -> None:
-        """Drop the connection without waiting for the peer."""
+        """Drop the connection without waiting for the peer, and what is still to be read."""
+        if self._body is not None:
+            self._body.behind = 0
         if self.transport is not None:
             self.transport.abort()
+        elif self._ended:
+            self.connection_lost(None)
 
     def expire(self) -> None:
         """The deadline has passed."""
@@ -157,36 +153,57 @@ class UpstreamConnection(asyncio.Protocol):
         body = self._body
         try:
             if self._head is not None:
-                # The deadline of the answer's beginning stands until its head is whole: dribbled bytes and interim
-                # answers do not put it off.
+                # Until the head is whole, its deadline stands: no dribbled byte or interim answer puts it off.
                 self._received = True
-                body, data = self._read_head(self._buffer + data if self._buffer else data)
-                if body is None:
+                data = self._beginning.feed(data)
+                head = self._beginning.head
+                if head is None:
                     return
+                self._keep_alive = head.keep_alive
+                body = self._body = AnswerBody(head)
+                answer, self._head = self._head, None
+                if not answer.done():
+                    answer.set_result(head)
             elif body is None or body.done:
                 # Bytes that nobody asked for would be read as the next request's answer.
                 self._keep_alive = False
                 self.abort()
                 return
-            if data:
-                body.feed(data)
+            if not data:
+                body.read_on()
+            elif body.feed(data):
+                self._loop.call_soon(self._read_on)
         except Malformed as problem:
             note = f"the upstream's answer is malformed: {problem}"
             self._fail(Lost(NetworkFault.HTTP_PROTOCOL_ERROR, note, answered=True))
             self.abort()
             return
+        self._pace(body)
+        self._wake()
+
+    def _pace(self, body: AnswerBody) -> None:
         if body.surplus:
             self._keep_alive = False
         if body.done:
             self.deadline = _FOREVER
-        elif body.held <= HIGH_WATER:
+        elif body.held + body.behind <= HIGH_WATER:
             self.deadline = self._loop.time() + self.idle_timeout
+            if self._paused_reading:
+                self._resume_reading()
         elif not self._paused_reading and self.transport is not None:
             self._paused_reading = True
             self.deadline = _FOREVER
             self.transport.pause_reading()
-        if self._reader is not None:
-            self._wake()
+
+    def _read_on(self) -> None:
+        """Read the chunks that a turn of the event loop left; the loss of the connection comes behind the last."""
+        body = self._body
+        if body is not None and body.behind and self._lost is None:
+            self.data_received(b"")
+            if body.behind:
+                self._loop.call_soon(self._read_on)
+            elif self._ended:
+                self.connection_lost(None)
 
     def eof_received(self) -> None:
         """The upstream has said that nothing follows. Over TLS that is its close_notify alone, as uvloop has it: a
@@ -198,9 +215,12 @@ class UpstreamConnection(asyncio.Protocol):
             self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
+        self.transport = None
+        if self._body is not None and self._body.behind and self._lost is None:
+            self._ended = True  # taken as such behind the last chunk that has come
+            return
         note = "the upstream closed the connection"
         self._fail(Lost(NetworkFault.CONNECTION_TERMINATED, note, answered=self._received, in_body=not self._sent))
-        self.transport = None
 
     def pause_writing(self) -> None:
         self._writable = self._loop.create_future()
@@ -210,31 +230,11 @@ class UpstreamConnection(asyncio.Protocol):
             self._writable.set_result(None)
         self._writable = None
 
-    # How an answer is read.
-
-    def _read_head(self, data: bytes) -> tuple[AnswerBody | None, bytes]:
-        """Read as many heads as there are up to the final one; returns its body and what follows the head."""
-        while (end := data.find(b"\r\n\r\n")) >= 0:
-            if end > MAX_HEAD:
-                break
-            head = read_head(data[:end], self._method, self._rules)
-            data = data[end + 4 :]
-            if head.status >= 200:
-                self._buffer = b""
-                self._keep_alive = head.keep_alive
-                body = self._body = AnswerBody(head)
-                answer, self._head = self._head, None
-                if answer is not None and not answer.done():
-                    answer.set_result(head)
-                return body, data
-            self._interim += 1
-            if head.status == 101 or self._interim > _MAX_INTERIM:
-                raise Malformed("an interim answer that was not asked for")
-        if len(data) > MAX_HEAD:
-            raise Malformed(f"the head is longer than {MAX_HEAD} bytes")
-        check_beginning(data)
-        self._buffer = data
-        return None, b""
+    def _resume_reading(self) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self._paused_reading = False
+            self.deadline = self._loop.time() + self.idle_timeout
+            self.transport.resume_reading()
 
     def _fail(self, lost: Lost) -> None:
         if self._lost is None:

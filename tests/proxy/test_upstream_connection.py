@@ -295,3 +295,47 @@ async def test_over_tls_an_answer_ends_where_the_upstream_says_so(tmp_path: Path
             assert (b"0\r\n\r\n" if ending == "whole" else b"") == rest
     finally:
         await upstream.stop()
+
+
+@pytest.mark.parametrize("over_tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("ending", ["kept", "closed", "cut", "until close"])
+async def test_an_answer_of_tiny_chunks_is_whole(tmp_path: Path, over_tls: bool, ending: str) -> None:
+    """Chunks of a byte, read over many turns of the event loop, are all there, also if the connection ends behind them.
+
+    One that ends before the last chunk is cut for the caller too, and one that ends with its connection is whole.
+    """
+    sent = bytes(range(256)) * 400
+    framed = b"".join(b"1\r\n%c\r\n" % byte for byte in sent)
+
+    async def reply(arrival: Arrival, writer: asyncio.StreamWriter) -> None:
+        if ending == "until close":
+            writer.write(b"HTTP/1.1 200 X\r\n\r\n" + sent)
+        else:
+            writer.write(b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n" + framed)
+            writer.write(b"" if ending == "cut" else b"0\r\n\r\n")
+        if ending != "kept":
+            writer.close()
+
+    upstream, more, settings = Upstream(), dict[str, Any](), dict[str, Any]()
+    if over_tls:
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        more["ssl"] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(more["ssl"])
+        settings["upstream"] = {"ca": str(tmp_path / "ca.pem")}
+    upstream.reply = reply
+    await upstream.start(**more)
+    try:
+        async with running(tmp_path / "run", upstream, **settings) as run, asyncio.timeout(DEADLINE):
+            if ending == "cut":
+                with pytest.raises(Cut) as cut:
+                    await run.ask()
+                assert sent == cut.value.received
+            else:
+                bodies = [(await run.ask()).body]
+                made = upstream.connections
+                bodies.append((await run.ask()).body)
+                assert [sent] * 2 == bodies
+                assert ending != "kept" or made == upstream.connections
+    finally:
+        await upstream.stop()
