@@ -1,7 +1,5 @@
-"""An honest caller during an attack: its statuses and its waiting time."""
+"""An honest caller during an attack."""
 
-import statistics
-import time
 from pathlib import Path
 
 from tests.support.raw_caller import Caller, head
@@ -12,20 +10,18 @@ HONEST: str = TOKEN
 ATTACKER: str = "plgw_token-of-attacker-0123456789"
 
 
-async def asks(served: Served, count: int, *, method: str = "GET", body: bytes = b"") -> tuple[set[int], float]:
-    """The statuses of so many requests, one after another on one connection, and the median of their seconds."""
+async def asks(served: Served, count: int, *, method: str = "GET", body: bytes = b"") -> set[int]:
+    """The statuses of so many requests, one after another on one connection."""
     caller = await served.connect()
-    statuses, took = set(), []
+    statuses = set()
     fields = (f"Content-Length: {len(body)}",) if method == "POST" else ()
     try:
         for _ in range(count):
-            began = time.perf_counter()
             await caller.send(head(method, "/api/v2/threads", *fields, token=HONEST) + body)
             statuses.add((await caller.response()).status)
-            took.append(time.perf_counter() - began)
     finally:
         await caller.close()
-    return statuses, statistics.median(took)
+    return statuses
 
 
 async def opened(served: Served, data: bytes) -> Caller:
