@@ -47,8 +47,10 @@ class Row(NamedTuple):
     seen_in: str = "–"
 
 
-# TLS handshakes under way are at most one part of so many of `limits.connections`.
+# TLS handshakes under way are at most one part of so many of `limits.connections`; and never more than this, since each
+# takes 65 kB, or 150 kB with the longest ClientHello.
 HANDSHAKE_SHARE: Final = 4
+MOST_HANDSHAKES: Final = 1024
 
 _CLOSE_408: Final = "408 `request_timeout`, close"
 _CUT: Final = "the answer is cut"
@@ -70,7 +72,14 @@ ROWS: Final = (
         "gateway",
         "the one that has waited longest is closed",
         Limit.HANDSHAKES,
-        default=f"1 in {HANDSHAKE_SHARE} of `limits.connections`",
+        default=f"1 in {HANDSHAKE_SHARE} of `limits.connections`, {MOST_HANDSHAKES} at most",
+    ),
+    Row(
+        "bytes of a ClientHello",
+        "connection",
+        "close",
+        fixed=("gateway.proxy.handshakes:MAX_HELLO",),
+        seen_in='`tls_handshake_failures_total{reason="protocol"}`',
     ),
     Row("time for a TLS handshake", "connection", "close", Limit.HANDSHAKE_TIMEOUT, "limits.handshake_timeout"),
     Row("time for a head", "connection", _CLOSE_408, Limit.HEAD_TIMEOUT, "limits.head_timeout"),

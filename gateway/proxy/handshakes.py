@@ -10,7 +10,7 @@ from typing import Final, Protocol, cast
 
 from gateway.callers.peers import address_of
 from gateway.config.schema.gateway import Limits
-from gateway.core.limits import HANDSHAKE_SHARE, Limit
+from gateway.core.limits import HANDSHAKE_SHARE, MOST_HANDSHAKES, Limit
 from gateway.telemetry.event import Emit
 from gateway.telemetry.events.peers import LimitReached, TlsHandshakeFailed
 
@@ -18,6 +18,13 @@ from gateway.telemetry.events.peers import LimitReached, TlsHandshakeFailed
 _GOODBYE: Final = 2.0
 # Failures of one reason are logged at most this often, in seconds.
 _LOG_EVERY: Final = 1.0
+
+# What a ClientHello may have in bytes. OpenSSL takes eight times as much, for which a connection takes 570 kB.
+MAX_HELLO: Final = 16_384
+# A record of TLS with a handshake message (RFC 8446 section 5.1), and what tells how long its message is: the record's
+# head, the message's type and its length (section 4).
+_HANDSHAKE: Final = 0x16
+_TELLS_LENGTH: Final = 9
 
 # X509_V_ERR_* of OpenSSL's x509_vfy.h: dates; and an issuer that is not there, not trusted, or has another key.
 _DATES: Final = frozenset({9, 10})
@@ -67,7 +74,7 @@ class Handshakes:
             self._over(limit, one.address)
             one.abort()
             return
-        if len(self._under_way) >= max(1, limits.connections // HANDSHAKE_SHARE):
+        if len(self._under_way) >= max(1, min(limits.connections // HANDSHAKE_SHARE, MOST_HANDSHAKES)):
             longest = next(iter(self._under_way))
             self._over(Limit.HANDSHAKES, longest.address)
             self._drop(longest)
@@ -77,6 +84,11 @@ class Handshakes:
         """The caller has left without a byte."""
         if self._end(one):
             self._report("closed", one.address)
+
+    def too_long(self, one: "_Accepted") -> None:
+        """The caller has begun a ClientHello that is over `MAX_HELLO`, or hides how long it is."""
+        self._report("protocol", one.address, "CLIENT_HELLO_TOO_LONG")
+        self._drop(one)
 
     def stop(self) -> None:
         """End every handshake that is under way."""
@@ -144,13 +156,14 @@ class Handshakes:
 class _Accepted(asyncio.Protocol):
     """A connection before its handshake, which begins with the caller's first bytes: silence costs no TLS."""
 
-    __slots__ = ("_handshakes", "_loop", "_task", "_transport", "address")
+    __slots__ = ("_begun", "_handshakes", "_loop", "_task", "_transport", "address")
 
     def __init__(self, handshakes: Handshakes, loop: asyncio.AbstractEventLoop) -> None:
         self._handshakes = handshakes
         self._loop = loop
         self._task: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport | None = None
+        self._begun = b""
         self.address = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -159,9 +172,18 @@ class _Accepted(asyncio.Protocol):
         self._handshakes.accepted(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._task is None and self._transport is not None and not self._transport.is_closing():
-            self._transport.pause_reading()  # `start_tls` resumes it.
-            self._task = self._loop.create_task(self._handshakes.upgrade(self, self._transport, data))
+        if self._task is not None or self._transport is None or self._transport.is_closing():
+            return
+        begun = self._begun = self._begun + data
+        if begun[0] == _HANDSHAKE:
+            if len(begun) < _TELLS_LENGTH:
+                return
+            if _too_long(begun):
+                self._handshakes.too_long(self)
+                return
+        self._transport.pause_reading()  # `start_tls` resumes it.
+        self._task = self._loop.create_task(self._handshakes.upgrade(self, self._transport, begun))
+        self._begun = b""
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         self._handshakes.lost(self)
@@ -172,6 +194,12 @@ class _Accepted(asyncio.Protocol):
             self._task.cancel()
         if self._transport is not None:
             self._transport.abort()
+
+
+def _too_long(begun: bytes) -> bool:
+    """Whether the first message is over `MAX_HELLO`. A record that ends before the length of its message hides it."""
+    record, message = int.from_bytes(begun[3:5], "big"), int.from_bytes(begun[6:9], "big")
+    return record < _TELLS_LENGTH - 5 or message > MAX_HELLO
 
 
 def _feed(transport: asyncio.Transport, begun: bytes) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.certs import ID, Authority
 from tests.support.deadline import DEADLINE, eventually
-from tests.support.honest import opened
+from tests.support.honest import opened, resident
 from tests.support.in_process import policy
 from tests.support.raw_caller import Caller, head
 from tests.support.recording import Upstream
@@ -21,6 +21,8 @@ from tests.support.tls import House, spiffe_policy
 # A record header of TLS and the beginning of a ClientHello that never ends.
 HALF_HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 MOST = 40
+CALLERS = {"trusted_spiffe_domain": "cluster.local"}
+POLICIES = [policy(), spiffe_policy("pod")]
 
 
 @pytest.fixture
@@ -32,9 +34,7 @@ def house(tmp_path: Path) -> House:
 async def served(tmp_path: Path, upstream: Upstream, house: House) -> AsyncIterator[Served]:
     """A gateway that serves HTTPS to at most `MOST` connections, a fifth of them from one address."""
     limits = {"connections": MOST, "connections_per_address": MOST // 5, "handshake_timeout": "2s"}
-    callers = {"trusted_spiffe_domain": "cluster.local"}
-    policies = [policy(), spiffe_policy("pod")]
-    async with serving(tmp_path, upstream, limits=limits, tls=house.tls, callers=callers, policies=policies) as served:
+    async with serving(tmp_path, upstream, limits=limits, tls=house.tls, callers=CALLERS, policies=POLICIES) as served:
         yield served
 
 
@@ -114,6 +114,45 @@ async def test_handshakes_leave_room_for_connections(served: Served, house: Hous
     assert await counted(served, 'limits_reached_total{limit="handshakes"}')
     for one in [*held, open_before]:
         await one.close()
+
+
+async def test_half_hellos_of_many_fit_into_the_memory(tmp_path: Path, upstream: Upstream, house: House) -> None:
+    """However many connections are allowed, 1024 handshakes are under way at most, in less than 100 MB."""
+    limits = {"connections": 10_000, "handshake_timeout": "60s"}
+    async with serving(tmp_path, upstream, limits=limits, tls=house.tls, callers=CALLERS, policies=POLICIES) as served:
+        assert 200 == await asked(served, house.client())
+        before = resident(served)
+        host, _, port = served.traffic.rpartition(":")
+        held = []
+        for number in range(1_200):
+            source = (f"127.0.0.{3 + number % 4}", 0)
+            held.append(Caller(*await asyncio.open_connection(host, int(port), local_addr=source)))
+            held[-1].writer.write(HALF_HELLO)
+        await eventually(lambda: counted(served, f'limits_reached_total{{limit="handshakes"}} {1_200 - 1_024}'))
+        assert 200 == await asked(served, house.client())
+        grown = resident(served) - before
+        for one in held:
+            one.writer.transport.abort()
+
+    assert 100 > grown
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"\x16\x03\x01\x40\x00\x01\x00\x40\x01", b"\x16\x03\x01\x00\x01\x01\x16\x03\x01"],
+    ids=["long", "hidden"],
+)
+async def test_a_hello_that_would_take_much_memory_is_refused(said: bytes, served: Served, house: House) -> None:
+    """A ClientHello of more than 16 KiB, or whose first record does not tell its length, ends its connection."""
+    for pieces in ([said], [said[:1], said[1:7], said[7:]]):
+        attacker = await served.connect()
+        for piece in pieces:
+            await attacker.send(piece)
+        await finish(attacker)
+    assert await counted(served, 'tls_handshake_failures_total{reason="protocol"} 2')
+
+    await served.until_said(b"CLIENT_HELLO_TOO_LONG")
+    assert 200 == await asked(served, house.client())
 
 
 async def test_a_dribbled_hello_gets_no_more_time(served: Served) -> None:
