@@ -18,7 +18,7 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.lost import Lost
 from gateway.proxy.refusing import ID_FIELD, field_lines
 from gateway.proxy.relaying import ME, error_code, key_fault_fields, read_error, read_identity, relay
-from gateway.proxy.request_body import Body, Upload
+from gateway.proxy.request_body import AT_ONCE, Body, Upload
 from gateway.proxy.serving import Current
 from gateway.proxy.upstream_messages import Incoming, Outgoing
 from gateway.telemetry.events.peers import LimitReached, UpstreamFailure, UpstreamRetry
@@ -53,15 +53,16 @@ class Forwarder:
         budget holds no connection to the upstream, and its large body is not read.
         """
         request, record = exchange.request, exchange.record
-        upload = None if request.body is None else self._upload(exchange, request.body)
+        upload: Upload | None = None
         body: bytes | AsyncIterator[bytes] | None = b"" if request.states_no_content else None
-        if upload is not None and upload.small:
-            body = await upload.whole()
-            record.bytes_in = upload.received
-        elif upload is not None:
-            upload.check()
-            body = self._streamed(exchange, upload)
-        if upload is not None:
+        if request.body is not None and (body := self._at_hand(exchange, request.body)) is None:
+            upload = self._upload(exchange, request.body)
+            if upload.small:
+                body = await upload.whole()
+                record.bytes_in = upload.received
+            else:
+                upload.check()
+                body = self._streamed(exchange, upload)
             await self._judge_again(exchange)
         lease = self._take(exchange) or await self._wait(exchange)
         asked = time.perf_counter()
@@ -92,6 +93,18 @@ class Forwarder:
             await self._judge_again(exchange)
             yield piece
         await self._judge_again(exchange)
+
+    def _at_hand(self, exchange: Exchange, body: Body) -> bytes | None:
+        """A small body that has arrived before the configuration changed, so that it changes nothing for its request;
+        None for another.
+        """
+        length, limits = exchange.request.length, exchange.serving.snapshot.settings.limits
+        if length is None or not body.done or length > AT_ONCE or length > limits.body[exchange.permit.lane]:
+            return None
+        if exchange.serving is not self._current.serving:
+            return None
+        exchange.record.bytes_in = length
+        return body.take()
 
     def _upload(self, exchange: Exchange, body: Body) -> Upload:
         """The caller's body, unread. Raises `Refused` where it is stated to be too large."""
