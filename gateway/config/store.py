@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+import msgspec
+
 from gateway.config.secret_source import read_text
 
 PORT: Final = 6379
@@ -28,8 +30,7 @@ class Password:
         return read_text(self.source, {}) if self.source.startswith("file:") else self.text
 
 
-@dataclass(frozen=True, slots=True)
-class Redis:
+class Redis(msgspec.Struct, frozen=True):
     """A Redis or Valkey that replicas share. ``user`` is empty for the default one; ``prefix`` begins every key."""
 
     host: str

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, time
+
+import msgspec
 
 from gateway.admin.health import Health
 from gateway.admin.status import build
@@ -22,8 +23,7 @@ from gateway.telemetry.status import IssuerStatus, KeyStatus, ReloadStatus, Stat
 from gateway.telemetry.usage import Usage
 
 
-@dataclass(slots=True)
-class Facts:
+class Facts(msgspec.Struct):
     """``snapshot`` and ``needs`` are the configuration that is served; ``reload`` is how its last load went.
 
     ``config`` says where the configuration comes from. ``clock`` is Unix time in seconds, ``instance`` the process.
@@ -41,7 +41,7 @@ class Facts:
     usage: Usage
     reload: Callable[[], ReloadStatus]
     started: float
-    instance: str = field(default_factory=lambda: os.urandom(6).hex())
+    instance: str = msgspec.field(default_factory=lambda: os.urandom(6).hex())
 
     def state(self) -> State:
         """What gauges show now."""

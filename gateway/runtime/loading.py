@@ -4,9 +4,11 @@ import contextlib
 import gc
 import sys
 from collections.abc import Hashable, Iterable, Iterator
-from dataclasses import dataclass, replace
 from datetime import date
 from typing import Final
+
+import msgspec
+from msgspec.structs import replace
 
 from gateway.callers.callers import Callers
 from gateway.config.assembly.snapshot import Snapshot
@@ -22,8 +24,7 @@ _SWITCH: Final = 0.0005
 _NEVER: Final = 2**31 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(msgspec.Struct, frozen=True):
     """A configuration that is ready to serve, and what is new in it.
 
     ``changes`` are callers with ``added``, ``changed`` or ``removed``; ``restart`` are settings that stay as they were.

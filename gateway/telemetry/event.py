@@ -1,7 +1,6 @@
 """What an event is: a small frozen value that a room emits, with its log line and its counter declared beside it."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar, Final, Literal, TypeAlias
 
@@ -20,8 +19,7 @@ class Names(Enum):
     ISSUER = "issuer"
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
+class Counted(msgspec.Struct, frozen=True):
     """A counter that an event adds one to. ``name`` is without prefix and ``_total``.
 
     ``labels`` are fields of the event, each with its closed list of values.
@@ -29,7 +27,7 @@ class Counted:
 
     name: str
     help: str
-    labels: Mapping[str, Collection[str] | Names] = field(default_factory=dict)
+    labels: Mapping[str, Collection[str] | Names] = msgspec.field(default_factory=dict)
 
 
 class Event(msgspec.Struct, frozen=True):

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from gateway.telemetry.labels import NONE, OTHER
 from gateway.telemetry.record import Record
@@ -13,8 +14,7 @@ _BOUND: Final = 50_000
 _REMEMBERED: Final = 7 * 86_400.0
 
 
-@dataclass(slots=True)
-class Use:
+class Use(msgspec.Struct):
     """How often a caller was allowed, denied, or let through by audit alone; ``last`` is the Unix time of the last."""
 
     allowed: int = 0

@@ -1,13 +1,13 @@
 """One snapshot from files, environment and flags."""
 
 from collections.abc import Iterator
-from dataclasses import fields
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from msgspec.structs import fields
 
 from gateway.callers.callers import Callers
 from gateway.config.assembly.snapshot import Key, Slot, Snapshot

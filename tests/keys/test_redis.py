@@ -4,13 +4,13 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis.exceptions
 import trustme
+from msgspec.structs import replace
 
 from gateway.aio.waiting import finished
 from gateway.config.store import Password, Redis

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from msgspec import structs
+
 from gateway.callers.kind import Available
 from gateway.config.assembly.authentication import available, callers_of, check_settings
 from gateway.config.assembly.catalog import read_catalog
@@ -81,8 +83,8 @@ class Assembly:
     def _policies(self, policy: Document | None, catalog: Catalog, verifying: Available | None) -> Policies:
         if policy is not None:
             found = check_policies([(Path(policy.file), policy)], catalog, verifying)
-            own = (replace(one, policy=replace(one.policy, variable=SCOPES)) for one in found.files)
-            return replace(found, files=tuple(own))
+            own = (structs.replace(one, policy=replace(one.policy, variable=SCOPES)) for one in found.files)
+            return structs.replace(found, files=tuple(own))
         return read_folder(self._settings.policies, catalog, self._document.problems, verifying, self._cache)
 
     def _key(self, name: str, entry: gateway.Key) -> Key:

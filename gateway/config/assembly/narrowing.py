@@ -8,6 +8,8 @@ wait until all files can be used. Nothing here grants anything that the running 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from msgspec import structs
+
 from gateway.config.assembly.authentication import Authenticated, callers_of
 from gateway.config.assembly.policies import Policies, PolicyCache, PolicyFile, read_folder
 from gateway.config.assembly.snapshot import Snapshot
@@ -30,7 +32,7 @@ def narrowed(running: Snapshot, cache: PolicyCache) -> Snapshot:
         return running
     callers = callers_of(((file.policy.caller, file.authenticate) for file in files), running.callers.settings)
     policies = {file.policy.caller: file.policy for file in files}
-    return replace(running, files=files, policies=policies, callers=callers)
+    return structs.replace(running, files=files, policies=policies, callers=callers)
 
 
 def _left(before: Iterable[PolicyFile], now: Policies) -> Iterator[PolicyFile]:

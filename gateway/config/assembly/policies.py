@@ -4,9 +4,11 @@ import contextlib
 import hashlib
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+
+import msgspec
+from msgspec.structs import replace
 
 from gateway.callers.kind import Available
 from gateway.config.assembly.authentication import (
@@ -27,8 +29,7 @@ from gateway.core.catalog import Catalog
 from gateway.core.policy import Policy
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyFile:
+class PolicyFile(msgspec.Struct, frozen=True):
     """A policy, what its caller is identified by, and the file it stands in."""
 
     path: str
@@ -46,8 +47,7 @@ class PolicyFile:
         return self.file.with_name(f"{self.file.name.removesuffix('.yaml')}.cases.yaml")
 
 
-@dataclass(frozen=True, slots=True)
-class Policies:
+class Policies(msgspec.Struct, frozen=True):
     """The policies of a folder that have no problem, and some facts about all of its files.
 
     ``callers`` is None where some file's caller could not be read. ``anonymous`` is the anonymous caller.

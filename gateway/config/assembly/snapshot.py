@@ -1,7 +1,8 @@
 """The checked configuration: frozen values that the serving path reads, swapped whole."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from gateway.callers.callers import Callers
 from gateway.callers.kind import Available
@@ -14,8 +15,7 @@ from gateway.core.routing import Routes
 from gateway.core.secret import Secret
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(msgspec.Struct, frozen=True):
     """One place in a key's list of secrets, from 1. ``secret`` is None while its file or variable does not exist."""
 
     place: int
@@ -23,8 +23,7 @@ class Slot:
     secret: Secret | None
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(msgspec.Struct, frozen=True):
     """A named upstream credential: its secrets in order of preference, and the workspace it is pinned to."""
 
     name: str
@@ -32,8 +31,7 @@ class Key:
     workspace: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     """Everything that one request is judged by. A request reads it once, so a reload cannot split it.
 
     ``settings`` are the values of ``gateway.yaml``; the rest is what they name, read and checked. ``keys`` and

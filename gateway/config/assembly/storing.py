@@ -2,9 +2,10 @@
 
 import ssl
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
+
+from msgspec.structs import replace
 
 from gateway.config.reading.document import Document
 from gateway.config.reading.problem import shown

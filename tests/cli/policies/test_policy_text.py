@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from gateway.cli.policies.policy_text import with_grants
 from gateway.config.assembly.catalog import load_catalog
@@ -95,4 +96,4 @@ def test_a_text_that_cannot_be_edited_is_written_anew(tmp_path: Path, text: str)
     (after,), problems = read_policies(tmp_path, CATALOG)
 
     assert not problems
-    assert replace(before, policy=policy) == after
+    assert structs.replace(before, policy=policy) == after
