@@ -1,13 +1,16 @@
 """Web pages of other sites that use an anonymous gateway by the browser of somebody who can reach it."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.in_process import policy
-from tests.support.recording import Upstream
+from tests.support.raw_caller import ask
+from tests.support.recording import Upstream, answer
 from tests.support.sentinels import TOKEN
+from tests.support.served import serving
 
 ANYONE = [policy("anyone", token=None)]
 PAGE = "https://evil.test"
@@ -80,3 +83,18 @@ async def test_a_credential_is_proof_enough(start: Callable[..., Any]) -> None:
 
     assert 200 == (await run.raw(head("evil.test", *fields, f"Authorization: Bearer {TOKEN}"))).status
     assert 403 == (await run.raw(head("evil.test", *fields))).status
+
+
+async def test_a_gateway_of_its_own_process_keeps_pages_out(tmp_path: Path, upstream: Upstream) -> None:
+    """Of a real `serve`, neither listener answers a rebound name, no cross-site write leaves, and no page may read."""
+    upstream.reply = answer(fields=("Access-Control-Allow-Origin: *", "Access-Control-Allow-Credentials: true"))
+    write = head("localhost:8080", f"Origin: {PAGE}", "Content-Length: 0", method="POST")
+    async with serving(tmp_path, upstream, policies=ANYONE) as served:
+        refused = [await ask(served.traffic, data) for data in (write, head("evil.test:8080"))]
+        hidden = [await ask(served.admin, head("evil.test:9090", target=page)) for page in ("/status", "/metrics")]
+        reached = len(upstream.arrivals)
+        own = await ask(served.traffic, head("localhost:8080"))
+
+    assert ([403, 403], [421, 421], 0) == ([one.status for one in refused], [one.status for one in hidden], reached)
+    assert 200 == own.status
+    assert not [name for name, _ in own.fields if name.startswith("access-control-")]
