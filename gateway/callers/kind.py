@@ -25,8 +25,7 @@ class Credentials(NamedTuple):
     now: float
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
+class Rejected(NamedTuple):
     """A credential of one kind identifies no caller. ``why`` is a sentence for the caller and the log.
 
     ``why`` repeats nothing that was not verified. ``expired``: the credential was good, so a new one helps.
@@ -38,8 +37,7 @@ class Rejected:
     unavailable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(NamedTuple):
     """The answer needs a key that ``keys`` has to ask its issuer for."""
 
     keys: "KeySet"
@@ -54,8 +52,7 @@ Entries: TypeAlias = Mapping[Any, str]
 KeySets: TypeAlias = "Mapping[str, KeySet]"
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """A ``gateway.yaml`` while it is checked. ``client_ca`` says whether it has ``tls.client_ca``.
 
     ``look`` is False where no other file may be opened.
@@ -74,8 +71,7 @@ class Available:
     unix_socket: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SettingOf:
+class SettingOf(NamedTuple):
     """The key below ``callers`` in ``gateway.yaml`` that a kind needs.
 
     ``check`` makes of its value what the kind is verified with, and reports what is wrong.
@@ -91,8 +87,7 @@ def _itself(value: Any) -> Any:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class CredentialKind:
+class CredentialKind(NamedTuple):
     """One kind of credential.
 
     ``name`` is the key in a policy's ``authenticate``, ``value`` what may stand there, with its ``description``.

@@ -4,8 +4,7 @@ import asyncio
 import socket
 import ssl
 import struct
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.callers.certificate import Certificate
 
@@ -13,8 +12,7 @@ from gateway.callers.certificate import Certificate
 _UCRED: Final = struct.Struct("iII")
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(NamedTuple):
     """The other end of a connection: its certificate, and on a unix socket the user id of the process.
 
     ``address`` is its IP address, empty on a unix socket.

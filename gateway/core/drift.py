@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from gateway.core.catalog import Endpoint
 from gateway.core.decision import granted
@@ -38,8 +38,7 @@ class Needs:
         return (f"policies use {_listed(used)} of it",) if used else ()
 
 
-@dataclass(frozen=True, slots=True)
-class Drift:
+class Drift(NamedTuple):
     """``missing``: needed, and no key of the route carries them. ``excess``: carried, and no request needs them.
 
     ``unknown``: carried, and no endpoint of the catalog asks for them. ``wide`` where callers together use more of the

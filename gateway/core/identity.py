@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from gateway.core.policy import Policy
 from gateway.core.secret import HeldSecrets
@@ -13,8 +12,7 @@ class NotAnIdentity(ValueError):
     """The body is not what ``GET /me`` answers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """The workspace and the scopes of a secret, with the whole body they were read from.
 
     Fields as two public clients give them: ``workspace_id``, ``api_key_id``, ``scopes``, ``linear_team_ids``,

@@ -4,9 +4,9 @@ The events: the slots were read (`begin`, `arrange`), ``/me`` answered (`learn`)
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import inf
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.core.rotation import (
     REPLACED,
@@ -34,8 +34,7 @@ RECHECK: Final = 300.0
 RELIEF: Final = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(NamedTuple):
     """The reading of one slot. ``secret`` is None if there is none to use, and ``fault`` says why.
 
     ``number`` grows with each reading; of two readings of a slot, the one that began later counts.

@@ -6,7 +6,7 @@ A key has slots in order of preference. Each slot has a secret, also called its 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import inf
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from gateway.core.key_faults import KEY_FAULTS, KeyFault
 from gateway.core.secret import Secret
@@ -38,8 +38,7 @@ class Slot:
         return self.unreadable and self.secret is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """The answer of ``/me`` about a secret: the fault if Productlane refuses it, else its workspace and scopes."""
 
     refused: KeyFault | None = None

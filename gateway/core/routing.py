@@ -1,7 +1,6 @@
 """Which key serves a request: the route of caller and endpoint, then the narrowest of its keys."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from math import inf
 from typing import Final, NamedTuple
 
@@ -9,8 +8,7 @@ from gateway.core.catalog import Endpoint, plain
 from gateway.core.key_faults import KeyFault
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """Keys, in order of preference, for the endpoints that a path covers; for the named callers, or for all (empty).
 
     ``path`` is a template of the API without ``/api/v2``; ``/x/**`` covers ``/x`` and all below it, by whole segments.

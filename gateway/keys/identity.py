@@ -1,8 +1,8 @@
 """What Productlane says of each secret, remembered in this process, and beyond it in a store if there is one."""
 
 import asyncio
-from dataclasses import dataclass, replace
-from typing import Final, Literal
+from dataclasses import replace
+from typing import Final, Literal, NamedTuple
 
 from gateway.aio.single_flight import SingleFlight
 from gateway.aio.waiting import finished
@@ -18,8 +18,7 @@ from gateway.telemetry.events.keys import IdentityLookup
 Result = Literal["hit", "miss", "stale", "refused", "error"]
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """The result of a look-up: an identity, or Productlane's refusal of the secret, or neither.
 
     ``age`` is the seconds since the question, 0.0 without an answer. ``fault`` says in a short phrase, free of secrets,
@@ -33,8 +32,7 @@ class Known:
     fault: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(NamedTuple):
     """What is remembered of a secret, asked for at ``asked_at`` of the monotonic clock and at Unix time ``stamp``.
 
     A store's entry from ``stamp`` or before is never used.
@@ -131,7 +129,7 @@ class Identities:
         self.changes += 1
         last = self.entries.get(secret.fingerprint) or _NOTHING
         # An outage of Productlane goes on all the same.
-        forgotten = replace(_NOTHING, stamp=self._wall(), quiet_until=last.quiet_until, fault=last.fault)
+        forgotten = _NOTHING._replace(stamp=self._wall(), quiet_until=last.quiet_until, fault=last.fault)
         self.entries.put(secret.fingerprint, forgotten)
         self._me.drop(secret)
 
@@ -191,4 +189,4 @@ class Identities:
         if last.identity is None and last.refused is None:
             kept = await self._me.stale(secret, newer_than=last.stamp)
             last = last if kept is None else self._learnt(kept)
-        return replace(last, quiet_until=self.clock() + fault.pause, fault=fault.why)
+        return last._replace(quiet_until=self.clock() + fault.pause, fault=fault.why)

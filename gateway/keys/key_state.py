@@ -1,7 +1,6 @@
 """The state of one key in this process: its secrets, which of them serves, and when each was used."""
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from gateway.core.key_faults import KeyFault
 from gateway.core.rotation import (
@@ -24,8 +23,7 @@ from gateway.telemetry.events.keys import SecretStateChanged
 FORGOTTEN: Final = "forgotten"
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
+class Chosen(NamedTuple):
     """A secret to send a request with; ``slot`` is its place in the key's ``secrets`` from ``"1"``, or ``replaced``."""
 
     key: str
@@ -96,8 +94,7 @@ class KeyState:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class _Shown:
+class _Shown(NamedTuple):
     slot: Slot
     state: State
     reason: str

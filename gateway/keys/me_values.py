@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, field
 from ssl import SSLContext
-from typing import Final
+from typing import Final, NamedTuple
 
 from aiohttp.abc import AbstractResolver
 from yarl import URL
@@ -48,8 +48,7 @@ class MeSettings:
         return self.identity.ttl + self.identity.stale_if_error
 
 
-@dataclass(frozen=True, slots=True)
-class Good:
+class Good(NamedTuple):
     """An identity that was asked for ``age`` seconds ago, at Unix time ``asked_at``; ``kept``: the store had it."""
 
     identity: Identity
@@ -58,15 +57,13 @@ class Good:
     kept: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(NamedTuple):
     """Productlane refuses the secret."""
 
     fault: KeyFault
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """The question failed. ``why`` is free of secrets; ``pause`` is the seconds until the next question."""
 
     why: str

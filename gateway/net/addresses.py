@@ -2,8 +2,7 @@
 
 import itertools
 import math
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 # getaddrinfo gives no time to live. An answer younger than `FRESH` is not asked for again, so a record that changes is
 # followed within seconds. Up to `SETTLED`, connections do not wait for the new answer. Up to `LAST`, they use the old
@@ -22,8 +21,7 @@ AVOIDED: Final = 30.0
 SILENT: Final = "the resolver does not answer"
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """Where to connect to: an IPv4 or IPv6 address as text, and the scope of a link-local one."""
 
     host: str
@@ -34,8 +32,7 @@ class Address:
         return ":" in self.host
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """Whether a new connection begins a look-up, and whether it waits for it."""
 
     ask: bool

@@ -1,11 +1,10 @@
 """Where a listener listens, as a value."""
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """Where a listener listens: ``host`` and ``port``, or a unix socket's ``path``."""
 
     host: str = ""

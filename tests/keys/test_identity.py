@@ -5,7 +5,6 @@ import contextlib
 import gc
 import json
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -64,7 +63,7 @@ async def test_the_fast_path_asks_nothing(productlane: Productlane, clock: Clock
         expired = identities.peek(A)
 
     assert (None, None) == (cold, expired)
-    assert replace(known, age=59.0, result="hit") == warm
+    assert known._replace(age=59.0, result="hit") == warm
     assert 1 == len(productlane.asked)
 
 
@@ -84,7 +83,7 @@ async def test_a_refusal_is_remembered_for_its_own_time(
         third = await identities.lookup("k", A)
 
     assert Known(None, fault, 0.0, "refused") == first
-    assert replace(first, age=second.age) == second == peeked
+    assert first._replace(age=second.age) == second == peeked
     assert 9.9 == pytest.approx(second.age)
     assert (1, "miss") == (asked, third.result)
 
@@ -187,7 +186,7 @@ async def test_the_last_good_answer_is_served_stale(status: int, productlane: Pr
         clock.now = start + 60 + 3600
         gone = await identities.lookup("k", A)
 
-    assert replace(good, age=60.0, result="stale", fault=f"status {status}") == stale
+    assert good._replace(age=60.0, result="stale", fault=f"status {status}") == stale
     assert ("stale", 3659.5) == (still.result, still.age)
     assert Known(None, None, 0.0, "error", f"status {status}") == gone
 
@@ -243,7 +242,7 @@ async def test_a_shared_storage_serves_stale_to_a_new_process(productlane: Produ
     async with asking(productlane.url, clock, store=storage) as identities:
         too_old = await identities.lookup("k", A)
 
-    assert replace(good, age=3659.0, result="stale", fault="status 500") == stale
+    assert good._replace(age=3659.0, result="stale", fault="status 500") == stale
     assert "error" == too_old.result
 
 
