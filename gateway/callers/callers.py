@@ -42,16 +42,17 @@ class Callers:
     def overlaps(self) -> Iterator[tuple[str, str, str]]:
         """Pairs of callers that one credential could identify, so that it is refused: their names, and how they meet.
 
-        A pair is named once.
+        A pair is named once, in the order of the names.
         """
         met = set()
         for name, kind in KINDS.items():
             if kind.overlap is None:
                 continue
-            for (entry, caller), (other, another) in combinations(self.by_kind.get(name, {}).items(), 2):
-                pair = (min(caller, another), max(caller, another))
-                if caller != another and pair not in met and kind.overlap(entry, other):
-                    met.add(pair)
+            brief, entries = kind.brief, self.by_kind.get(name, {}).items()
+            ordered = sorted(entries, key=lambda item: (item[1], brief(item[0])))
+            for (entry, caller), (other, another) in combinations(ordered, 2):
+                if caller != another and (caller, another) not in met and kind.overlap(entry, other):
+                    met.add((caller, another))
                     yield caller, another, f"{kind.brief(entry)} and {kind.brief(other)}"
 
     def kinds(self) -> dict[str, tuple[str, ...]]:
