@@ -119,14 +119,17 @@ async def test_looking_at_the_status_slows_nobody(tmp_path: Path, upstream: Upst
 @pytest.mark.parametrize("path", ["/status", "/status.json", "/metrics", "/readyz"])
 async def test_a_page_of_the_web_cannot_read_it(path: str, served: Served) -> None:
     """A name of the web that leads to this machine (DNS rebinding) is answered with 421 and nothing else."""
-    foreign = await served.send(
-        f"GET {path} HTTP/1.1\r\nHost: rebound.example:9090\r\n\r\n".encode(), address=served.admin
-    )
-    ours = [
-        await served.send(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode(), address=served.admin)
-        for host in ("localhost", "localhost:9090", "127.0.0.1:9090", "[::1]:9090", "LOCALHOST")
-    ]
 
-    assert foreign.startswith(b"HTTP/1.1 421 ")
-    assert b'"misdirected_request"' in foreign
-    assert [True] * 5 == [answer.startswith(b"HTTP/1.1 200 ") for answer in ours]
+    async def status(host: str) -> tuple[int, bytes]:
+        caller = await served.connect(served.admin)
+        await caller.send(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        response = await caller.response()
+        await caller.close()
+        return response.status, response.body
+
+    foreign = await status("rebound.example:9090")
+    ours = [await status(host) for host in ("localhost", "localhost:9090", "127.0.0.1:9090", "[::1]:9090", "LOCALHOST")]
+
+    assert 421 == foreign[0]
+    assert b'"misdirected_request"' in foreign[1]
+    assert [200] * 5 == [answer[0] for answer in ours]

@@ -68,7 +68,7 @@ async def test_five_hundred_callers_of_a_refused_key_ask_once(start: Start) -> N
 
 async def test_a_me_that_hangs_costs_its_time_out_once(start: Start) -> None:
     """While `/me` accepts and says nothing, for however long, no request waits for it again after the first."""
-    run = await start(identity={"ttl": "0s"}, upstream={"connect_timeout": "1s"})
+    run = await start(identity={"ttl": "0s"}, upstream={"connect_timeout": "2s"})
     first = await run.ask()
     run.upstream.me = run.upstream.hang
     await run.ask()
@@ -80,7 +80,7 @@ async def test_a_me_that_hangs_costs_its_time_out_once(start: Start) -> None:
 
         assert 200 == first.status == response.status
 
-    assert slowest < 0.5
+    assert slowest < 1.5
 
 
 async def test_a_missing_scope_does_not_end_that(start: Start) -> None:

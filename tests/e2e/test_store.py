@@ -220,12 +220,17 @@ async def test_the_documented_user_may_do_what_limits_take(tmp_path: Path, upstr
     async with redis_serving(tmp_path, acl=documented_acl(limits=True)) as redis:
         settings = settings_for(redis, policies=[policy(limits={"reads_per_minute": 2})])
         async with running(tmp_path / "gw", upstream, **settings) as run:
-            statuses = [(await run.ask()).status for _ in range(3)]
+            statuses: list[int] = []
+            counted: list[bytes] = []
+            # A busy machine can miss the 50 ms that Redis has for an answer; without the right, no count ever comes.
+            async with asyncio.timeout(DEADLINE):
+                while not counted or statuses[-1] != 429:
+                    statuses.append((await run.ask()).status)
+                    counted = [key async for key in redis.admin.scan_iter("productlane-gateway:limits:*")]
             log = run.log_file.read_text()
-        counted = [key async for key in redis.admin.scan_iter("productlane-gateway:limits:*")]
 
-    assert ([200, 200, 429], 1) == (statuses, len(counted))
-    assert "store_fault" not in log
+    assert ([200, 200], 1) == (statuses[:2], len(counted))
+    assert "NoPermission" not in log
 
 
 def hits(content: dict[str, bytes]) -> list[tuple[str, bytes]]:
