@@ -27,7 +27,7 @@ test: $(READY)
 	rm -f .coverage .coverage.*
 	$(BIN)/$(if $(COVERAGE),coverage run -m,python -m) pytest -n auto $(ARGS)
 
-# The inner loop: rules, decisions, settings and bytes on the wire, with few other processes; about 30 s.
+# The inner loop: rules, decisions, settings and bytes on the wire, with few other processes; about 40 s on two cores.
 FAST := tests/test_shape.py tests/core tests/config tests/callers tests/keys tests/budgets tests/admin tests/wire
 test-fast: $(READY)
 	$(BIN)/python -m pytest -n auto --hypothesis-profile=fast --fuzz-count=300 $(FAST) $(ARGS)
