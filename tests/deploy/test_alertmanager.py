@@ -13,7 +13,7 @@ import yaml
 
 from tests.support.deploy_tools import ROOT, eventually, run
 from tests.support.deploy_upstream import ask
-from tests.support.ports import free_ports
+from tests.support.ports import free_port
 
 EXAMPLE = ROOT / "monitoring" / "alertmanager.example.yaml"
 RULES = yaml.safe_load(EXAMPLE.read_text("utf-8"))["inhibit_rules"]
@@ -41,7 +41,7 @@ def alertmanager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     program = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
     if program is None:
         pytest.skip("prometheus-alertmanager is not installed")
-    (port,) = free_ports(1)
+    port = free_port()
     options = [f"--config.file={EXAMPLE}", f"--storage.path={tmp_path_factory.mktemp('alertmanager')}"]
     options += [f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address=", "--log.level=error"]
     process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

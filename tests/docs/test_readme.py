@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Final
 import pytest
 
 from tests.support.documents import README, ROOT, blocks, section
+from tests.support.ports import free_port
 
 WALK: Final = section("Your first gateway", README)
 
@@ -29,12 +29,6 @@ def test_the_first_command_starts_the_demo() -> None:
 
     assert blocks("sh", section("Run it in a minute", README)) == ["make run\n"]
     assert "productlane-gateway demo" in shown.stdout
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])

@@ -19,7 +19,7 @@ from gateway.keys.store import BestEffortStore
 from gateway.telemetry.events.keys import StoreBack, StoreFault
 from tests.support.clock import Clock
 from tests.support.deadline import DEADLINE
-from tests.support.ports import free_ports
+from tests.support.ports import free_port
 from tests.support.redis_server import NEEDS_REDIS, RedisServer, documented_acl, redis_serving
 
 pytestmark = NEEDS_REDIS
@@ -188,7 +188,7 @@ async def test_a_replica_that_may_not_be_written_to_is_read(server: RedisServer)
     async with patient(server.at, clock=Clock()) as guard:
         await guard.set("a", b"1", 60)
         await server.admin.config_set("replica-serve-stale-data", "yes")
-        await server.admin.replicaof("127.0.0.1", free_ports(1)[0])
+        await server.admin.replicaof("127.0.0.1", free_port())
         await guard.set("b", b"2", 60)
 
         assert (b"1", {"write": "ReadOnlyError"}) == (await guard.get("a"), guard.faults)

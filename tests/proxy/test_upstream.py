@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 import ssl
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -21,6 +20,7 @@ from gateway.proxy.upstream_messages import Outgoing
 from gateway.telemetry import labels
 from tests.support.deadline import DEADLINE
 from tests.support.in_process import Running, running
+from tests.support.ports import free_port
 from tests.support.raw_caller import Response, head
 from tests.support.recording import Arrival, Upstream, answer
 
@@ -166,15 +166,9 @@ async def test_a_pool_survives_every_way_to_end(start: Start) -> None:
     assert 200 == (await run.ask()).status
 
 
-def unused_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 async def test_a_refused_connection_is_a_502(tmp_path: Path, upstream: Upstream) -> None:
     """The caller learns that the upstream is unreachable, but not its address."""
-    upstream.url = f"http://127.0.0.1:{unused_port()}/api/v2"
+    upstream.url = f"http://127.0.0.1:{free_port()}/api/v2"
     async with running(tmp_path, upstream) as run:
         response = await run.ask()
 
@@ -333,7 +327,7 @@ def test_every_failure_has_its_name_in_the_metric() -> None:
 
 async def test_an_upstream_that_comes_back_is_used_at_once(tmp_path: Path, upstream: Upstream) -> None:
     """Nothing has to be restarted after an outage: the next request finds the upstream again."""
-    port = unused_port()
+    port = free_port()
     upstream.url = f"http://127.0.0.1:{port}/api/v2"
     async with running(tmp_path, upstream) as run:
         down = await run.ask()

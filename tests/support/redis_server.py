@@ -15,7 +15,7 @@ import redis.exceptions
 
 from gateway.config.store import Password, Redis
 from tests.support.deadline import DEADLINE, kill
-from tests.support.ports import free_ports
+from tests.support.ports import free_port
 
 PASSWORD = "sesame-sentinel-0123456789"
 NEEDS_REDIS = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
@@ -73,7 +73,7 @@ async def redis_serving(
     folder: Path, *, tls: tuple[Path, Path] | None = None, ca: Path | None = None, acl: str = "", database: int = 0
 ) -> AsyncIterator[RedisServer]:
     """A Redis that keeps nothing on disk. ``tls`` is certificate and key; ``acl`` are the rules of a user `gateway`."""
-    (port,) = free_ports(1)
+    port = free_port()
     arguments = ["--bind", "127.0.0.1", "--save", "", "--dir", str(folder), "--logfile", "/dev/null"]
     arguments += ["--enable-debug-command", "local"]
     if tls is None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.deploy_tools import eventually
 from tests.support.deploy_upstream import ask
-from tests.support.ports import free_ports
+from tests.support.ports import free_port
 
 _MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
 
@@ -23,7 +23,7 @@ def registry(folder: Path) -> Iterator[str]:
     program = shutil.which("docker-registry")
     if program is None:
         pytest.skip("docker-registry is not installed")
-    (port,) = free_ports(1)
+    port = free_port()
     settings = {
         "version": "0.1",
         "log": {"level": "error"},

@@ -26,7 +26,7 @@ from gateway.simulator import Limits, SimulatedKey, Simulator
 from tests.support.deadline import kill
 from tests.support.deploy_tools import ROOT
 from tests.support.in_process import policy
-from tests.support.ports import free_ports
+from tests.support.ports import free_port
 from tests.support.raw_caller import head
 from tests.support.redis_server import redis_serving
 from tests.support.served import Served, environment, started
@@ -170,7 +170,7 @@ async def _prometheus(folder: Path, target: str) -> AsyncIterator[Prometheus]:
         "scrape_configs": [scrape],
     }
     (folder / "prometheus.yaml").write_text(yaml.safe_dump(settings))
-    address = f"127.0.0.1:{free_ports(1)[0]}"
+    address = f"127.0.0.1:{free_port()}"
     with (folder / "prometheus.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             program, f"--config.file={folder / 'prometheus.yaml'}", f"--storage.tsdb.path={folder / 'tsdb'}",
