@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 import gateway
 from gateway.core.refusal import ANSWERS, Code
 
@@ -226,6 +228,7 @@ def test_every_code_has_its_answer() -> None:
     assert set(Code) == set(ANSWERS)
 
 
+@pytest.mark.slow
 def test_a_test_says_what_it_promises() -> None:
     """Every test states in a sentence what a user can rely on, and no two tests of a module share a name."""
     for name, path in modules(TESTS).items():
@@ -252,6 +255,7 @@ def test_no_code_runs_between_fork_and_exec() -> None:
     assert [] == [name for name, path in modules(TESTS).items() if "preexec" + "_fn" in path.read_text("utf-8")]
 
 
+@pytest.mark.slow
 def test_no_module_needs_another_to_be_imported_first() -> None:
     """Any module of a room whose `__init__` imports can be the first one imported; for others, no circle says it."""
     importing = [path.parent for path in modules(SOURCE).values() if path.name == "__init__.py" and [*imports(path)]]

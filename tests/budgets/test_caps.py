@@ -177,6 +177,7 @@ async def server(tmp_path: Path) -> AsyncIterator[RedisServer]:
         yield server
 
 
+@pytest.mark.slow
 @NEEDS_REDIS
 async def test_replicas_count_together(server: RedisServer, tmp_path: Path, upstream: Upstream) -> None:
     """Two gateways with one Redis together allow what the policy grants, and say exactly when more is available."""
@@ -215,6 +216,7 @@ async def two_gateways(redis: Redis, folder: Path, upstream: Upstream) -> AsyncI
             os.close(fd)
 
 
+@pytest.mark.slow
 @NEEDS_REDIS
 async def test_a_redis_that_is_gone_costs_no_request(server: RedisServer) -> None:
     """Without its Redis a replica continues with its own count, which includes the requests that it already allowed."""
@@ -229,6 +231,7 @@ async def test_a_redis_that_is_gone_costs_no_request(server: RedisServer) -> Non
     assert 1 == len(faults)
 
 
+@pytest.mark.slow
 @NEEDS_REDIS
 async def test_a_redis_that_hangs_costs_its_patience_once(server: RedisServer) -> None:
     """A Redis that accepts and says nothing is waited for once, then left alone for a while, and then asked again."""
@@ -258,6 +261,7 @@ async def test_no_redis_from_the_start_costs_no_request() -> None:
         assert 3 == await allowed(caps, APP, Lane.READ, 5)
 
 
+@pytest.mark.slow
 @NEEDS_REDIS
 @pytest.mark.parametrize("poison", ["inf", "1e308", "9999999999999", "nan", "-inf", "soon", ""])
 async def test_a_poisoned_count_locks_nobody_out(server: RedisServer, poison: str) -> None:
@@ -270,6 +274,7 @@ async def test_a_poisoned_count_locks_nobody_out(server: RedisServer, poison: st
             assert 3 == await allowed(caps, APP, Lane.READ, 5)
 
 
+@pytest.mark.slow
 @NEEDS_REDIS
 async def test_a_count_of_another_kind_is_a_fault(server: RedisServer) -> None:
     """A value that somebody else put under the name costs no request, and is reported once."""

@@ -227,6 +227,7 @@ async def test_a_slow_first_answer_does_not_hold_up_the_rest() -> None:
     assert [1, 2, 4, 8] == counts
 
 
+@pytest.mark.slow
 async def test_waiting_in_vain_ends_when_it_is_certain() -> None:
     """Requests that the new window has no room for are refused with its first answers, not when their time is over."""
     clock = Clock()
@@ -512,6 +513,7 @@ async def test_a_spent_key_is_told_with_its_reset(start: Start) -> None:
     assert ("allow", "gateway", "main", "write") == (line["decision"], line["source"], line["key"], line["lane"])
 
 
+@pytest.mark.slow
 async def test_a_request_waits_for_the_reset_and_goes(start: Start) -> None:
     """In a spent minute a caller only waits longer for its answer; log and metrics show why."""
     run = await start()
@@ -594,6 +596,7 @@ async def test_a_refusal_of_the_upstream_is_relayed_and_heeded(start: Start) -> 
     assert 1 == len(run.upstream.arrivals)
 
 
+@pytest.mark.slow
 async def test_a_read_is_repeated_once_after_a_429_that_is_soon_over(start: Start) -> None:
     """A GET is resent once and counted if its Retry-After fits into the wait; a write never is."""
     run = await start()
@@ -608,6 +611,7 @@ async def test_a_read_is_repeated_once_after_a_429_that_is_soon_over(start: Star
     assert 1.0 == await run.metric("upstream_retries_total", reason="rate_limited")
 
 
+@pytest.mark.slow
 async def test_a_read_is_repeated_no_more_than_once(start: Start) -> None:
     """A 429 to the second try is relayed, and so is one that would take longer than the request may wait."""
     run = await start(pacing={"max_wait": "3s"})
@@ -678,6 +682,7 @@ async def test_an_upstream_that_cannot_be_reached_costs_no_budget(start: Start) 
     assert "rate_limited" not in down[1:]
 
 
+@pytest.mark.slow
 async def test_callers_share_by_weight(start: Start) -> None:
     """`weight` in a policy sets the share: of eight requests sent, six belong to the caller with weight 3."""
     run = await start(

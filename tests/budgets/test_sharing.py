@@ -21,7 +21,7 @@ from tests.support.deadline import DEADLINE
 from tests.support.redis_server import NEEDS_REDIS, RedisServer, documented_acl, redis_serving
 from tests.support.sentinels import KEY
 
-pytestmark = NEEDS_REDIS
+pytestmark = [NEEDS_REDIS, pytest.mark.slow]
 CHOSEN = Chosen("main", "1", Secret(KEY))
 READ = Lane.READ
 

@@ -64,6 +64,7 @@ async def test_wrong_tokens_of_pods_are_refused_with_the_reason(run: Running, is
     assert ["credential_unknown", "credential_expired", *["credential_unknown"] * 4] == reasons
 
 
+@pytest.mark.slow
 async def test_an_issuer_that_is_down_fails_nobody_it_has_vouched_for(run: Running, issuer: LocalIssuer) -> None:
     """With the keys at hand the gateway needs the issuer no more; the log says that it cannot be asked."""
     old = issuer.signers[0]
@@ -88,6 +89,7 @@ async def test_an_issuer_that_is_down_fails_nobody_it_has_vouched_for(run: Runni
     assert (issuer.url, True, 1) == (known["issuer"], known["up"], known["keys"])
 
 
+@pytest.mark.slow
 async def test_a_reload_ends_no_request_that_waits_for_keys(
     start: Callable[..., Any], issuer: LocalIssuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,6 +143,7 @@ async def ready(run: Running) -> bool:
     return 200 == (await run.admin("/readyz")).status
 
 
+@pytest.mark.slow
 def test_what_is_not_configured_is_not_loaded() -> None:
     """A gateway without Kubernetes callers and client certificates does not carry what verifies them."""
     program = (

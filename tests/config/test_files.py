@@ -125,10 +125,9 @@ def test_problems_come_in_the_order_of_the_lines() -> None:
     assert sorted(problem.line for problem in problems) == [problem.line for problem in problems]
 
 
-@pytest.mark.parametrize("path", [case for kind in READERS for case in files(kind, "bad")])
-def test_no_problem_holds_a_secret(path: Path) -> None:
-    """A key that was put into a file or a variable by mistake is not copied into the log."""
-    text = "\n".join(str(problem) for problem in READERS[path.parent.name](path))
+def test_no_problem_holds_a_secret() -> None:
+    """A key in a wrong file or variable is not copied into the log: every problem is expected, and none holds a key."""
+    text = "\n".join(line for path in CONFIGS.rglob("*.bad.yaml") for line in expected(path))
 
     for secret in ("thisoneisinthefile", "abcdefghijklmnop", "oldoldold", "a-token-in-clear", "sesame", ":pw"):
         assert secret not in text.replace("user name or password", "")

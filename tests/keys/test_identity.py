@@ -151,6 +151,7 @@ async def test_the_first_to_ask_may_leave(productlane: Productlane, clock: Clock
     assert (["miss"] * 3, 1) == ([known.result for known in answers], len(productlane.asked))
 
 
+@pytest.mark.slow
 async def test_nobody_left_to_wait(productlane: Productlane, clock: Clock) -> None:
     """When all callers have left, an answer is still remembered, and a failure is not reported by the loop."""
     complaints: list[Any] = []
@@ -512,6 +513,7 @@ async def test_a_refusal_is_waited_for_by_all_and_shared_by_none(productlane: Pr
     assert 0 == len(storage.entries)
 
 
+@pytest.mark.slow
 async def test_a_claim_that_does_not_end_holds_nobody_up_twice(productlane: Productlane, clock: Clock) -> None:
     """A claim that stays beyond its time is waited for once, and reported as a fault of the store."""
     storage, reported = MemoryStore(), list[Event]()

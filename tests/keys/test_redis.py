@@ -22,7 +22,7 @@ from tests.support.deadline import DEADLINE
 from tests.support.ports import free_port
 from tests.support.redis_server import NEEDS_REDIS, RedisServer, documented_acl, redis_serving
 
-pytestmark = NEEDS_REDIS
+pytestmark = [NEEDS_REDIS, pytest.mark.slow]
 
 
 @pytest.fixture

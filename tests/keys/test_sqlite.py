@@ -252,6 +252,7 @@ async def test_a_full_disk_is_read(tmp_path: Path) -> None:
     assert guard.faults["write"] in ("SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE")
 
 
+@pytest.mark.slow
 async def test_a_disk_that_hangs_holds_nobody_up(file: Path) -> None:
     """Writes that timed out while the disk hung are not done later, and the end does not wait for the disk."""
     release, hanging = threading.Event(), threading.Event()

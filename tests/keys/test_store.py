@@ -125,6 +125,7 @@ async def test_deletions_are_tried_even_while_it_rests() -> None:
     assert 2 == broken.asked
 
 
+@pytest.mark.slow
 async def test_silence_is_a_miss() -> None:
     """A storage that never answers and ignores cancellation delays no caller; the loop reports no late error."""
     complaints: list[Any] = []
@@ -191,6 +192,7 @@ async def test_each_setting_has_its_store(kind: str) -> None:
     assert (None if kind == "memory" else f"{kind}store") == used
 
 
+@pytest.mark.slow
 def test_what_is_not_configured_is_not_imported() -> None:
     """A gateway that keeps everything in memory pays neither for the cache's library and its clients nor for SQLite."""
     program = (

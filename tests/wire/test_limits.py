@@ -89,6 +89,7 @@ async def test_a_body_is_bounded_while_it_streams(start: Start) -> None:
     assert [True, False, False] == [arrival.complete for arrival in run.upstream.arrivals]
 
 
+@pytest.mark.slow
 async def test_a_body_that_stops_arriving_is_a_408(start: Start) -> None:
     """A caller that goes silent in the middle of its body gets an error and uses no upstream connection."""
     run = await start(upstream={"idle_timeout": "200ms"})
@@ -180,6 +181,7 @@ async def test_connections_are_capped_by_address(start: Start) -> None:
     assert b"HTTP/1.1 200 X\r\n" == other
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "padding", "most"), [(1000, 0, 32), (100, 8000, 10)], ids=["number", "bytes"])
 async def test_a_pipeline_is_bounded_and_lost_nothing(start: Start, count: int, padding: int, most: int) -> None:
     """Of many requests at once only 32, or 64 KiB, wait while the first is served; all are answered in order."""
@@ -222,6 +224,7 @@ async def test_a_head_without_end_behind_a_request_is_not_kept(start: Start) -> 
     await run.upstream.until(lambda: writers[0].is_closing() or not run.upstream.open)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flood", [b"X: " + b"a" * 1000 + b"\r\n", b"X:" + b" " * 1000])
 async def test_trailers_without_end_are_not_kept(start: Start, flood: bytes) -> None:
     """What follows a chunked body's last chunk is bounded, and such a body never looks whole upstream."""
@@ -239,6 +242,7 @@ async def test_trailers_without_end_are_not_kept(start: Start, flood: bytes) -> 
     assert not any(arrival.complete for arrival in run.upstream.arrivals)
 
 
+@pytest.mark.slow
 async def test_large_uploads_are_not_taken_for_heads(start: Start) -> None:
     """Megabytes of body, whole or in small chunks with long extensions, count against the body's limit alone."""
     run = await start()
