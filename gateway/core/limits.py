@@ -16,6 +16,8 @@ class Limit(StrEnum):
     HANDSHAKE_TIMEOUT = "handshake_timeout"
     HEAD_TIMEOUT = "head_timeout"
     HEAD_SIZE = "head_size"
+    HEADS = "heads"
+    HEADS_PER_ADDRESS = "heads_per_address"
     TARGET_SIZE = "target_size"
     BODY_SIZE = "body_size"
     BODY_SILENCE = "body_silence"
@@ -51,6 +53,8 @@ class Row(NamedTuple):
 # takes 65 kB, or 150 kB with the longest ClientHello.
 HANDSHAKE_SHARE: Final = 4
 MOST_HANDSHAKES: Final = 1024
+# One address may hold one part of so many of `limits.heads`.
+HEADS_SHARE: Final = 4
 
 _CLOSE_408: Final = "408 `request_timeout`, close"
 _CUT: Final = "the answer is cut"
@@ -91,6 +95,14 @@ ROWS: Final = (
         Limit.HEAD_SIZE,
         fixed=("gateway.proxy.request:MAX_HEAD", "gateway.proxy.request:MAX_FIELDS"),
     ),
+    Row(
+        "bytes of heads without an answer, but for whole heads up to 4 KiB",
+        "gateway",
+        f"{_OVERLOADED}, close, for the longest wait for the rest of a head, of the address that holds most",
+        Limit.HEADS,
+        "limits.heads",
+    ),
+    Row("the same", "address", _SAME, Limit.HEADS_PER_ADDRESS, default=f"1 in {HEADS_SHARE} of `limits.heads`"),
     Row(
         "bytes of a target",
         "request",

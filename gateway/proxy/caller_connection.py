@@ -16,13 +16,11 @@ LINGER: Final = 2.0
 
 
 class Handler(Protocol):
-    """What serves the requests of a connection."""
+    """`serve` raises CancelledError alone, where the caller leaves; `last_words` answer where there is no request."""
 
-    async def serve(self, request: Request, reply: Reply) -> None:
-        """Answer a request. Raises CancelledError alone, where the caller leaves."""
+    async def serve(self, request: Request, reply: Reply) -> None: ...
 
-    def last_words(self, refused: Refused) -> bytes:
-        """The answer, in bytes, to a connection that ends before there is a request on it."""
+    def last_words(self, refused: Refused) -> bytes: ...
 
 
 class Owner(Protocol):
@@ -31,12 +29,13 @@ class Owner(Protocol):
     @property
     def handler(self) -> Handler: ...
 
-    def rules(self) -> Rules:
-        """Which fields of a request cross."""
+    def rules(self) -> Rules: ...
 
     def admit(self, connection: "CallerConnection", address: str) -> Refused | None: ...
 
     def left(self, connection: "CallerConnection", address: str) -> None: ...
+
+    def hold_heads(self, connection: "CallerConnection", address: str, size: int) -> None: ...
 
     def report_fault(self, failure: Exception) -> None: ...
 
@@ -48,23 +47,9 @@ class CallerConnection(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_address",
-        "_admitted",
-        "_inbox",
-        "_loop",
-        "_owner",
-        "_task",
-        "_waiter",
-        "_writable",
-        "head_since",
-        "idle_since",
-        "paused",
-        "peer",
-        "peer_name",
-        "retiring",
-        "serving",
-        "transport",
-    )
+        "_address", "_admitted", "_inbox", "_loop", "_owner", "_task", "_waiter", "_writable", "head_since",
+        "idle_since", "paused", "peer", "peer_name", "retiring", "serving", "transport",
+    )  # fmt: skip
 
     def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
         self._owner = owner
@@ -116,7 +101,7 @@ class CallerConnection(asyncio.Protocol):
                 waiter.set_result(None)
         elif self._admitted and not inbox.closed:
             inbox.feed(data)
-            if self.head_since is None and inbox.head_begun and not (self.serving or len(inbox)):
+            if self.head_since is None and self.waits_for_head:
                 self.head_since = self._loop.time()
 
     def pause_writing(self) -> None:
@@ -189,6 +174,25 @@ class CallerConnection(asyncio.Protocol):
             self.transport.write_eof()
 
     # What the listener, the body and the reply call.
+
+    @property
+    def waits_for_head(self) -> bool:
+        """Whether the rest of a head is all that is to come."""
+        return self._inbox.head_begun and not (self.serving or len(self._inbox))
+
+    def hold_heads(self, size: int) -> None:
+        """So many bytes of heads have no answer yet."""
+        self._owner.hold_heads(self, self._address, size)
+
+    def drop_heads(self, refused: Refused) -> None:
+        """Refuse what is held here: there is too much of it in all."""
+        if self.waits_for_head:
+            self.say_last(refused)
+            self._inbox.close()
+            self.close()
+        elif self.serving or not self._inbox.refuse_only(refused):
+            self._owner.handler.last_words(refused)  # For the log and the count: an answer may have begun.
+            self.abort()
 
     @property
     def idle(self) -> bool:

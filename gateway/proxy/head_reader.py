@@ -139,6 +139,11 @@ class HeadReader:
             request = request.again(request.method, request.target, 0)
         self._before, self._rules_before, self._fields, self._after = request, rules, fields, after
 
+    def drop(self) -> None:
+        """Forget the head that has begun."""
+        self.pending, self._last = 0, b""
+        self.renew()
+
     def renew(self) -> None:
         """Read the next head with another parser: this one waits for a body, or for another protocol, or holds a large
         head until the next one begins.

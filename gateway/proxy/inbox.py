@@ -8,6 +8,7 @@ from typing import Final, Protocol
 from gateway.core.field_rules import Rules
 from gateway.core.refusal import Reason, Refused
 from gateway.proxy.head_reader import HeadReader
+from gateway.proxy.held_heads import SMALL
 from gateway.proxy.request import MAX_HEAD, Request, head_too_long, refused_request
 from gateway.proxy.request_body import Body
 
@@ -23,6 +24,9 @@ class Owner(Protocol):
 
     def arrived(self) -> None:
         """The head of a request is complete; its body may follow."""
+
+    def hold_heads(self, size: int) -> None:
+        """So many bytes of heads have no answer yet, as `gateway.proxy.held_heads` counts them."""
 
     def pause_reading(self) -> None: ...
 
@@ -41,6 +45,9 @@ class _Nobody:
     def arrived(self) -> None:
         """Nothing is read any more."""
 
+    def hold_heads(self, size: int) -> None:
+        """Nothing is held any more."""
+
     pause_reading = resume_reading = abort = arrived
 
 
@@ -50,7 +57,7 @@ _NOBODY: Final = _Nobody()
 class Inbox:
     """``closed`` tells that nothing more is read; ``body`` is that of the last request while it is arriving."""
 
-    __slots__ = ("_buffer", "_heads", "_loop", "_owner", "_queue", "body", "closed")
+    __slots__ = ("_buffer", "_heads", "_held", "_large", "_loop", "_owner", "_queue", "body", "closed")
 
     def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop, rules: Callable[[], Rules]) -> None:
         self._owner: Owner = owner
@@ -59,6 +66,9 @@ class Inbox:
         self._queue: deque[Request] = deque()
         self._buffer = b""
         self.body: Body | None = None
+        # Of heads without an answer: what the owner has been told; and whole ones over `SMALL`.
+        self._held = 0
+        self._large = 0
         self.closed = False
 
     def __len__(self) -> int:
@@ -106,24 +116,38 @@ class Inbox:
             elif len(self._queue) >= MAX_WAITING or (self._queue and self._waiting_bytes() > MAX_HEAD):
                 self._buffer = data
                 self._owner.pause_reading()
-                return
+                break
             else:
                 data = self._read(data, before)
+        self._count()
 
     def served(self, request: Request) -> None:
         """A request has been answered: drop what is left of its body, and read what was held back behind it."""
+        if request.size > SMALL:
+            self._large -= request.size
         if request.body is not None and not request.body.done:
             request.body.abandon()
         if self._buffer:
             self.feed(b"")
         if self._owner.paused and not self._buffer:
             self._owner.resume_reading()
+        self._count()
+
+    def refuse_only(self, refused: Refused) -> bool:
+        """Refuse the request that waits, where it is the only one, and no head has begun behind it."""
+        if len(self._queue) != 1 or self._heads.pending or self._buffer:
+            return False
+        self._queue[0].refused = self._queue[0].refused or refused
+        return True
 
     def close(self) -> None:
         """Read nothing more."""
         self.closed = True
         if self.body is not None:
             self.body.abandon()
+        self._heads.drop()
+        self._buffer, self._large = b"", 0
+        self._count()
         self._owner = _NOBODY
 
     def pause_reading(self) -> None:
@@ -136,6 +160,13 @@ class Inbox:
         """The chunks of a body have been read; ``surplus`` came after its end."""
         self.body = None
         self.feed(surplus)
+
+    def _count(self) -> None:
+        """Tell the owner what heads without an answer there are, if that has changed."""
+        held = self._heads.pending + self._large + len(self._buffer)
+        if held != self._held:
+            self._held = held
+            self._owner.hold_heads(held)
 
     def _waiting_bytes(self) -> int:
         return sum(request.size for request in self._queue)
@@ -174,11 +205,14 @@ class Inbox:
             request.body = self.body = Body(self, self._loop, request.length)
         if request.length != 0 or b"upgrade" in request.read:
             self._heads.renew()
+        if request.size > SMALL:
+            self._large += request.size
         self._queue.append(request)
         self._owner.arrived()
 
     def _give_up(self, refused: Refused) -> None:
         """What arrives is no request: it is answered in its turn, and nothing after it is read."""
         self.closed = True
+        self._heads.drop()
         self._queue.append(refused_request(refused))
         self._owner.arrived()

@@ -10,6 +10,7 @@ from gateway.core.limits import Limit
 from gateway.core.refusal import Code, Reason, Refused
 from gateway.proxy.caller_connection import LINGER, CallerConnection
 from gateway.proxy.handler import DRAIN, Handler
+from gateway.proxy.held_heads import HeldHeads
 from gateway.telemetry.event import Emit
 from gateway.telemetry.events.process import ConnectionFault
 
@@ -28,6 +29,7 @@ class Listener:
         self.limits = limits
         self.connections: Final[set[CallerConnection]] = set()
         self._emit: Final = emit
+        self._heads: Final = HeldHeads()
         self._open: Counter[str] = Counter()
         self._shaking_hands = 0
         self._loop: Final = asyncio.get_running_loop()
@@ -57,6 +59,10 @@ class Listener:
         """Count a connection out."""
         self.connections.discard(connection)
         self._leave(address)
+
+    def hold_heads(self, connection: CallerConnection, address: str, size: int) -> None:
+        """A connection holds so many bytes of heads now."""
+        self._heads.hold(connection, address, size, self.limits.heads)
 
     def begin_handshake(self, address: str) -> Limit | None:
         """Count in a connection that begins its TLS handshake, or say which limit it is over."""

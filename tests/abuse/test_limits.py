@@ -20,6 +20,7 @@ from tests.support.recording import Arrival, Upstream, answer
 from tests.support.tls import House
 
 TWO: Final = [policy("honest", HONEST), policy("attacker", ATTACKER)]
+UNFINISHED: Final = head("GET", "/api/v2/threads", "X: " + "x" * 40_000)[:-2]
 LARGE: Final = b"x" * (24 << 20)
 SPENT: Final = ("X-RateLimit-Limit: 60", "X-RateLimit-Remaining: 0")
 
@@ -160,6 +161,8 @@ REACHED: Final = {
     Limit.HANDSHAKE_TIMEOUT: Reach(silent_handshake, limits(handshake_timeout="200ms")),
     Limit.HEAD_TIMEOUT: Reach(request(b"GET /"), limits(head_timeout="200ms")),
     Limit.HEAD_SIZE: Reach(request(head("GET", "/api/v2/threads", *["X: " + "x" * 1_000] * 70)), {}),
+    Limit.HEADS: Reach(request(UNFINISHED), limits(heads=6_000)),
+    Limit.HEADS_PER_ADDRESS: Reach(request(UNFINISHED), limits(heads=60_000)),
     Limit.TARGET_SIZE: Reach(request(head("GET", "/api/v2/" + "x" * 9_000)), {}),
     Limit.BODY_SIZE: Reach(
         request(head("POST", "/api/v2/threads", "Content-Length: 2000") + b"x" * 2_000),

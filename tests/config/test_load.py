@@ -80,6 +80,7 @@ def test_what_is_not_said_is_the_documented_default(folder: Path) -> None:
         keepalive_timeout=75.0,
         body=Body(write=16 * 2**20, upload=12 * 2**20),
         connections=10_000,
+        heads=32 * 2**20,
         connections_per_address=1_000,
     )
     assert limits == snapshot.settings.limits
@@ -129,6 +130,7 @@ def test_every_setting_arrives(folder: Path) -> None:
         body_rate=2048,
         answer_rate=3072,
         connections=12,
+        heads=3 * 2**20,
         connections_per_address=3,
     )
     assert limits == snapshot.settings.limits

@@ -142,6 +142,9 @@ class Limits(Section):
     head_timeout: float = setting(
         TIMEOUT, "To receive the whole head of a request; past it the answer is 408.", default="10s"
     )
+    heads: int = setting(
+        SIZE, "Bytes of heads without an answer; one address may hold a quarter. More get 503.", default="32MiB"
+    )
     handshake_timeout: float = setting(
         TIMEOUT, "For the TLS handshake of a new connection; past it the connection is closed.", default="10s"
     )
