@@ -178,7 +178,8 @@ class Forgetful(Upstream):
     """Keeps nothing of what it gets, so that no request costs more than the one before."""
 
     async def _body(self, arrival: Arrival, reader: asyncio.StreamReader) -> tuple[bytes, bool]:
-        self.received, end = b"", b""
+        end = b""
+        self.received.clear()
         self.arrivals.clear()
         chunked = bool(arrival.all("Transfer-Encoding"))
         while chunked and end != b"0\r\n\r\n" and (piece := await reader.read(1 << 16)):

@@ -11,9 +11,9 @@ import pytest
 
 from tests.support.certs import ID, Authority
 from tests.support.deadline import DEADLINE, eventually
-from tests.support.honest import opened, resident
+from tests.support.honest import counted, opened, resident
 from tests.support.in_process import policy
-from tests.support.raw_caller import Caller, head
+from tests.support.raw_caller import Caller, ask, head
 from tests.support.recording import Upstream
 from tests.support.served import Served, serving
 from tests.support.tls import House, spiffe_policy
@@ -39,21 +39,13 @@ async def served(tmp_path: Path, upstream: Upstream, house: House) -> AsyncItera
 
 
 async def connect(served: Served, context: ssl.SSLContext, source: str = "127.0.0.1") -> Caller:
-    host, _, port = served.traffic.rpartition(":")
-    streams = await asyncio.open_connection(
-        host, int(port), ssl=context, server_hostname="localhost", local_addr=(source, 0)
-    )
-    return Caller(*streams)
+    return await served.connect(ssl=context, server_hostname="localhost", local_addr=(source, 0))
 
 
 async def asked(served: Served, context: ssl.SSLContext, source: str = "127.0.0.1") -> int:
     """The status of an honest request over a new connection."""
     async with asyncio.timeout(DEADLINE):
-        caller = await connect(served, context, source)
-        await caller.send(head())
-        response = await caller.response()
-        await caller.close()
-    return response.status
+        return (await ask(await connect(served, context, source), head())).status
 
 
 async def finish(caller: Caller) -> None:
@@ -68,10 +60,6 @@ def distrust(served: Served) -> None:
     opened = socket.create_connection((host, int(port)), timeout=DEADLINE)
     with opened, pytest.raises(ssl.SSLError):
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).wrap_socket(opened, server_hostname="localhost")
-
-
-async def counted(served: Served, sample: str) -> bool:
-    return sample.encode() in (await served.ask_admin("/metrics")).body
 
 
 @pytest.mark.parametrize("said", [b"", HALF_HELLO], ids=["silent", "half a hello"])
@@ -91,8 +79,6 @@ async def test_handshakes_that_do_not_end_are_counted_and_end(said: bytes, serve
             await one.closed()
     assert 200 == await asked(served, context)
     assert await counted(served, 'limits_reached_total{limit="handshake_timeout"}')
-    for one in held:
-        await one.close()
 
 
 async def test_handshakes_leave_room_for_connections(served: Served, house: House) -> None:
@@ -102,18 +88,13 @@ async def test_handshakes_leave_room_for_connections(served: Served, house: Hous
     """
     context = house.client()
     open_before = await connect(served, context)
-    host, _, port = served.traffic.rpartition(":")
-    held = [
-        Caller(*await asyncio.open_connection(host, int(port), local_addr=(f"127.0.0.{3 + number % 20}", 0)))
-        for number in range(3 * MOST)
-    ]
+    for number in range(3 * MOST):
+        await opened(served, b"", local_addr=(f"127.0.0.{3 + number % 20}", 0))
 
     assert [200] * 5 == [await asked(served, context) for _ in range(5)]
     await open_before.send(head())
     assert 200 == (await open_before.response()).status
     assert await counted(served, 'limits_reached_total{limit="handshakes"}')
-    for one in [*held, open_before]:
-        await one.close()
 
 
 async def test_half_hellos_of_many_fit_into_the_memory(tmp_path: Path, upstream: Upstream, house: House) -> None:
@@ -122,17 +103,11 @@ async def test_half_hellos_of_many_fit_into_the_memory(tmp_path: Path, upstream:
     async with serving(tmp_path, upstream, limits=limits, tls=house.tls, callers=CALLERS, policies=POLICIES) as served:
         assert 200 == await asked(served, house.client())
         before = resident(served)
-        host, _, port = served.traffic.rpartition(":")
-        held = []
         for number in range(1_200):
-            source = (f"127.0.0.{3 + number % 4}", 0)
-            held.append(Caller(*await asyncio.open_connection(host, int(port), local_addr=source)))
-            held[-1].writer.write(HALF_HELLO)
+            await opened(served, HALF_HELLO, local_addr=(f"127.0.0.{3 + number % 4}", 0))
         await eventually(lambda: counted(served, f'limits_reached_total{{limit="handshakes"}} {1_200 - 1_024}'))
         assert 200 == await asked(served, house.client())
         grown = resident(served) - before
-        for one in held:
-            one.writer.transport.abort()
 
     assert 100 > grown
 
@@ -169,7 +144,6 @@ async def test_a_dribbled_hello_gets_no_more_time(served: Served) -> None:
     async with asyncio.timeout(DEADLINE):
         await attacker.closed()
     dribbling.cancel()
-    await attacker.close()
 
     assert await counted(served, 'limits_reached_total{limit="handshake_timeout"} 1')
 

@@ -13,13 +13,12 @@ import pytest
 
 from gateway.core.limits import ROWS, Limit
 from tests.support.deadline import DEADLINE, eventually
-from tests.support.honest import ATTACKER, HONEST
+from tests.support.honest import ATTACKER, TWO
 from tests.support.in_process import Running, policy
 from tests.support.raw_caller import Caller, Response, head
 from tests.support.recording import Arrival, Upstream, answer
 from tests.support.tls import House
 
-TWO: Final = [policy("honest", HONEST), policy("attacker", ATTACKER)]
 UNFINISHED: Final = head("GET", "/api/v2/threads", "X: " + "x" * 40_000)[:-2]
 LARGE: Final = b"x" * (24 << 20)
 SPENT: Final = ("X-RateLimit-Limit: 60", "X-RateLimit-Remaining: 0")
@@ -183,7 +182,7 @@ REACHED: Final = {
     Limit.UPSTREAM_CONNECTIONS: Reach(
         one_more_exchange, {"upstream": {"max_connections": 1}, "policies": [policy("attacker", ATTACKER)]}
     ),
-    Limit.UPSTREAM_SHARE: Reach(one_more_exchange, {"upstream": {"max_connections": 3}, "policies": TWO}),
+    Limit.UPSTREAM_SHARE: Reach(one_more_exchange, {"upstream": {"max_connections": 3}, **TWO}),
 }
 OVER_TLS: Final = {Limit.HANDSHAKES, Limit.HANDSHAKE_TIMEOUT}
 ROW_OF: Final = {row.limit: row for row in ROWS if row.limit is not None}

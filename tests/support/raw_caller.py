@@ -108,12 +108,12 @@ class Caller:
             self.writer.transport.abort()
 
 
-async def connect(address: str) -> Caller:
-    """A raw connection to ``host:port`` or ``unix:/path``."""
+async def connect(address: str, **options: Any) -> Caller:
+    """A raw connection to ``host:port`` or ``unix:/path``; ``options`` as for `asyncio.open_connection`."""
     if address.startswith("unix:"):
-        return Caller(*await asyncio.open_unix_connection(address.removeprefix("unix:"), limit=_LIMIT))
+        return Caller(*await asyncio.open_unix_connection(address.removeprefix("unix:"), limit=_LIMIT, **options))
     host, _, port = address.rpartition(":")
-    return Caller(*await asyncio.open_connection(host.strip("[]"), int(port), limit=_LIMIT))
+    return Caller(*await asyncio.open_connection(host.strip("[]"), int(port), limit=_LIMIT, **options))
 
 
 async def ask(to: Caller | str, data: bytes, *, head_only: bool = False) -> Response:

@@ -83,7 +83,7 @@ class Upstream:
         self.arrivals: list[Arrival] = []
         self.lookups: list[Arrival] = []
         self.connections = 0
-        self.received = b""
+        self.received = bytearray()
         self.partial: list[tuple[bytes, bytes]] = []
         self._open: dict[asyncio.StreamWriter, asyncio.StreamReader] = {}
         self._changed = asyncio.Event()

@@ -38,12 +38,15 @@ class Ended(Exception):
 
 @dataclass
 class Served:
-    """A gateway in a process. ``out`` and ``err`` are its output so far, ``answers`` all of its answers."""
+    """A gateway in a process. ``out`` and ``err`` are its output so far, ``answers`` all of its answers, ``callers``
+    the connections that were made to it; what is open at its end is dropped.
+    """
 
     process: asyncio.subprocess.Process
     out: bytearray = field(default_factory=bytearray)
     err: bytearray = field(default_factory=bytearray)
     answers: list[bytes] = field(default_factory=list)
+    callers: list[Caller] = field(default_factory=list)
     traffic: str = ""
     admin: str = ""
 
@@ -58,8 +61,11 @@ class Served:
                     raise Ended(bytes(self.err))
                 await asyncio.sleep(0.01)
 
-    async def connect(self, address: str = "") -> Caller:
-        return await connect(address or self.traffic)
+    async def connect(self, address: str = "", **options: Any) -> Caller:
+        """``options`` are those of `asyncio.open_connection`."""
+        caller = await connect(address or self.traffic, **options)
+        self.callers.append(caller)
+        return caller
 
     async def send(self, data: bytes, *, address: str = "") -> bytes:
         """Everything that comes back of these bytes until the connection ends, or the answers do."""
@@ -149,6 +155,8 @@ async def started(arguments: list[str], environ: Mapping[str, str], **process: A
         served.traffic, served.admin = line["listener"], line["address"]
         yield served
     finally:
+        for caller in served.callers:
+            caller.writer.transport.abort()
         await kill(child)
         async with asyncio.timeout(DEADLINE):
             await asyncio.gather(*pumps)

@@ -182,7 +182,7 @@ async def test_no_secret_is_in_what_is_sent(tmp_path: Path, upstream: Upstream, 
     async with traced(tmp_path, upstream, collector) as served:
         await served.send_all(requests)
         assert 0 == await served.end()
-    sent = collector.received + b"".join(arrival.body for arrival in collector.arrivals)
+    sent = bytes(collector.received) + b"".join(arrival.body for arrival in collector.arrivals)
 
     assert len(collector.all_spans()) > 300
     assert [] == found({"sent": sent})
