@@ -1,15 +1,16 @@
 """The keys of one configuration: which secret serves a request, and what is known of each."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 from gateway.core.decision import Permit, choose_key
 from gateway.core.key_faults import KeyFault, fault_of_answer
 from gateway.core.refusal import Code, Refused
-from gateway.core.rotation import Rotation, candidates
+from gateway.core.rotation import candidates
 from gateway.core.routing import Route, Standing
 from gateway.core.secret import HeldSecrets, Secret
+from gateway.keys.choices import Choices
 from gateway.keys.identity import Known
 from gateway.keys.key_state import Chosen, KeyState
 from gateway.keys.verifier import QUESTIONS, KeyVerifier
@@ -43,20 +44,6 @@ class _Standings:
 _MISSING: Final = Standing(refused=KeyFault.MISSING)
 
 
-class _Choice(NamedTuple):
-    """A choice of a secret, with everything it depends on: it counts as long as none of that changes.
-
-    That is the rotation of each key, the identities that were looked up (``changes`` counts their changes), and the
-    time: the choice counts ``until`` a moment of the identities' clock.
-    """
-
-    chosen: Chosen
-    stood: tuple[tuple[KeyState, Rotation], ...]
-    looked_up: tuple[IdentityLookup, ...]
-    changes: int
-    until: float
-
-
 class Keyring:
     """The keys of one configuration. `gateway.core.rotation` says which secret of a key serves.
 
@@ -67,7 +54,9 @@ class Keyring:
         self.verifier: Final = verifier
         self.identities: Final = verifier.identities
         self._states: Final = states
-        self._choices: Final[dict[tuple[tuple[str, ...], frozenset[str]], _Choice]] = {}
+        self._choices: Final = Choices(self.identities)
+        # The last choice for the same, where nothing that it came from has changed.
+        self.choose_again: Final[Callable[[Permit], Chosen | None]] = self._choices.find
 
     async def choose(self, permit: Permit) -> Chosen:
         """The secret that serves a permitted request.
@@ -87,7 +76,8 @@ class Keyring:
                 raise
         else:
             if cached is not None:
-                self._remember(permit, cached, chosen)
+                states = [self._states[name] for name in route.keys]
+                self._choices.keep(permit, chosen, states, {key: known for key, (_, known) in cached.secrets.items()})
             return chosen
         standings = self._cached(route) or await self._resolve(route)
         return standings.secrets[choose_key(permit, standings.by_key)][0]
@@ -156,33 +146,13 @@ class Keyring:
         """The state of every key, in the order of the configuration."""
         return tuple(self._states.values())
 
-    def choose_again(self, permit: Permit) -> Chosen | None:
-        """The last choice among the same keys for the same scopes, where nothing that it came from has changed."""
-        choice = self._choices.get((permit.route.keys, permit.ask.endpoint.scopes))
-        if choice is None:
-            return None
-        chosen, stood, looked_up, changes, until = choice
-        identities = self.identities
-        if changes != identities.changes or identities.clock() >= until:
-            return None
-        for key_state, rotation in stood:
-            if key_state.rotation is not rotation:
-                return None
-        for event in looked_up:
-            identities.emit(event)
-        return chosen
+    def report_lookups(self) -> None:
+        """Report the look-ups that were only counted at the time."""
+        self._choices.report()
 
-    def _remember(self, permit: Permit, standings: _Standings, chosen: Chosen) -> None:
-        """Keep a choice that was made from memory alone."""
-        left = self.identities.ttl - max(known.age for _, known in standings.secrets.values())
-        states = [self._states[name] for name in permit.route.keys]
-        self._choices[permit.route.keys, permit.endpoint.scopes] = _Choice(
-            chosen,
-            stood=tuple((state, state.rotation) for state in states),
-            looked_up=tuple(IdentityLookup(key, "hit") for key in standings.secrets),
-            changes=self.identities.changes,
-            until=self.identities.clock() + left,
-        )
+    def retire(self) -> None:
+        """Another takes its place. What comes late is chosen for anew each time, so that no look-up stays uncounted."""
+        self._choices.retire()
 
     def _cached(self, route: Route) -> _Standings | None:
         """The standings of the route's keys from memory; None if one of their identities is unknown or too old."""

@@ -44,7 +44,8 @@ class Facts(msgspec.Struct):
     instance: str = msgspec.field(default_factory=lambda: os.urandom(6).hex())
 
     def state(self) -> State:
-        """What gauges show now."""
+        """What gauges show now. What was only counted since the last time is reported first."""
+        self.current.serving.keyring.report_lookups()
         tls = self.listeners.tls
         return State(
             keys=self._keys(),

@@ -104,6 +104,7 @@ class ServingFactory:
             prefetch=snapshot.settings.identity.prefetch,
             upstream_changed=snapshot.settings.upstream.url != before.snapshot.settings.upstream.url,
         )
+        before.keyring.retire()
         keyring = Keyring(adopted, verifier)
         upstream.expect(len(snapshot.policies))
         self._serving = Serving(snapshot, keyring, upstream, identification)

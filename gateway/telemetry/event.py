@@ -47,6 +47,10 @@ class Event(msgspec.Struct, frozen=True):
         """The level of this event's line, None where it has no line."""
         return self.level if self.name else None
 
+    def times(self) -> int:
+        """How often it happened: what its counter rises by."""
+        return 1
+
     def fields(self) -> dict[str, Any]:
         """The fields of its line."""
         names = zip(self.__struct_fields__, self.__struct_encode_fields__, strict=True)

@@ -118,7 +118,7 @@ class EventCounter(Counter):
             at = self._at[read] = tuple(
                 value if (value := getattr(event, label)) in values else OTHER for label, values in self._known.items()
             )
-        self.values[at] = self.values.get(at, 0) + 1
+        self.values[at] = self.values.get(at, 0) + event.times()
 
 
 class Histogram(Metric):

@@ -358,7 +358,40 @@ async def test_look_ups_from_memory_are_told_too(productlane: Productlane, clock
     reported: list[Event] = []
     async with asking(productlane.url, clock, emit=reported.append) as identities:
         keyring = ring(identities, key("support", A))
+        for _ in range(4):
+            await keyring.choose(permit(by=route("support")))
+        keyring.report_lookups()
+        keyring.report_lookups()
+
+    one_by_one = [IdentityLookup("support", result) for result in ("miss", "hit")]
+    assert [*one_by_one, IdentityLookup("support", "hit", 2)] == reported
+
+
+async def test_look_ups_of_a_keyring_that_is_replaced_are_told(productlane: Productlane, clock: Clock) -> None:
+    """A reload loses no look-up: what was counted is told as a keyring is replaced, and what comes later at once."""
+    reported: list[Event] = []
+    async with asking(productlane.url, clock, emit=reported.append) as identities:
+        keyring = ring(identities, key("support", A))
+        for _ in range(4):
+            await keyring.choose(permit(by=route("support")))
+        keyring.retire()
+        retired = sum(event.times() for event in reported)
         for _ in range(3):
             await keyring.choose(permit(by=route("support")))
 
-    assert [IdentityLookup("support", result) for result in ("miss", "hit", "hit")] == reported
+    assert (4, 7) == (retired, sum(event.times() for event in reported))
+
+
+async def test_look_ups_of_a_choice_that_no_longer_counts_are_told(productlane: Productlane, clock: Clock) -> None:
+    """Where a choice is made anew, because what is known of its secret has changed, its look-ups stay counted."""
+    reported: list[Event] = []
+    async with asking(productlane.url, clock, emit=reported.append) as identities:
+        keyring = ring(identities, key("support", A))
+        for _ in range(4):
+            await keyring.choose(permit(by=route("support")))
+        identities.changes += 1
+        for _ in range(2):
+            await keyring.choose(permit(by=route("support")))
+        keyring.report_lookups()
+
+    assert 6 == sum(event.times() for event in reported)

@@ -95,6 +95,21 @@ async def test_another_token_is_a_change_of_its_caller(start: Start) -> None:
     assert (401, 200) == ((await run.ask()).status, (await run.ask(token=OTHER_TOKEN)).status)
 
 
+async def test_a_reload_loses_no_count_of_look_ups(start: Start) -> None:
+    """Every request is a look-up in the metrics, although a policy was removed before they were next read."""
+    run = await start(live=True, policies=[policy(), policy("other", OTHER_TOKEN)])
+    caller = await run.connect()
+    for token in (TOKEN, OTHER_TOKEN) * 3:
+        await caller.send(head("GET", "/api/v2/threads", token=token))
+        await caller.response()
+    (run.folder / "policies" / "1.yaml").unlink()
+    await run.events("policy_change", caller="other", outcome="removed")
+    await _again(caller, head("GET", "/api/v2/threads"))
+    counted = [await run.metric("identity_lookups_total", key="main", result=result) for result in ("miss", "hit")]
+
+    assert [1, 6] == counted
+
+
 OTHERS_BROKEN = {"policies/broken.yaml": "caller: [\n", "gateway.yaml": "keys: [\n"}
 
 

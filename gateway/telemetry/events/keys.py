@@ -22,11 +22,15 @@ class SecretStateChanged(Event, frozen=True):
 
 
 class IdentityLookup(Event, frozen=True):
-    """The identity behind a secret was looked up."""
+    """The identity behind a secret was looked up, once or more often."""
 
     counter = Counted("identity_lookups", "Look-ups of a key's identity.", {"key": Names.KEY, "result": labels.LOOKUPS})
     key: str
     result: str
+    number: int = 1
+
+    def times(self) -> int:
+        return self.number
 
 
 class IdentityStale(Event, frozen=True):
