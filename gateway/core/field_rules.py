@@ -1,6 +1,6 @@
 """Which header fields cross, in either direction: one table of rules by field name, for requests and for answers."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from enum import Enum
 from typing import Final
 
@@ -122,23 +122,28 @@ _CREDENTIAL_WORDS: Final = (b"authorization", b"cookie", b"credential", b"passwd
 _FORWARDING: Final = (b"forwarded", b"x-forwarded", b"x-original-", b"x-real-ip", b"x-rewrite-url", b"client-ip")
 
 
-class Rules(dict[bytes, Rule]):
-    """The rule of a field, by its name in any letter case. Names that are not in the table are not remembered, so that
-    callers cannot fill the memory.
+class Rules(dict[bytes, tuple[Rule, bytes]]):
+    """The rule of a field with its name in lower case, by its name in any letter case. Names that are not in the table
+    are not remembered, so that callers cannot fill the memory.
+
+    It is made of names with their rule; of several rules for a name, the last counts.
     """
 
-    def __missing__(self, name: bytes) -> Rule:
+    def __init__(self, *named: tuple[Iterable[bytes], Rule]) -> None:
+        pairs = [(name, rule) for names, rule in named for name in names]
+        ruled = {name.lower(): (rule, name.lower()) for name, rule in pairs}
+        for name, _ in pairs:
+            low = name.lower()
+            # The usual spellings, so that looking them up takes one step.
+            self[low] = self[low.title()] = self[name] = ruled[low]
+
+    def __missing__(self, name: bytes) -> tuple[Rule, bytes]:
         low = name.lower()
-        return self.unlisted(low) if low == name else self[low]
+        return (self.unlisted(low), low) if low == name else self[low]
 
     def unlisted(self, low: bytes) -> Rule:  # noqa: ARG002 - others look at it
         """The rule for a lower-case name that the table does not have."""
         return Rule.REFUSE
-
-    def spelled(self) -> None:
-        """Add the usual spelling of each name, so that looking it up takes one step."""
-        for low in [*self]:
-            self[low.title()] = self[low]
 
 
 class _AnswerRules(Rules):
@@ -151,26 +156,24 @@ def request_rules(more: Collection[str] = (), *, traced: bool = False) -> Rules:
 
     Where requests are ``traced``, W3C Trace Context is left out: each attempt has its own.
     """
-    rules = Rules(dict.fromkeys(_REQUEST_FIELDS, Rule.KEEP))
-    rules.update(dict.fromkeys((name.lower().encode() for name in more), Rule.KEEP))
-    rules.update(dict.fromkeys(_HOP_BY_HOP, Rule.DROP))
-    if traced:
-        rules.update(dict.fromkeys((b"traceparent", b"tracestate"), Rule.DROP))
-    rules.update(dict.fromkeys(_READ_OF_REQUESTS, Rule.READ))
-    rules.spelled()
-    return rules
+    return Rules(
+        (_REQUEST_FIELDS, Rule.KEEP),
+        ((name.encode() for name in more), Rule.KEEP),
+        (_HOP_BY_HOP, Rule.DROP),
+        ((b"traceparent", b"tracestate") if traced else (), Rule.DROP),
+        (_READ_OF_REQUESTS, Rule.READ),
+    )
 
 
 def answer_rules(more: Collection[str] = ()) -> Rules:
     """The rules for answers, in which the fields of these names cross as well."""
-    rules = _AnswerRules(dict.fromkeys(_ANSWER_FIELDS, Rule.KEEP))
-    rules.update(dict.fromkeys((name.lower().encode() for name in more), Rule.KEEP))
-    rules.update(dict.fromkeys(_HOP_BY_HOP, Rule.DROP))
-    rules.update(dict.fromkeys((name.lower() for name in _READ_AND_KEPT_OF_ANSWERS), Rule.READ_AND_KEEP))
-    rules.update(dict.fromkeys(_READ_OF_ANSWERS, Rule.READ))
-    rules.spelled()
-    rules.update(dict.fromkeys(_READ_AND_KEPT_OF_ANSWERS, Rule.READ_AND_KEEP))
-    return rules
+    return _AnswerRules(
+        (_ANSWER_FIELDS, Rule.KEEP),
+        ((name.encode() for name in more), Rule.KEEP),
+        (_HOP_BY_HOP, Rule.DROP),
+        (_READ_AND_KEPT_OF_ANSWERS, Rule.READ_AND_KEEP),
+        (_READ_OF_ANSWERS, Rule.READ),
+    )
 
 
 def never_crosses(name: str) -> bool:

@@ -36,7 +36,7 @@ def walk(lines: Iterable[bytes], rules: Rules) -> Fields:
     refused: list[bytes] | None = None
     for line in lines:
         name, _, value = line.partition(b": ")
-        rule = rules[name]
+        rule, low = rules[name]
         if rule is _KEEP:
             kept.append(line)
             continue
@@ -47,7 +47,6 @@ def walk(lines: Iterable[bytes], rules: Rules) -> Fields:
                 refused = refused or []
                 refused.append(name)
             continue
-        low = name.lower()
         if low in read:
             read[low].append(value)
         else:

@@ -22,9 +22,7 @@ class _Everything(Rules):
         return Rule.KEEP
 
 
-_EVERYTHING: Final = _Everything(
-    dict.fromkeys((b"connection", b"content-length", b"transfer-encoding"), Rule.READ_AND_KEEP)
-)
+_EVERYTHING: Final = _Everything(((b"connection", b"content-length", b"transfer-encoding"), Rule.READ_AND_KEEP))
 
 
 def check(data: bytes) -> None:
