@@ -55,8 +55,8 @@ _CAP: Final = {"limits": {"reads_per_minute": 1_000_000}}
 _NO_BUDGET: Final = """
 from gateway.budgets import pacing
 class Free:
-    fields = lambda self: ()
-    sent = failed = answered = released = lambda self, *_: None
+    sent = failed = released = lambda self, *_: None
+    answered = lambda self, *_: b"RateLimit: none"
 FREE = Free()
 pacing.Pacer.take = lambda *_: FREE
 """

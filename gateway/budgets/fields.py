@@ -1,9 +1,9 @@
 """The HTTP header fields that report budgets to callers, and those in which callers ask for something."""
 
-import math
 import re
 from base64 import b64encode
 from functools import lru_cache
+from math import ceil
 from typing import Final
 
 from gateway.budgets.claims import Claim
@@ -27,26 +27,23 @@ def rate_limit_fields(claim: Claim, now: float) -> bytes:
     whose share it is. Until the upstream reports a limit, the share is of the usual one. Names are
     strings (section 3). These are two lines of a head, with a line break between them.
     """
-    share, mine, seconds = claim.quota(now)
-    return limit_fields(claim.lane.value, claim.flows[0].caller, share, mine, seconds)
+    part = claim if claim.also is None else claim.scarcest(now)
+    share, mine, seconds = part.window.quota(part.flow, now)
+    return _template(claim.lane, part.flow.caller, share) % (mine, ceil(seconds))
 
 
 def limit_fields(name: str, caller: str, quota: int, left: int, seconds: float) -> bytes:
     """The two fields of one policy: its name, its quota a minute, what is left of it, and when there is more."""
-    begin, whose = _begin(name, caller, quota)
-    return b"%b%d;t=%d%b" % (begin, left, math.ceil(seconds), whose)
+    return _template(name, caller, quota) % (left, ceil(seconds))
 
 
 @lru_cache(maxsize=1024)
-def _begin(name: str, caller: str, quota: int) -> tuple[bytes, bytes]:
-    """What of the fields changes seldom: all until the number of ``r``, and what follows ``t``."""
-    policy, whose = name.encode(), partition(caller)
-    return b'RateLimit-Policy: "%b";q=%d;w=%d%b\r\nRateLimit: "%b";r=' % (policy, quota, WINDOW, whose, policy), whose
-
-
-def partition(caller: str) -> bytes:
-    """The parameter ``pk`` for a caller, a byte sequence (RFC 9651 section 3.3.5)."""
-    return b";pk=:%b:" % b64encode(caller.encode())
+def _template(name: str, caller: str, quota: int) -> bytes:
+    """All of the fields but the numbers of ``r`` and ``t``, which change with each answer."""
+    # ``pk`` is a byte sequence (RFC 9651 section 3.3.5).
+    policy, whose = name.encode(), b";pk=:%b:" % b64encode(caller.encode())
+    begin = b'RateLimit-Policy: "%b";q=%d;w=%d%b' % (policy, quota, WINDOW, whose)
+    return b'%b\r\nRateLimit: "%b";r=%%d;t=%%d%b' % (begin, policy, whose)
 
 
 def as_pairs(lines: bytes) -> tuple[tuple[str, str], ...]:

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from gateway.budgets.claims import RateBudget
 from gateway.budgets.fields import preferred_wait, rate_limit_fields, with_budgets
-from gateway.budgets.pool import Clocks, Ended, Lease, Pool, Turn, Waiter
+from gateway.budgets.pool import Ended, Lease, Pool, Turn, Waiter
 from gateway.budgets.rates import WINDOW
 from gateway.budgets.refusals import no_budget, queue_full
 from gateway.budgets.report import budget_status
@@ -52,7 +52,8 @@ class Pacer:
         window: float = WINDOW,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._clocks: Final = Clocks(clock, wall)
+        self._clock: Final = clock
+        self._wall: Final = wall
         self._window: Final = window
         self._chance: Final = chance
         self._pools: Final[dict[str, dict[Lane, Pool]]] = {}
@@ -63,9 +64,11 @@ class Pacer:
         The request counts as one that the caller asks for, whatever comes of it.
         """
         pool = (self._pools.get(chosen.secret.fingerprint) or self._open(chosen))[lane]
-        now = pool.used_at = self._clocks.clock()
-        lease = pool.lease(lane, policy, now)
-        lease.arrived(now)
+        now = pool.used_at = self._clock()
+        lease = Lease(pool, lane, policy, now)
+        lease.flow.arrived(now)
+        if lease.also is not None:
+            lease.also.flow.arrived(now)
         return None if pool.queue.length or not lease.take(now) else lease
 
     async def wait(
@@ -78,36 +81,36 @@ class Pacer:
         many wait and most of them are this caller's.
         """
         pool = self._pool(chosen, lane)
-        now = pool.now
-        claim = pool.lease(lane, policy, now)
+        now = self._clock()
+        claim = Lease(pool, lane, policy, now)
         longest = preferred_wait(prefer, pacing.max_wait) - waited
         if longest < PATIENCE and claim.opening(now) and not pool.queue:
             # It may not wait long enough for the first answer of a window, and there may well be budget.
             claim.force(now)
             return claim
-        if claim.most_until(now + longest, now) <= claim.flows[-1].waiting:
+        if claim.most_until(now + longest, now) <= claim.last.flow.waiting:
             raise no_budget(claim, pool.key, policy, now)
-        if not pool.push_out(claim.flows[-1], pacing.max_queue):
+        if not pool.push_out(claim.last.flow, pacing.max_queue):
             raise queue_full(pacing)
         outcome = await self._turn(pool, Waiter(claim, now + longest, asyncio.get_running_loop().create_future()))
         if isinstance(outcome, Lease):
             return outcome
-        raise queue_full(pacing) if outcome is Ended.PUSHED_OUT else no_budget(claim, pool.key, policy, pool.now)
+        raise queue_full(pacing) if outcome is Ended.PUSHED_OUT else no_budget(claim, pool.key, policy, self._clock())
 
     def in_time(
         self, chosen: KeySecret, lane: Lane, policy: Policy, pacing: Pacing, prefer: str = "", waited: float = 0.0
     ) -> bool:
         """Whether a request may expect budget within its wait. The arguments are those of `wait`."""
         pool = self._pool(chosen, lane)
-        now = pool.now
-        claim = pool.lease(lane, policy, now)
+        now = self._clock()
+        claim = Lease(pool, lane, policy, now)
         deadline = now + preferred_wait(prefer, pacing.max_wait) - waited
-        return claim.most_until(deadline, now) > claim.flows[-1].waiting
+        return claim.most_until(deadline, now) > claim.last.flow.waiting
 
     def fields(self, chosen: KeySecret, lane: Lane, policy: Policy) -> bytes:
-        """What `Lease.fields` gives, for an answer to a request that took no budget."""
-        pool = self._pool(chosen, lane)
-        return rate_limit_fields(pool.lease(lane, policy, pool.now), pool.now)
+        """What `Lease.answered` returns, for an answer to a request that took no budget."""
+        now = self._clock()
+        return rate_limit_fields(Lease(self._pool(chosen, lane), lane, policy, now), now)
 
     def add_fields(self, refused: Refused, chosen: KeySecret, lane: Lane, policy: Policy, limits: bytes) -> None:
         """Let a refusal report the caller's share, and the ``limits`` that were counted, unless it does already."""
@@ -122,7 +125,7 @@ class Pacer:
             pool.serve()
             if not turn.done():
                 # Not the future itself: a caller that leaves while it is given budget has to hand it on.
-                await asyncio.wait({turn}, timeout=max(0.0, waiter.deadline - pool.now))
+                await asyncio.wait({turn}, timeout=max(0.0, waiter.deadline - self._clock()))
             kept = True
             return turn.result() if turn.done() else Ended.IN_VAIN
         finally:
@@ -135,16 +138,16 @@ class Pacer:
         return (pools or self._open(chosen))[lane]
 
     def _open(self, chosen: KeySecret) -> dict[Lane, Pool]:
-        budget = RateBudget(length=self._window, spread=self._chance() * _SPREAD, chance=self._chance)
-        reads = Pool(self._clocks, budget, (Lane.READ,), chosen.key)
-        writes = Pool(self._clocks, budget, (Lane.WRITE, Lane.UPLOAD), chosen.key)
+        budget = RateBudget(length=self._window, spread=self._chance() * _SPREAD, chance=self._chance, wall=self._wall)
+        reads = Pool(self._clock, budget, (Lane.READ,), chosen.key)
+        writes = Pool(self._clock, budget, (Lane.WRITE, Lane.UPLOAD), chosen.key)
         pools = self._pools[chosen.secret.fingerprint] = {Lane.READ: reads, Lane.WRITE: writes, Lane.UPLOAD: writes}
         return pools
 
     def status(self) -> dict[tuple[str, str], BudgetStatus]:
         """Every lane that a key has been used in, by key and lane. Of several secrets, the one used last counts."""
         found: dict[tuple[str, str], BudgetStatus] = {}
-        now = self._clocks.clock()
+        now = self._clock()
         for pools in sorted(self._pools.values(), key=lambda pools: max(pool.used_at for pool in pools.values())):
             for lane, pool in pools.items():
                 before = found.get((pool.key, lane.value))
@@ -153,7 +156,7 @@ class Pacer:
 
     def report(self) -> dict[str, CountReport]:
         """What is to be reported to other replicas, by secret and lane; nothing where nobody asked of late."""
-        now = self._clocks.clock()
+        now = self._clock()
         return {
             f"{name}:{lane}": count
             for name, pools in self._pools.items()
@@ -162,17 +165,17 @@ class Pacer:
 
     def heard(self, reports: Sequence[Mapping[str, CountReport]]) -> None:
         """What the other replicas that are alive report."""
-        now = self._clocks.clock()
+        now = self._clock()
         for name, pools in self._pools.items():
-            for lane, window in pools[Lane.READ].budget:
+            for lane, window in pools[Lane.READ].budget.windows.items():
                 window.heard(now, [counts[at] for counts in reports if (at := f"{name}:{lane}") in counts])
             self._follow(pools)
 
     def unheard(self) -> None:
         """No replica reports any more, so that each goes by the upstream's answers alone."""
         for pools in self._pools.values():
-            for _, window in pools[Lane.READ].budget:
-                window.shares.heard([], [], self._clocks.clock())
+            for window in pools[Lane.READ].budget.windows.values():
+                window.shares.heard([], [], self._clock())
                 window.replicas.unheard()
             self._follow(pools)
 

@@ -9,11 +9,9 @@ from typing import Final, TypeAlias
 from gateway.budgets.claims import Claim, RateBudget
 from gateway.budgets.fields import rate_limit_fields
 from gateway.budgets.queue import FairQueue
-from gateway.budgets.rates import RateWindow
 from gateway.budgets.shares import Flow
-from gateway.core.budget import Budget
+from gateway.core.budget import read_budget
 from gateway.core.catalog import Lane
-from gateway.core.http_date import http_date
 from gateway.core.policy import Policy
 from gateway.core.retry_after import read_retry_after
 
@@ -21,16 +19,6 @@ from gateway.core.retry_after import read_retry_after
 _BREATH: Final = 1.0
 # How often those who wait for others to use less are looked at again.
 _LOOK: Final = 0.1
-
-
-class Clocks:
-    """The clocks that all pools go by: monotonic and Unix seconds."""
-
-    __slots__ = ("clock", "wall")
-
-    def __init__(self, clock: Callable[[], float], wall: Callable[[], float]) -> None:
-        self.clock: Final = clock
-        self.wall: Final = wall
 
 
 class Ended(Enum):
@@ -55,19 +43,22 @@ class Waiter:
 
     @property
     def flow(self) -> Flow:
-        """By which its place in the queue is reckoned. Uploads and other writes share the count of writes."""
-        return self.claim.flows[-1]
+        """By which its place in the queue is reckoned."""
+        return self.claim.last.flow
 
 
 class Pool:
-    """The budget of one secret in the lanes that share a count: reads, or writes together with uploads."""
+    """The budget of one secret in the lanes that share the count of the first: reads, or writes and uploads.
+
+    ``clock`` is monotonic, in seconds.
+    """
 
     __slots__ = (
         "_epoch",
         "_timer",
         "_vain_until",
         "budget",
-        "clocks",
+        "clock",
         "key",
         "lanes",
         "queue",
@@ -76,12 +67,12 @@ class Pool:
 
     def __init__(
         self,
-        clocks: Clocks,
+        clock: Callable[[], float],
         budget: RateBudget,
         lanes: tuple[Lane, ...],
         key: str,
     ) -> None:
-        self.clocks: Final = clocks
+        self.clock: Final = clock
         self._timer: asyncio.TimerHandle | None = None
         self._epoch = 0
         self._vain_until: Final = dict.fromkeys(lanes, -math.inf)
@@ -91,32 +82,11 @@ class Pool:
         self.used_at = -math.inf
         self.queue: Final[FairQueue[Waiter]] = FairQueue()
 
-    @property
-    def now(self) -> float:
-        """The moment, by the monotonic clock."""
-        return self.clocks.clock()
-
-    def lease(self, lane: Lane, policy: Policy, now: float) -> "Lease":
-        """A request of a caller in a lane, which holds nothing yet."""
-        windows = self.budget.counts[lane]
-        caller, weight = policy.caller, policy.weight
-        flow = windows[0].shares.flow(caller, weight, now)
-        flows = (flow,) if len(windows) == 1 else (flow, windows[1].shares.flow(caller, weight, now))
-        return Lease(self, lane, windows, flows)
-
-    def seconds_to(self, reset: int, date: Sequence[bytes] | None) -> float:
-        """The seconds from an answer's date to a reset that it names; from now, by this host's clock, without a date.
-
-        Both are of the upstream's clock, so ours may be wrong by any amount.
-        """
-        sent = http_date(date[0].decode("latin-1")) if date else None
-        return reset - (self.clocks.wall() if sent is None else sent)
-
     def serve(self) -> None:
         """Give what there is to those who are next, send away who waits in vain, and look again when there is more."""
         if not self.queue:
             return
-        now = self.now
+        now = self.clock()
         while lanes := [lane for lane in self.lanes if self.queue.waiting(lane) and self.budget.left(lane, now) > 0]:
             self._follow_window()
             waiter = self.queue.head(lanes)
@@ -149,7 +119,7 @@ class Pool:
 
     def _follow_window(self) -> None:
         """In a new window nobody has used anything."""
-        epoch = self.budget.epoch(self.lanes[0])
+        epoch = self.budget.windows[self.lanes[0]].epoch
         if epoch != self._epoch:
             self._epoch = epoch
             self.queue.reorder()
@@ -183,49 +153,49 @@ class Pool:
 class Lease(Claim):
     """A claim that its pool gives budget to. Then one of `answered`, `failed` and `released` is called, once."""
 
-    __slots__ = ("_now", "_pool", "_was_sent")
+    __slots__ = ("_pool", "_was_sent")
 
-    def __init__(self, pool: Pool, lane: Lane, windows: tuple[RateWindow, ...], flows: tuple[Flow, ...]) -> None:
-        # One call less than by the parent's.
+    def __init__(self, pool: Pool, lane: Lane, policy: Policy, now: float) -> None:
+        # Not by the parent's, nor by `RateBudget.claim`: every request makes one.
+        caller, weight, window = policy.caller, policy.weight, pool.budget.windows[lane]
         self.lane = lane
-        self.windows = windows
-        self.flows = flows
-        self._epochs = ()
+        self.window = window
+        self.flow = window.shares.flow(caller, weight, now)
+        self.also = pool.budget.claim(Lane.WRITE, caller, weight, now) if lane is Lane.UPLOAD else None
+        self.epoch = -1
         self._pool = pool
         self._was_sent = False
-        self._now = 0.0
 
     def sent(self) -> None:
         """The request is about to be sent, for the first time or once more."""
         self._was_sent = True
 
-    def answered(self, status: int, fields: Mapping[bytes, Sequence[bytes]]) -> None:
-        """The head of the answer has come. ``fields`` are its values by names in lower case."""
+    def answered(self, status: int, fields: Mapping[bytes, Sequence[bytes]]) -> bytes:
+        """The head of the answer has come. ``fields`` are its values by names in lower case.
+
+        Returns the header fields that report the caller's share to it; see `rate_limit_fields`.
+        """
         pool = self._pool
-        now = self._now = pool.clocks.clock()
-        reading = Budget.read(fields)
-        self.settle(now, reading, 0.0 if reading is None else pool.seconds_to(reading.reset, fields.get(b"date")))
+        now = pool.clock()
+        reading, remaining = read_budget(fields)
+        self.settle(now, reading, remaining)
         if status == 429:
             told = fields.get(b"retry-after", (b"",))[0]
             wait = read_retry_after({"Retry-After": told.decode("latin-1")})
-            empty = reading is not None and not reading.remaining
-            self.block(now, _BREATH if wait is None else wait, empty=empty)
+            self.block(now, _BREATH if wait is None else wait, empty=reading is not None and not remaining)
         if pool.queue.length:
             pool.serve()
+        return rate_limit_fields(self, now)
 
     def failed(self) -> None:
         """No answer came. A request that was sent, perhaps in part, may have been counted upstream."""
         if not self._was_sent:
             self.released()
             return
-        self.settle(self._pool.now)
+        self.settle(self._pool.clock())
         self._pool.serve()
 
     def released(self) -> None:
         """The request was not sent."""
         self.release()
         self._pool.serve()
-
-    def fields(self) -> bytes:
-        """The header fields that report the caller's share to it, once the answer has come; see `rate_limit_fields`."""
-        return rate_limit_fields(self, self._now)

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 def no_budget(claim: Claim, key: str, policy: Policy, now: float) -> Refused:
     """``rate_limited``: which budget, whose share of it, and when there is more."""
-    window, flow = claim.scarcest(now)
-    share, _, _ = claim.quota(now)
+    part = claim.scarcest(now)
+    window, flow = part.window, part.flow
+    share, _, _ = window.quota(flow, now)
     seconds = max(1, math.ceil(claim.free_at(now) - now))
     caller, lane = policy.caller, claim.lane.value
     return Refused(

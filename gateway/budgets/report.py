@@ -7,7 +7,7 @@ from gateway.telemetry.status import BudgetStatus, ShareStatus, moment
 
 def budget_status(pool: Pool, lane: Lane, now: float, waiting: int = 0) -> BudgetStatus:
     """One lane of a key at a moment of the monotonic clock. ``waiting`` are those that wait for its other secrets."""
-    window = pool.budget.window(lane)
+    window = pool.budget.windows[lane]
     remaining, seconds = window.remaining(now), window.seconds_left(now)
     return BudgetStatus(
         window.limit,
@@ -17,9 +17,7 @@ def budget_status(pool: Pool, lane: Lane, now: float, waiting: int = 0) -> Budge
         expected=sum(flow.waiting + flow.expected(now, seconds, here=True) for flow in window.shares),
         waiting=waiting + pool.queue.waiting(lane),
         callers=tuple(
-            ShareStatus(
-                flow.caller, flow.weight, window.shares.share(flow, window.limit, now, seconds), flow.used, flow.waiting
-            )
+            ShareStatus(flow.caller, flow.weight, window.quota(flow, now)[0], flow.used, flow.waiting)
             for flow in sorted(window.shares, key=lambda flow: flow.caller)
             if not flow.gone(now)
         ),

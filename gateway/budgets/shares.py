@@ -76,7 +76,8 @@ class Flow:
     @property
     def spent(self) -> int:
         """What the caller has used of the running window, here and elsewhere."""
-        return self.used + self.elsewhere + int((self.used - self._used_then) * self._ratio)
+        known = self.used + self.elsewhere
+        return known + int((self.used - self._used_then) * self._ratio) if self._ratio else known
 
     def arrived(self, now: float) -> None:
         """Count a request, whether it will be served or refused."""
@@ -201,7 +202,8 @@ class Shares:
         """The flow's part of a limit, by its weight among the callers that still count; at least 1."""
         if now >= self.anew_at:
             self.reckon(now, seconds)
-        return limit * flow.weight // max(flow.weight, self._weights) or 1
+        weight = flow.weight
+        return (limit * weight // self._weights if self._weights > weight else limit) or 1
 
     def reckon(self, now: float, seconds: float) -> int:
         """Reckon anew what all callers want in so many seconds; a moment old at most."""

@@ -2,37 +2,47 @@
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple
+
+from gateway.core.http_date import http_date
 
 _MOST_DIGITS: Final = 15
 
 
-class Budget(NamedTuple):
-    """One reading: requests a minute, requests left, and the Unix second at which the count starts anew."""
+class Reading(NamedTuple):
+    """What all answers of one second say: requests a minute, and the Unix second at which the count starts anew.
+
+    ``seconds`` is the reset less the answer's date, None without a date. Both are of the upstream's clock, so the
+    clock of this host may be wrong by any amount.
+    """
 
     limit: int
-    remaining: int
     reset: int
-
-    @classmethod
-    def read(cls, fields: Mapping[bytes, Sequence[bytes]]) -> Self | None:
-        """Read an answer's fields (Productlane's page on rate limits); None where one is absent or not a number, or
-        the limit is 0: no new minute would bring anything, and a key that may not be used at all gets 401 or 429.
-
-        ``fields`` are values by names in lower case. Of several values of one field, the first counts.
-        """
-        try:
-            limit = _number(fields[b"x-ratelimit-limit"][0])
-            remaining = fields[b"x-ratelimit-remaining"][0]
-            reset = _number(fields[b"x-ratelimit-reset"][0])
-        except LookupError:
-            return None
-        if not limit or reset is None or not remaining.isdigit() or len(remaining) > _MOST_DIGITS:
-            return None
-        return cls(limit, int(remaining), reset)
+    seconds: float | None
 
 
-# The limit and the reset are the same on all answers of a minute.
+def read_budget(fields: Mapping[bytes, Sequence[bytes]]) -> tuple[Reading, int] | tuple[None, int]:
+    """Read an answer's fields (Productlane's page on rate limits): the reading, and how many requests are left.
+
+    There is no reading where a field is absent or not a number, or the limit is 0: no new minute would bring anything,
+    and a key that may not be used at all gets 401 or 429. ``fields`` are values by names in lower case. Of several
+    values of one field, the first counts. Answers that say the same give the same `Reading` object, as long as it is
+    remembered.
+    """
+    try:
+        remaining = fields[b"x-ratelimit-remaining"][0]
+        date = fields[b"date"][0] if b"date" in fields else b""
+        reading = _reading(fields[b"x-ratelimit-limit"][0], fields[b"x-ratelimit-reset"][0], date)
+    except LookupError:
+        return None, 0
+    if reading is None or not remaining.isdigit() or len(remaining) > _MOST_DIGITS:
+        return None, 0
+    return reading, int(remaining)
+
+
 @lru_cache(maxsize=256)
-def _number(text: bytes) -> int | None:
-    return int(text) if text.isdigit() and len(text) <= _MOST_DIGITS else None
+def _reading(limit: bytes, reset: bytes, date: bytes) -> Reading | None:
+    if not all(text.isdigit() and len(text) <= _MOST_DIGITS for text in (limit, reset)) or not int(limit):
+        return None
+    sent = http_date(date.decode("latin-1"))
+    return Reading(int(limit), int(reset), None if sent is None else int(reset) - sent)

@@ -1,6 +1,5 @@
 """One permitted request on its way to the upstream."""
 
-from gateway.budgets.pacing import Lease
 from gateway.core.decision import Permit
 from gateway.keys.keyring import Chosen
 from gateway.proxy.reply import Reply
@@ -13,12 +12,13 @@ class Exchange:
     """All that forwarding a request takes. It cannot be made without a `Permit`, which only `decide` makes.
 
     ``chosen`` is the secret that it is sent with; where Productlane refuses that one, another may take its place.
-    ``lease`` is the budget that it was sent with last, ``limits`` are lines that report its caller's own.
+    ``budget`` are lines of a head that report the caller's share of the secret's budget, ``limits`` those of its own
+    limits.
     ``serving`` is what it is served with, ``judged_by`` what allowed it last: a later configuration where it had to
     wait.
     """
 
-    __slots__ = ("chosen", "judged_by", "lease", "limits", "permit", "record", "reply", "request", "serving")
+    __slots__ = ("budget", "chosen", "judged_by", "limits", "permit", "record", "reply", "request", "serving")
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Exchange:
     ) -> None:
         self.permit = permit
         self.chosen = chosen
-        self.lease: Lease | None = None
+        self.budget = b""
         self.limits = b""
         self.request = request
         self.reply = reply

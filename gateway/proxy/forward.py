@@ -25,7 +25,7 @@ from gateway.telemetry.events.peers import LimitReached, UpstreamFailure, Upstre
 from gateway.telemetry.ids import read_request_id
 from gateway.telemetry.reporter import Reporter
 
-_ID_LINE: Final = ID_FIELD.encode() + b": %b"
+_OUR_LINES: Final = ID_FIELD.encode() + b": %b\r\n%b"
 # Nobody was asked.
 _NOT_ASKED: Final = frozenset({Code.OVERLOADED, Code.CIRCUIT_OPEN})
 # A method that changes nothing (RFC 9110 section 9.2.1) may be sent once more.
@@ -174,8 +174,7 @@ class Forwarder:
         finally:
             if timed:
                 record.upstream_ms = (time.perf_counter() - asked) * 1000
-        lease.answered(incoming.status, incoming.head.read)
-        exchange.lease = lease
+        exchange.budget = lease.answered(incoming.status, incoming.head.read)
         record.upstream_request_id = read_request_id(incoming.head.first(b"x-request-id"))
         if incoming.status < 400:
             return incoming, b""
@@ -218,9 +217,7 @@ class Forwarder:
         if incoming.status >= 400 and fault_of_answer(incoming.status, record.code):
             lines = [*lines, field_lines(key_fault_fields(exchange, incoming))]
         crossing, reason = secrets.redact_lines(lines), secrets.hide(head.reason)
-        ours = _ID_LINE % record.request_id.encode()
-        if exchange.lease is not None:
-            ours = b"%b\r\n%b" % (ours, exchange.lease.fields())
+        ours = _OUR_LINES % (record.request_id.encode(), exchange.budget)
         if exchange.limits:
             ours = b"%b\r\n%b" % (ours, exchange.limits)
         block = b"%b\r\n%b" % (crossing, ours) if crossing else ours

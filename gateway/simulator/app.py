@@ -11,7 +11,6 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from gateway.core.budget import Budget
 from gateway.core.catalog import NOWHERE, Catalog, Endpoint, Lane
 from gateway.core.target import BASE, Target
 from gateway.simulator.actions import Call, answer
@@ -21,7 +20,7 @@ from gateway.simulator.delivery import Gone, Reply, before_head, deliver
 from gateway.simulator.errors import ErrorCode, Failed, absent, invalid
 from gateway.simulator.faults import Fault, Faults
 from gateway.simulator.keys import KeyRing, SimulatedKey
-from gateway.simulator.limits import DAY, Limits, Meter, Spent, Window
+from gateway.simulator.limits import DAY, Budget, Limits, Meter, Spent, Window
 from gateway.simulator.uploads import upload
 from gateway.simulator.workspace import Workspace
 

@@ -7,14 +7,21 @@ readings, so a client that gets along with the simulator gets along with the oth
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-from gateway.core.budget import Budget
 from gateway.core.catalog import Lane
 
 MINUTE: Final = 60.0
 BURST_SECONDS: Final = 10.0
 DAY: Final = 86_400.0
+
+
+class Budget(NamedTuple):
+    """Requests a minute, requests left, and the Unix second at which the count starts anew."""
+
+    limit: int
+    remaining: int
+    reset: int
 
 
 @dataclass(frozen=True, slots=True)

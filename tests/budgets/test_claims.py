@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.budgets.claims import Claim, RateBudget
-from gateway.core.budget import Budget
+from gateway.core.budget import Reading
 from gateway.core.catalog import Lane
 
 NOW = 1000.0
@@ -12,7 +12,8 @@ NOW = 1000.0
 def claim(budget: RateBudget, lane: Lane = Lane.WRITE, caller: str = "app", weight: int = 1) -> Claim:
     """A request that has come."""
     made = budget.claim(lane, caller, weight, NOW)
-    made.arrived(NOW)
+    for part in made.parts:
+        part.flow.arrived(NOW)
     return made
 
 
@@ -23,7 +24,7 @@ def known(*lanes: Lane) -> RateBudget:
         if lane in lanes:
             first = budget.claim(lane, "first", 1, NOW)
             first.force(NOW)
-            first.settle(NOW, Budget(limit, limit, 5060), 60.0)
+            first.settle(NOW, Reading(limit, 5060, 60), limit)
     return budget
 
 
@@ -34,7 +35,9 @@ def takes(budget: RateBudget, lane: Lane, most: int = 2000) -> int:
 
 def test_before_the_first_answer_the_vendors_limits_hold() -> None:
     """An unknown key is assumed to have what Productlane grants every key: 1000, 60 and 30 a minute."""
-    assert {Lane.READ: 1000, Lane.WRITE: 60, Lane.UPLOAD: 30} == {lane: made.limit for lane, made in RateBudget()}
+    assert {Lane.READ: 1000, Lane.WRITE: 60, Lane.UPLOAD: 30} == {
+        lane: made.limit for lane, made in RateBudget().windows.items()
+    }
 
 
 def test_lanes_are_apart() -> None:
@@ -59,7 +62,7 @@ def test_what_was_not_sent_is_given_back() -> None:
     upload.take(NOW)
     upload.release()
 
-    assert [0, 0] == [flow.used for flow in upload.flows]
+    assert [0, 0] == [part.flow.used for part in upload.parts]
     assert 30 == takes(budget, Lane.UPLOAD)
 
 
@@ -69,8 +72,8 @@ def test_an_uploads_answer_is_told_apart_by_its_limit(limit: int, told: Lane) ->
     budget = known(Lane.WRITE, Lane.UPLOAD)
     upload = claim(budget, Lane.UPLOAD)
     upload.take(NOW)
-    upload.settle(NOW, Budget(limit, 7, 5060), 60.0)
-    left = {lane: made.remaining(NOW) for lane, made in budget}
+    upload.settle(NOW, Reading(limit, 5060, 60), 7)
+    left = {lane: made.remaining(NOW) for lane, made in budget.windows.items()}
 
     assert 7 == left[told]
     assert left[Lane.WRITE if told is Lane.UPLOAD else Lane.UPLOAD] > 7
@@ -81,7 +84,7 @@ def test_a_count_that_an_uploads_answer_does_not_tell_of_is_used_all_the_same() 
     budget = known(Lane.WRITE)
     upload = claim(budget, Lane.UPLOAD)
     upload.take(NOW)
-    upload.settle(NOW, Budget(60, 59, 5060), 60.0)
+    upload.settle(NOW, Reading(60, 5060, 60), 59)
 
     assert 29 == takes(budget, Lane.UPLOAD)
 
@@ -99,12 +102,12 @@ def test_a_caller_past_its_share_learns_when_there_is_more() -> None:
     """The rest of the window is reserved for another caller, so the next window is the earliest certain time."""
     budget = known(Lane.WRITE)
     for _ in range(40):
-        claim(budget, caller="other").arrived(NOW)
+        claim(budget, caller="other").flow.arrived(NOW)
     greedy = 0
     while claim(budget, caller="greedy").take(NOW):
         greedy += 1
     asking = claim(budget, caller="greedy")
 
     assert (30, NOW + 60) == (greedy, asking.free_at(NOW))
-    assert (30, 0) == asking.quota(NOW)[:2]
-    assert (30, 30) == claim(budget, caller="other").quota(NOW)[:2]
+    assert (30, 0) == asking.window.quota(asking.flow, NOW)[:2]
+    assert (30, 30) == asking.window.quota(claim(budget, caller="other").flow, NOW)[:2]

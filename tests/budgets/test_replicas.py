@@ -7,7 +7,7 @@ import pytest
 
 from gateway.budgets.rates import RateWindow
 from gateway.budgets.replicas import Replicas
-from gateway.core.budget import Budget
+from gateway.core.budget import Reading
 
 NOW = 1000.0
 LIMIT = 60
@@ -96,11 +96,11 @@ class Upstream:
     used: int = 0
     refused: int = 0
 
-    def ask(self, now: float) -> tuple[Budget, float]:
-        """A reading of an answer; the window ends a minute after `NOW`."""
+    def ask(self, now: float) -> tuple[Reading, int]:
+        """A reading of an answer, and how many are left; the window ends a minute after `NOW`."""
         self.refused += self.used >= self.limit
         self.used = min(self.limit, self.used + 1)
-        return Budget(self.limit, self.limit - self.used, 5060), NOW + 60 - now
+        return Reading(self.limit, 5060, NOW + 60 - now), self.limit - self.used
 
 
 @pytest.mark.parametrize("replicas", [2, 4, 8])
@@ -126,10 +126,10 @@ def test_replicas_without_a_coordinator_hardly_overspend_and_waste_little(replic
 def test_a_window_that_was_left_to_others_does_not_hold_up_the_next() -> None:
     """A replica that lost the draw of one minute may send in the next, and says when that begins."""
     made = RateWindow(LIMIT, chance=lambda: 0.99)
-    made.settle(NOW, made.take(NOW), Budget(LIMIT, LIMIT - 1, 5060), 60.0)
+    made.settle(NOW, made.take(NOW), Reading(LIMIT, 5060, 60), LIMIT - 1)
     for number in range(1, 15):
         remaining = LIMIT - 1 - 4 * number
-        made.settle(NOW + number, made.take(NOW + number), Budget(LIMIT, remaining, 5060), 60.0 - number)
+        made.settle(NOW + number, made.take(NOW + number), Reading(LIMIT, 5060, 60.0 - number), remaining)
 
     assert [NOW + 60, NOW + 60] == [made.ready_at(NOW + 20), made.ready_at(NOW + 60)]
     assert 1 == made.left(NOW + 60)

@@ -2,9 +2,8 @@
 
 import pytest
 
-from gateway.core.budget import Budget
 from gateway.core.catalog import Lane
-from gateway.simulator.limits import DAY, Limits, Meter, Window
+from gateway.simulator.limits import DAY, Budget, Limits, Meter, Window
 
 START = 1_000.0
 

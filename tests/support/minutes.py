@@ -12,7 +12,7 @@ from typing import Final
 from gateway.budgets.claims import Claim, RateBudget
 from gateway.budgets.queue import FairQueue
 from gateway.budgets.reports import CountReport
-from gateway.core.budget import Budget
+from gateway.core.budget import Reading
 from gateway.core.catalog import Lane
 
 NOW: Final = 1000.0
@@ -38,15 +38,15 @@ class Count:
     used: int = 0
     refused: int = 0
 
-    def ask(self, now: float) -> tuple[bool, Budget, float]:
-        """Whether a request is served, the reading on its answer, and the reset less the date."""
+    def ask(self, now: float) -> tuple[bool, Reading, int]:
+        """Whether a request is served, the reading on its answer, and how many are left."""
         at = now + self.skew
         if at >= self.ends:
             self.ends, self.used = at + 60, 0
         served = self.used < self.limit
         self.used += served
         self.refused += not served
-        return served, Budget(self.limit, self.limit - self.used, math.ceil(self.ends)), self.ends - math.floor(at)
+        return served, Reading(self.limit, math.ceil(self.ends), self.ends - math.floor(at)), self.limit - self.used
 
 
 @dataclass
@@ -108,48 +108,48 @@ class _Run:
         """What `Pool.serve` does: give what there is to those who are next."""
         replica, now = self.replicas[number], NOW + at
         while replica.queue.waiting(LANE) and replica.budget.left(LANE, now) > 0:
-            if replica.epoch != replica.budget.epoch(LANE):
-                replica.epoch = replica.budget.epoch(LANE)
+            if replica.epoch != replica.budget.windows[LANE].epoch:
+                replica.epoch = replica.budget.windows[LANE].epoch
                 replica.queue.reorder()
             head = replica.queue.head([LANE])
             if head is None or not head[0].take(now):
                 break
-            replica.queue.remove(head[0].flows[0], LANE, head)
+            replica.queue.remove(head[0].flow, LANE, head)
             self.send(number, head[0], at)
 
     def send(self, number: int, claim: Claim, at: float) -> None:
-        served, reading, seconds = self.count.ask(NOW + at + self.latency / 2)
-        caller, minute = claim.flows[0].caller, int(at // 60)
+        served, reading, remaining = self.count.ask(NOW + at + self.latency / 2)
+        caller, minute = claim.flow.caller, int(at // 60)
         if served:
             self.result.served[minute][caller] += 1
         else:
             self.result.upstream_429 += 1
-        self.later(at + self.latency, "answer", number, claim, served, reading, seconds)
+        self.later(at + self.latency, "answer", number, claim, served, reading, remaining)
 
     def arrive(self, number: int, caller: str, at: float) -> None:
         replica = self.replicas[number]
         claim = replica.budget.claim(LANE, caller, self.weights.get(caller, 1), NOW + at)
-        claim.arrived(NOW + at)
+        claim.flow.arrived(NOW + at)
         if not replica.queue.length and claim.take(NOW + at):
             self.send(number, claim, at)
             return
         item = (claim, at + self.max_wait)
-        replica.queue.push(claim.flows[0], LANE, item)
+        replica.queue.push(claim.flow, LANE, item)
         self.later(at + self.max_wait, "leave", number, item)
 
     def leave(self, number: int, item: tuple[Claim, float], at: float) -> None:
-        if self.replicas[number].queue.remove(item[0].flows[0], LANE, item):
-            self.result.refused[int(at // 60)][item[0].flows[0].caller] += 1
+        if self.replicas[number].queue.remove(item[0].flow, LANE, item):
+            self.result.refused[int(at // 60)][item[0].flow.caller] += 1
 
-    def answer(self, number: int, claim: Claim, served: bool, reading: Budget, seconds: float, at: float) -> None:
-        claim.settle(NOW + at, reading, seconds)
+    def answer(self, number: int, claim: Claim, served: bool, reading: Reading, remaining: int, at: float) -> None:
+        claim.settle(NOW + at, reading, remaining)
         if not served:
-            claim.block(NOW + at, seconds, empty=True)
+            claim.block(NOW + at, reading.seconds or 0.0, empty=True)
 
     def exchange(self, number: int, at: float) -> None:
         budget = self.replicas[number].budget
         self.reports[number] = dict(budget.report(NOW + at))
-        for lane, window in budget:
+        for lane, window in budget.windows.items():
             others = [counts for other, counts in self.reports.items() if other != number]
             window.heard(NOW + at, [counts[lane] for counts in others if lane in counts])
         self.replicas[number].queue.reorder()
