@@ -64,9 +64,9 @@ def spans() -> dict[str, float]:
     ours = Tracing(
         provider.sampler,
         provider.id_generator,
-        emit=lambda _: None,
+        send=lambda _: None,
         shut=provider.shutdown,
-        on_fault=lambda _: None,
+        emit=lambda _: None,
         listener={},
     )
     fields: CIMultiDict[str] = CIMultiDict()

@@ -26,6 +26,8 @@ from opentelemetry.trace import Status, StatusCode
 from gateway import __version__
 from gateway.telemetry import labels
 from gateway.telemetry.collector_session import Session
+from gateway.telemetry.event import Emit
+from gateway.telemetry.events.process import TracingBack, TracingFault
 from gateway.telemetry.record import Record
 from gateway.telemetry.spans import Attributes, FinishedSpan, Sent, Tracing
 
@@ -47,8 +49,8 @@ _UNSET: Final = Status(StatusCode.UNSET)
 _ERROR: Final = Status(StatusCode.ERROR)
 
 
-def open_tracing(on_fault: Callable[[str], None], on_back: Callable[[], None]) -> Tracing:
-    """Tracing as the variables ``OTEL_*`` say. ``on_fault`` and ``on_back`` are called in another thread.
+def open_tracing(emit: Emit) -> Tracing:
+    """Tracing as the variables ``OTEL_*`` say. ``emit`` gets faults and their end, in another thread.
 
     Raises ValueError where a variable has a value that cannot be used.
     """
@@ -57,24 +59,22 @@ def open_tracing(on_fault: Callable[[str], None], on_back: Callable[[], None]) -
     resource = Resource.create({"service.name": _SERVICE, "service.version": __version__, **named})
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     session = Session()
-    exporter = Exporter(
-        OTLPSpanExporter(session=session), session, Describe(resource, listener), on_fault=on_fault, on_back=on_back
-    )
+    exporter = Exporter(OTLPSpanExporter(session=session), session, Describe(resource, listener), emit=emit)
     processor = BatchSpanProcessor(exporter)
     # The library would now log callers' fields and each batch that fails. `Exporter` reports faults instead.
     library = logging.getLogger("opentelemetry")
     library.addHandler(logging.NullHandler())
     library.propagate = False
 
-    def emit(span: FinishedSpan) -> None:
+    def send(span: FinishedSpan) -> None:
         processor.on_end(cast("ReadableSpan", span))
 
     return Tracing(
         provider.sampler,
         provider.id_generator,
-        emit=emit,
+        send=send,
         shut=processor.shutdown,
-        on_fault=on_fault,
+        emit=emit,
         listener=listener,
     )
 
@@ -176,15 +176,13 @@ class Exporter(SpanExporter):
         session: Session,
         describe: Callable[[FinishedSpan], ReadableSpan],
         *,
-        on_fault: Callable[[str], None],
-        on_back: Callable[[], None],
+        emit: Emit,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._inner: Final = inner
         self._session: Final = session
         self._describe: Final = describe
-        self._on_fault: Final = on_fault
-        self._on_back: Final = on_back
+        self._emit: Final = emit
         self._clock: Final = clock
         self._last_number = 0
         self._failed_at: float | None = None
@@ -206,10 +204,10 @@ class Exporter(SpanExporter):
         if fault:
             told, self._failed_at = self._failed_at is not None, now
             if not told:
-                self._on_fault(fault)
+                self._emit(TracingFault(fault))
         elif self._failed_at is not None and now - self._failed_at >= _CALM:
             self._failed_at = None
-            self._on_back()
+            self._emit(TracingBack())
 
     def shutdown(self) -> None:
         self._inner.shutdown()

@@ -16,6 +16,8 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, Sampler
 from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, TraceFlags, TraceState, set_span_in_context
 
+from gateway.telemetry.event import Emit
+from gateway.telemetry.events.process import TracingFault
 from gateway.telemetry.ids import read_traceparent
 from gateway.telemetry.record import Record
 
@@ -126,9 +128,9 @@ class FinishedSpan:
 
 
 class Tracing:
-    """Begins spans and hands those that are sampled to ``emit`` when they have ended. For the thread of the loop.
+    """Begins spans and hands those that are sampled to ``send`` when they have ended. For the thread of the loop.
 
-    ``shut`` sends the remaining spans and stops what ``emit`` uses. ``on_fault`` is called if that takes too long.
+    ``shut`` sends the remaining spans and stops what ``send`` uses. ``emit`` gets the fault that this takes too long.
     ``listener`` holds the attributes that say where a request arrived. `listens` fills it, and every
     request's span carries them.
     """
@@ -138,16 +140,16 @@ class Tracing:
         sampler: Sampler,
         ids: IdGenerator,
         *,
-        emit: Callable[[FinishedSpan], None],
+        send: Callable[[FinishedSpan], None],
         shut: Callable[[], None],
-        on_fault: Callable[[str], None],
+        emit: Emit,
         listener: Attributes,
     ) -> None:
         self._sampler: Final = sampler
         self._ids: Final = ids
-        self._emit: Final = emit
+        self._send: Final = send
         self._shut: Final = shut
-        self._on_fault: Final = on_fault
+        self._emit: Final = emit
         self._listener: Final = listener
         self._told = 0
 
@@ -185,7 +187,7 @@ class Tracing:
         if story.context.trace_flags.sampled:
             self._told += 1
             story.number = self._told
-            self._emit(story)
+            self._send(story)
 
     def listens(self, host: str, port: int, *, tls: bool) -> None:
         """Where callers arrive: a host and a port, or a unix socket's path and 0."""
@@ -202,4 +204,4 @@ class Tracing:
         thread.start()
         thread.join(seconds)
         if thread.is_alive():
-            self._on_fault(f"what was left could not be sent within {seconds:g} s")
+            self._emit(TracingFault(f"what was left could not be sent within {seconds:g} s"))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from gateway.telemetry.events.process import TracingBack, TracingFault, TracingOff, TracingOn
+from gateway.telemetry.events.process import TracingOff, TracingOn
 from gateway.telemetry.log import Log
 
 if TYPE_CHECKING:
@@ -44,10 +44,7 @@ def tracing(environ: Mapping[str, str], log: Log) -> "Tracing | None":
         from gateway.telemetry.export import open_tracing
 
         address = urlsplit(endpoint).netloc.rpartition("@")[2]
-        opened = open_tracing(
-            on_fault=lambda why: log.event(TracingFault(why)),
-            on_back=lambda: log.event(TracingBack()),
-        )
+        opened = open_tracing(log.event)
     except ImportError:
         return _off(log, "OpenTelemetry is not installed: install productlane-gateway[tracing]")
     except Exception as failure:  # noqa: BLE001 - no fault of an extra keeps a gateway from serving

@@ -14,6 +14,8 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 
 from gateway.telemetry.collector_session import Session
+from gateway.telemetry.event import Event
+from gateway.telemetry.events.process import TracingBack, TracingFault
 from gateway.telemetry.export import Describe, Exporter
 from gateway.telemetry.record import Record
 from gateway.telemetry.spans import FinishedSpan
@@ -293,15 +295,14 @@ def story(number: int) -> FinishedSpan:
 
 async def test_a_fault_is_over_once_it_has_been_calm(collector: Collector) -> None:
     """A flapping collector gets one fault event, one recovery event after a minute without faults, then a new one."""
-    said: list[str] = []
+    said: list[Event] = []
     now = 0.0
     session = Session()
     exporter = Exporter(
         OTLPSpanExporter(f"{collector.url}/v1/traces", session=session),
         session,
         Describe(Resource({}), {}),
-        on_fault=said.append,
-        on_back=lambda: said.append("back"),
+        emit=said.append,
         clock=lambda: now,
     )
     for number, (at, reply) in enumerate(
@@ -309,8 +310,8 @@ async def test_a_fault_is_over_once_it_has_been_calm(collector: Collector) -> No
     ):
         now, collector.reply = float(at), reply
         await asyncio.to_thread(exporter.export, [story(number)])  # type: ignore[list-item]
-    assert ["the collector answered 500", "back"] == said
+    assert [TracingFault("the collector answered 500"), TracingBack()] == said
 
     await asyncio.to_thread(exporter.export, [story(10)])  # type: ignore[list-item]
     exporter.shutdown()
-    assert ["spans ended faster than they could be sent: 2 dropped"] == said[2:]
+    assert [TracingFault("spans ended faster than they could be sent: 2 dropped")] == said[2:]
