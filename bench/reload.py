@@ -19,7 +19,9 @@ from pathlib import Path
 import uvloop
 
 from gateway.config.config_source import ConfigSource
-from gateway.runtime.gateway import Gateway
+from gateway.runtime.facts import Facts
+from gateway.runtime.gateway import running
+from gateway.runtime.parts import Parts
 from gateway.telemetry.log import Log
 
 POLICY = """caller: caller-{number}
@@ -76,12 +78,17 @@ async def measure(folder: Path, count: int, runs: int) -> None:
     contents = origin.contents()
     began = time.perf_counter()
     gc.disable()
-    gateway = Gateway(origin.load(), config="bench", log=log, origin=origin, contents=contents)
+    snapshot = origin.load()
     print(f"{count} policies loaded in {time.perf_counter() - began:.2f} s")
     gc.freeze()
     gc.enable()
-    await gateway.start()
-    await asyncio.sleep(1)
+    async with running(lambda: Parts(origin, snapshot, contents, config="bench", log=log)) as gateway:
+        await asyncio.sleep(1)
+        await _table(gateway.parts.facts, folder, count, runs)
+    log.close()
+
+
+async def _table(facts: Facts, folder: Path, count: int, runs: int) -> None:
 
     def some(weight: int, numbers: Iterable[int]) -> None:
         for number in numbers:
@@ -91,12 +98,10 @@ async def measure(folder: Path, count: int, runs: int) -> None:
         end = time.perf_counter() + 3
         show("quiet", *await gaps(partial(lambda end: time.perf_counter() > end, end)))
         for name, numbers in (("one file", range(7, 8)), ("all files", range(count))):
-            before = gateway._snapshot  # noqa: SLF001
+            before = facts.snapshot
             await asyncio.to_thread(some, len(name) * 10 + run, numbers)
-            show(name, *await gaps(partial(lambda before: gateway._snapshot is not before, before)))  # noqa: SLF001
+            show(name, *await gaps(partial(lambda before: facts.snapshot is not before, before)))
             await asyncio.sleep(3)
-    await gateway.stop()
-    log.close()
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
-"""Background tasks: held while they run, and every error seen."""
+"""Background tasks: held while they run."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
 from gateway.aio.waiting import cancelled
@@ -13,14 +13,13 @@ class Background:
     """Starts tasks that may outlive their caller.
 
     asyncio holds a running task by a weak reference only, and complains about an error that nobody retrieved. A task
-    started here is held until it ends; its error is retrieved and passed to ``on_error``. Leave ``on_error`` out
-    if the code that waits for a task reads its error, and the error of any other task means nothing.
+    started here is held until it ends; its error is for the code that waits for the task, and else dropped. Work that
+    nobody waits for has to report its own failure.
     """
 
-    __slots__ = ("_on_error", "_tasks")
+    __slots__ = ("_tasks",)
 
-    def __init__(self, on_error: Callable[[BaseException], None] | None = None) -> None:
-        self._on_error: Final = on_error
+    def __init__(self) -> None:
         self._tasks: Final[set[asyncio.Task[Any]]] = set()
 
     def start(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
@@ -44,5 +43,5 @@ class Background:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None and self._on_error is not None:
-            self._on_error(error)
+        if not task.cancelled():
+            task.exception()  # retrieved, so asyncio does not complain

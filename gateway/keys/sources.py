@@ -1,6 +1,7 @@
 """Reads the files of secrets again while the gateway runs. Secrets from the environment never change."""
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -20,7 +21,7 @@ class Sources:
     """Reads the files of secrets whenever they change, and gives their secrets to a `KeyVerifier`.
 
     A file that cannot be used (gone, empty, cut, readable by others) is a fault of its slot, and the secret in memory
-    stays. Run `watcher` as a task; ``settle`` and ``poll`` are seconds, as for `Watcher`.
+    stays. Run `run` as a task; ``settle`` and ``poll`` are seconds, as for `Watcher`.
     """
 
     def __init__(
@@ -29,11 +30,22 @@ class Sources:
         self._keys = keys
         self._verifier: Final = verifier
         self._reading: Final = asyncio.Lock()
-        self.watcher: Final = Watcher(self._paths, self._changed, seen={}, settle=settle, poll=poll)
+        # Set once a secret is in a file: before that there is nothing to watch.
+        self._some: Final = asyncio.Event()
+        self.watcher: Final = Watcher(self._paths, seen={}, settle=settle, poll=poll)
+        self._begin_with_files()
+
+    async def run(self) -> None:
+        """Read the files after each change until cancelled."""
+        await self._some.wait()
+        async with contextlib.aclosing(self.watcher.changes()) as changes:
+            async for _ in changes:
+                await self.read()
 
     async def adopt(self, keys: Mapping[str, Key]) -> None:
         """Read the files of these keys from now on."""
         self._keys = keys
+        self._begin_with_files()
         await self.read()
 
     async def read(self) -> None:
@@ -43,13 +55,9 @@ class Sources:
             for name, reads in (await asyncio.to_thread(read_all, keys, number)).items():
                 self._verifier.reread(name, reads)
 
-    async def _changed(self, _: frozenset[str]) -> None:
-        await self.read()
-
-    @property
-    def files(self) -> bool:
-        """Whether any secret is in a file."""
-        return bool(self._paths())
+    def _begin_with_files(self) -> None:
+        if self._paths():
+            self._some.set()
 
     def _paths(self) -> list[Path]:
         return [Path(file) for key in self._keys.values() for file in map(_file, key.slots) if file]

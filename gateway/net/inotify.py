@@ -11,7 +11,7 @@ import errno
 import os
 import struct
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from gateway.net.places import Interest, Place
@@ -34,13 +34,13 @@ _READ: Final = 1 << 16
 
 
 class Inotify:
-    """Calls ``on_notice`` on the running loop when something of interest happens in the folders of `watch`.
+    """Sets ``noticed``, on the running loop, when something of interest happens in the folders of `watch`.
 
     Raises OSError where the kernel has none to give: a limit (fs.inotify.max_user_instances), or another system.
     """
 
-    def __init__(self, on_notice: Callable[[], None]) -> None:
-        self._on_notice: Final = on_notice
+    def __init__(self, noticed: asyncio.Event) -> None:
+        self._noticed: Final = noticed
         try:
             library = ctypes.CDLL(None, use_errno=True)
             self._add: Final = library.inotify_add_watch
@@ -102,7 +102,6 @@ class Inotify:
             self._busy.release()
 
     def _readable(self) -> None:
-        noticed = False
         with contextlib.suppress(BlockingIOError):
             while True:
                 data = os.read(self._fd, _READ)
@@ -110,10 +109,9 @@ class Inotify:
                 while at < len(data):
                     descriptor, mask, _, length = _HEAD.unpack_from(data, at)
                     name = data[at + _HEAD.size : at + _HEAD.size + length].rstrip(b"\0")
-                    noticed = noticed or self._concerns(descriptor, mask, os.fsdecode(name))
+                    if self._concerns(descriptor, mask, os.fsdecode(name)):
+                        self._noticed.set()
                     at += _HEAD.size + length
-        if noticed:
-            self._on_notice()
 
     def _concerns(self, descriptor: int, mask: int, name: str) -> bool:
         if mask & _OVERFLOW:

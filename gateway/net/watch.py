@@ -8,7 +8,7 @@ Network mounts give no notices, nor does a kernel at its limits, so all files ar
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -29,18 +29,17 @@ _READINGS: Final = 50
 
 
 class Watcher:
-    """Calls ``on_change`` with the paths whose content changed, once they rest; one call at a time.
+    """Finds the paths whose content changed, once they rest. Each change is found once, by `changes` or by `look`.
 
     ``paths`` is called before each reading, in a thread, so the paths may depend on what the files say. ``seen`` are
-    contents from *before* the caller read the files; without it, `run` reads them first. ``settle`` and ``poll`` are
-    seconds; ``pause`` waits for ``settle``. ``emit`` gets the event that the kernel gives no notices. ``watching`` is
-    set once no further change can be missed.
+    contents from *before* the caller read the files; without it, `changes` reads them first. ``settle`` and ``poll``
+    are seconds; ``pause`` waits for ``settle``. ``emit`` gets the event that the kernel gives no notices. ``watching``
+    is set once no further change can be missed.
     """
 
     def __init__(
         self,
         paths: Callable[[], Iterable[Path]],
-        on_change: Callable[[frozenset[str]], Awaitable[None]],
         *,
         seen: Contents | None = None,
         wanted: Callable[[str], bool] = visible,
@@ -48,10 +47,9 @@ class Watcher:
         poll: float = POLL,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
         emit: Emit = ignore,
-        notices: Callable[[Callable[[], None]], Inotify] = Inotify,
+        notices: Callable[[asyncio.Event], Inotify] = Inotify,
     ) -> None:
         self._paths: Final = paths
-        self._on_change: Final = on_change
         self._seen = seen
         self._wanted: Final = wanted
         self.settle = settle
@@ -66,36 +64,34 @@ class Watcher:
         self._blind = False
         self.watching: Final = asyncio.Event()
 
-    async def run(self) -> None:
-        """Watch until cancelled. What ``on_change`` raises ends it."""
+    async def changes(self) -> AsyncGenerator[frozenset[str], None]:
+        """The changed paths of each change, without end. For one task, which closes it (`contextlib.aclosing`)."""
         if self._seen is None:
             self._seen = await asyncio.to_thread(self._read)
         try:
             while True:
                 self._noticed.clear()
-                await self._look(self._notices_or_none())
+                if changed := await self._look(self._notices_or_none()):
+                    yield changed
                 await happened(self._noticed, min(self._poll, _BLIND_POLL) if self._blind else self._poll)
         finally:
             if self._notices is not None:
                 self._notices.close()
 
-    async def look(self) -> bool:
-        """Read the files now. Returns whether there was a change; ``on_change`` has then been called."""
+    async def look(self) -> frozenset[str]:
+        """Read the files now. Returns the changed paths, which `changes` then does not give again."""
         return await self._look(None)
 
-    async def _look(self, notices: Inotify | None) -> bool:
+    async def _look(self, notices: Inotify | None) -> frozenset[str]:
         """As `look`; with ``notices``, the kernel reports changes from just before the reading on."""
         async with self._looking:
             contents = await self._at_rest(notices)
             before, self._seen = self._seen, contents
-            if before is None or contents == before:
-                return False
+            if before is None:
+                return frozenset()
             absent = object()
             paths = before.keys() | contents.keys()
-            await self._on_change(
-                frozenset(path for path in paths if before.get(path, absent) != contents.get(path, absent))
-            )
-            return True
+            return frozenset(path for path in paths if before.get(path, absent) != contents.get(path, absent))
 
     def _read(self) -> Contents:
         return self._digests.read(self._paths(), self._wanted)
@@ -127,7 +123,7 @@ class Watcher:
     def _notices_or_none(self) -> Inotify | None:
         if self._notices is None:
             try:
-                self._notices = self._open_notices(self._noticed.set)
+                self._notices = self._open_notices(self._noticed)
             except OSError as error:
                 self._blinded(error)
         return self._notices

@@ -6,21 +6,20 @@ from typing import Final
 from gateway.aio.waiting import happened
 from gateway.config.schema.gateway import Drain
 from gateway.proxy.listener import Listener
-from gateway.runtime.listeners import Listeners
 
 # How often a drain looks whether it is done, and how long answers that it cuts have to leave.
 _LOOK: Final = 0.02
 _CUT_GRACE: Final = 0.5
 
 
-async def drain(listener: Listener, listeners: Listeners, settings: Drain, second_signal: asyncio.Event) -> None:
-    """Let callers leave.
+async def drain(listener: Listener, accepting: asyncio.Server, settings: Drain, second_signal: asyncio.Event) -> None:
+    """Let callers leave. ``accepting`` is the socket of the listener.
 
     For `drain.delay` the gateway goes on accepting, while each answer tells its caller to come back on another
     connection. What is then in hand has until `drain.timeout`. ``second_signal`` ends the waiting.
     """
     await happened(second_signal, settings.delay)
-    listeners.close_traffic()
+    accepting.close()
     listener.close_idle()
     await _until_finished(listener, settings.timeout, second_signal)
     if listener.unfinished:

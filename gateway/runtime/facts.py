@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time
 
 import msgspec
 
@@ -14,6 +14,7 @@ from gateway.config.secret_source import MissingSecret, read_text
 from gateway.core.drift import Needs
 from gateway.core.secret import BadSecret
 from gateway.keys.status import key_statuses
+from gateway.keys.verifier import KeyVerifier
 from gateway.proxy.serving import Current
 from gateway.runtime.listeners import Listeners
 from gateway.runtime.serving_factory import ServingFactory
@@ -23,13 +24,17 @@ from gateway.telemetry.status import IssuerStatus, KeyStatus, ReloadStatus, Stat
 from gateway.telemetry.usage import Usage
 
 
+def today(clock: Callable[[], float]) -> date:
+    """The day in UTC."""
+    return datetime.fromtimestamp(clock(), UTC).date()
+
+
 class Facts(msgspec.Struct):
-    """``snapshot`` and ``needs`` are the configuration that is served; ``reload`` is how its last load went.
+    """``needs`` are those of the configuration that is served; ``reload`` is how its last load went.
 
     ``config`` says where the configuration comes from. ``clock`` is Unix time in seconds, ``instance`` the process.
     """
 
-    snapshot: Snapshot
     needs: Needs
     config: str
     clock: Callable[[], float]
@@ -39,9 +44,19 @@ class Facts(msgspec.Struct):
     pacer: Pacer
     factory: ServingFactory
     usage: Usage
-    reload: Callable[[], ReloadStatus]
     started: float
+    reload: ReloadStatus = msgspec.field(default_factory=ReloadStatus)
     instance: str = msgspec.field(default_factory=lambda: os.urandom(6).hex())
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The configuration that is served."""
+        return self.current.serving.snapshot
+
+    @property
+    def verifier(self) -> KeyVerifier:
+        """What knows the keys' secrets, over every reload."""
+        return self.current.serving.keyring.verifier
 
     def state(self) -> State:
         """What gauges show now. What was only counted since the last time is reported first."""
@@ -53,7 +68,7 @@ class Facts(msgspec.Struct):
             store=self.factory.store,
             issuers=tuple(self._issuers()),
             circuit_open=self.current.serving.upstream.circuit_open,
-            restart_needed=bool(self.reload().restart_needed),
+            restart_needed=bool(self.reload.restart_needed),
             policy_expires={
                 caller: datetime.combine(policy.expires, time.min, UTC).timestamp()
                 for caller, policy in self.snapshot.policies.items()
@@ -74,7 +89,7 @@ class Facts(msgspec.Struct):
             policies=self.snapshot.policies,
             keys=self._keys(),
             usage=self.usage,
-            reload=self.reload(),
+            reload=self.reload,
             store=self.factory.store,
             issuers=self._issuers(),
             authenticate=self.snapshot.callers.kinds(),

@@ -34,7 +34,6 @@ class Listeners:
         self.traffic: Address = settings.listen
         self.admin: Address = settings.admin
         self.tls: Final = None if settings.tls is None else _tls(settings.tls)
-        self._accepting: asyncio.Server | None = None
 
     async def open_admin(self, app: web.Application, stack: AsyncExitStack, emit: Emit) -> None:
         """Serve the admin application until ``stack`` is closed. Raises `CannotStart`."""
@@ -48,15 +47,16 @@ class Listeners:
         stack.callback(listening.close)
         self.admin = bound(self.admin, listening)
 
-    async def open_traffic(self, listener: Listener, stack: AsyncExitStack, emit: Emit) -> None:
-        """Accept callers until `close_traffic`, or until ``stack`` is closed. Raises `CannotStart`."""
+    async def open_traffic(self, listener: Listener, stack: AsyncExitStack, emit: Emit) -> asyncio.Server:
+        """Accept callers until what is returned is closed, or ``stack``. Raises `CannotStart`."""
         factory: Callable[[], asyncio.Protocol] = listener
         if self.tls is not None:
             factory = handshakes = Handshakes(listener, self.tls.context, emit)
             stack.callback(handshakes.stop)
-        self._accepting = await listen(factory, self.traffic, "traffic")
-        stack.callback(self._accepting.close)
-        self.traffic = bound(self.traffic, self._accepting)
+        accepting = await listen(factory, self.traffic, "traffic")
+        stack.callback(accepting.close)
+        self.traffic = bound(self.traffic, accepting)
+        return accepting
 
     def reload_tls(self, tls: Tls | None, changed: Collection[str]) -> bool:
         """Read the files of TLS again where one of them has changed; whether that was done. Raises `BadTls`."""
@@ -66,11 +66,6 @@ class Listeners:
             return False
         self.tls.reload()
         return True
-
-    def close_traffic(self) -> None:
-        """Accept no further connection; open ones stay."""
-        if self._accepting is not None:
-            self._accepting.close()
 
 
 def raise_descriptors(settings: Settings, emit: Emit) -> None:

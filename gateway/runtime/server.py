@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
 import aiohttp.http_parser
 
@@ -23,13 +23,12 @@ def check_runtime(*, debug: bool) -> None:
         )
 
 
-async def serve(make: Callable[[], Gateway]) -> None:
-    """Serve what ``make`` gives until SIGTERM or SIGINT, then drain; a second signal ends the drain.
+async def serve(starting: AbstractAsyncContextManager[Gateway]) -> None:
+    """Start a gateway and serve until SIGTERM or SIGINT, then drain; a second signal ends the drain.
 
     SIGHUP looks at secrets and the configuration at once. Raises `CannotStart`.
     """
     loop = asyncio.get_running_loop()
-    gateway = make()
     asked, second_signal = asyncio.Event(), asyncio.Event()
 
     def on_signal() -> None:
@@ -37,12 +36,12 @@ async def serve(make: Callable[[], Gateway]) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    loop.add_signal_handler(signal.SIGHUP, gateway.look)
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)  # a gateway that starts looks by itself
     try:
-        await gateway.start()
-        await asked.wait()
-        await gateway.drain(second_signal)
+        async with starting as gateway:
+            loop.add_signal_handler(signal.SIGHUP, gateway.look)
+            await asked.wait()
+            await gateway.drain(second_signal)
     finally:
-        await gateway.stop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.remove_signal_handler(number)

@@ -7,8 +7,8 @@ when each key was used, the issuer's keys.
 import asyncio
 import functools
 import ssl
-from collections.abc import Awaitable, Callable, Collection
-from typing import TYPE_CHECKING, Final
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from typing import TYPE_CHECKING, Any, Final
 
 from gateway.aio.background import Background
 from gateway.callers.identification import Identification
@@ -24,6 +24,7 @@ from gateway.net.client_tls import upstream_context
 from gateway.net.resolver import Lookup, Names, Resolver
 from gateway.proxy.serving import Serving
 from gateway.proxy.upstream import Upstream
+from gateway.runtime.reported import reported
 from gateway.telemetry.event import Emit
 from gateway.telemetry.status import StoreStatus
 
@@ -58,7 +59,6 @@ class ServingFactory:
         self._kept: Final = make_store(store, wall=clock, emit=emit)
         self._upstream_names: Final = Names("upstream", emit, lookup=lookup)
         self._issuer_names: Final = Names("issuer", emit, lookup=lookup)
-        self._serving: Serving | None = None
         self.issuers: Issuers | None = None
         self._watching: Final = Background()
         self._leaving: Final = Background()
@@ -73,17 +73,18 @@ class ServingFactory:
             prefetch=snapshot.settings.identity.prefetch,
         )
         keyring = Keyring(verifier.adopt(snapshot.keys, needs=needs), verifier)
-        self._serving = Serving(snapshot, keyring, self._upstream(snapshot, tls), self._identification(snapshot))
-        self._serving.upstream.expect(len(snapshot.policies))
-        return self._serving
+        upstream = self._upstream(snapshot, tls)
+        upstream.expect(len(snapshot.policies))
+        return Serving(snapshot, keyring, upstream, self._identification(snapshot))
 
-    async def follow(self, snapshot: Snapshot, needs: Needs, changed: Collection[str], number: int) -> Serving:
-        """What serves next; ``changed`` are the paths whose content is new, ``number`` that of the reading of keys.
+    async def follow(
+        self, before: Serving, snapshot: Snapshot, needs: Needs, changed: Collection[str], number: int
+    ) -> Serving:
+        """What serves after ``before``, which is the last that was made here.
 
-        Raises OSError where a certificate can no longer be read; then nothing has changed.
+        ``changed`` are the paths whose content is new, ``number`` that of the reading of keys. Raises OSError where a
+        certificate can no longer be read; then nothing has changed.
         """
-        before = self._serving
-        assert before is not None  # noqa: S101 - `first` comes first
         other_ca = str(snapshot.settings.upstream.ca) in changed
         other_upstream = other_ca or _leg(snapshot) != _leg(before.snapshot)
         other_identities = other_ca or _questions(snapshot) != _questions(before.snapshot)
@@ -91,10 +92,10 @@ class ServingFactory:
         verifier, identification = before.keyring.verifier, self._identification(snapshot)
         upstream, identities = before.upstream, verifier.identities
         if other_upstream:
-            self._leaving.start(_drained(upstream))
+            self._leave(_drained(upstream))
             upstream = self._upstream(snapshot, tls)
         if other_identities:
-            self._leaving.start(_later(identities.close, before.snapshot.settings.upstream.connect_timeout + _GRACE))
+            self._leave(_later(identities.close, before.snapshot.settings.upstream.connect_timeout + _GRACE))
             identities = self._identities(snapshot, tls, identities)
         adopted = verifier.adopt(
             snapshot.keys,
@@ -107,18 +108,16 @@ class ServingFactory:
         before.keyring.retire()
         keyring = Keyring(adopted, verifier)
         upstream.expect(len(snapshot.policies))
-        self._serving = Serving(snapshot, keyring, upstream, identification)
-        return self._serving
+        return Serving(snapshot, keyring, upstream, identification)
 
-    async def close(self) -> None:
-        """Close everything, the replaced ones too."""
+    async def close(self, serving: Serving) -> None:
+        """Close the last that was made here, and the replaced ones too."""
         await self._leaving.close()
         await self._watching.close()
         if self.issuers is not None:
             await self.issuers.close()
-        if self._serving is not None:
-            await self._serving.upstream.close()
-            await self._serving.keyring.verifier.identities.close()
+        await serving.upstream.close()
+        await serving.keyring.verifier.identities.close()
         if self._kept is not None:
             await self._kept.close()
 
@@ -132,6 +131,9 @@ class ServingFactory:
         """What there is to tell of the store."""
         place = None if self._store is None else str(self._store)
         return StoreStatus(kind_of(self._store), place, {} if self._kept is None else dict(self._kept.faults))
+
+    def _leave(self, closing: Coroutine[Any, Any, None]) -> None:
+        self._leaving.start(reported(closing, self._emit))
 
     def _identities(
         self, snapshot: Snapshot, tls: ssl.SSLContext | None, after: Identities | None = None
@@ -168,10 +170,10 @@ class ServingFactory:
 
         if before is None or tuple(before.sets) != settings:
             self.issuers = Issuers(settings, after=before, emit=self._emit, resolver=Resolver(self._issuer_names))
-            self._watching.start(self.issuers.run())
+            self._watching.start(reported(self.issuers.run(), self._emit))
             if before is not None:
                 before.retire()
-                self._leaving.start(_later(functools.partial(before.close, self.issuers), TIMEOUT + _GRACE))
+                self._leave(_later(functools.partial(before.close, self.issuers), TIMEOUT + _GRACE))
         assert self.issuers is not None  # noqa: S101 - made above
         return Identification(snapshot.callers, self.issuers.keys, loopback=loopback)
 

@@ -18,7 +18,8 @@ from gateway.config.store import Redis, Store
 from gateway.core.catalog import Lane
 from gateway.core.policy import Policy
 from gateway.core.refusal import Code, Reason, Refused
-from gateway.runtime.gateway import Gateway
+from gateway.runtime.gateway import running as serving
+from gateway.runtime.parts import Parts
 from gateway.telemetry.event import Event
 from gateway.telemetry.log import Log
 from tests.support.clock import Clock
@@ -196,11 +197,15 @@ async def two_gateways(redis: Redis, folder: Path, upstream: Upstream) -> AsyncI
         origin = ConfigSource(folder / "files" / "gateway.yaml", {"MAIN_KEY": KEY})
         fd = os.open(folder / "log", os.O_CREAT | os.O_WRONLY)
         log = Log(fd)
-        gateways = [Gateway(replace(origin.load(), store=redis), config="files", log=log) for _ in range(2)]
         own = run.gateway
-        try:
-            for gateway in gateways:
-                await gateway.start()
+
+        def make() -> Parts:
+            return Parts(ConfigSource(None, {}), replace(origin.load(), store=redis), {}, config="files", log=log)
+
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(os.close, fd)
+            stack.callback(log.close)
+            gateways = [await stack.enter_async_context(serving(make)) for _ in range(2)]
 
             async def ask(number: int) -> tuple[int, str | None]:
                 run.gateway = gateways[number]
@@ -208,12 +213,7 @@ async def two_gateways(redis: Redis, folder: Path, upstream: Upstream) -> AsyncI
                 return response.status, response.get("retry-after")
 
             yield ask
-        finally:
             run.gateway = own
-            for gateway in gateways:
-                await gateway.stop()
-            log.close()
-            os.close(fd)
 
 
 @pytest.mark.slow

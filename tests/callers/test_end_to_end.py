@@ -69,7 +69,7 @@ async def test_an_issuer_that_is_down_fails_nobody_it_has_vouched_for(run: Runni
     """With the keys at hand the gateway needs the issuer no more; the log says that it cannot be asked."""
     old = issuer.signers[0]
     assert 200 == (await run.ask(token=old.sign(claims_of(issuer.url)))).status
-    issuers = run.gateway._factory.issuers
+    issuers = run.gateway.parts.facts.factory.issuers
     assert issuers is not None
     (keys,) = issuers.keys.values()
     issuer.answer = lambda _request: web.Response(status=500)
@@ -99,7 +99,7 @@ async def test_a_reload_ends_no_request_that_waits_for_keys(
     kubernetes = {"issuer": issuer.url, "audience": AUDIENCE, "ca": str(issuer.ca)}
     run = await start(live=True, callers={"kubernetes": kubernetes}, policies=[kubernetes_policy()], clock=lambda: NOW)
     under_way = asyncio.create_task(run.ask(token=issuer.signers[0].sign(claims_of(issuer.url))))
-    await eventually(lambda: asyncio.sleep(0, run.gateway._metrics.in_flight))
+    await eventually(lambda: asyncio.sleep(0, run.gateway.parts.metrics.in_flight))
     file = run.folder / "gateway.yaml"
     file.write_text(file.read_text().replace(AUDIENCE, "another"))
     await run.events("reload", outcome="success")

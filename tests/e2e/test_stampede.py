@@ -34,7 +34,7 @@ async def crowd(run: Running) -> AsyncIterator[list["asyncio.Task[Response]"]]:
         return await callers[number].response()
 
     async def in_hand() -> bool:
-        return run.gateway._metrics.in_flight == CROWD
+        return run.gateway.parts.metrics.in_flight == CROWD
 
     async with asyncio.timeout(4 * DEADLINE):
         asking = [asyncio.create_task(ask(number)) for number in range(CROWD)]

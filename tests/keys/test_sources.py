@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.aio.waiting import cancelled, happened
 from gateway.config.assembly.snapshot import Key, Slot
 from gateway.config.secret_source import SINGLE_FILE
 from gateway.core.secret import Secret
@@ -86,7 +87,7 @@ async def watched(identities: Identities, *secrets: tuple[Path, Secret | None]) 
     """A key with these files and contents, once no change can be missed any more."""
     slots = tuple(Slot(n, f"file:{path}", secret) for n, (path, secret) in enumerate(secrets, 1))
     it = Watched(Key("support", slots, None), identities)
-    work = [asyncio.create_task(it.keyring.verifier.run()), asyncio.create_task(it.sources.watcher.run())]
+    work = [asyncio.create_task(it.keyring.verifier.run()), asyncio.create_task(it.sources.run())]
     try:
         async with asyncio.timeout(DEADLINE):
             await it.sources.watcher.watching.wait()
@@ -231,11 +232,18 @@ async def test_secrets_of_the_environment_stay_as_started(identities: Identities
 
 
 async def test_without_files_nothing_is_watched(identities: Identities, file: Path) -> None:
-    """A gateway with all secrets from the environment watches no file."""
+    """A gateway with all secrets from the environment watches no file until a reload names one."""
     keyring = keyring_of({}, identities)
+    sources = Sources({"support": Key("support", (Slot(1, "env:SUPPORT", A),), None)}, keyring.verifier)
+    work = asyncio.create_task(sources.run())
+    watching = sources.watcher.watching
 
-    assert not Sources({"support": Key("support", (Slot(1, "env:SUPPORT", A),), None)}, keyring.verifier).files
-    assert Sources({"support": Key("support", (Slot(1, f"file:{file}", A),), None)}, keyring.verifier).files
+    before = await happened(watching, 0.2)
+    await sources.adopt({"support": Key("support", (Slot(1, f"file:{file}", A),), None)})
+    after = await happened(watching, DEADLINE)
+    await cancelled(work)
+
+    assert (False, True) == (before, after)
 
 
 async def test_the_files_of_another_configuration(identities: Identities, file: Path, tmp_path: Path) -> None:

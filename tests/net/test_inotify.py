@@ -1,5 +1,6 @@
 """`gateway.net.inotify`: the kernel's notices, and the end of them."""
 
+import asyncio
 import os
 import threading
 
@@ -9,7 +10,7 @@ from tests.support.deadline import DEADLINE
 
 async def test_a_watch_that_comes_after_the_close_ends_at_once() -> None:
     """A thread that starts to watch after the notices were closed does not delay the end of the process."""
-    notices = Inotify(lambda: None)
+    notices = Inotify(asyncio.Event())
     notices.close()
 
     late = threading.Thread(target=notices.watch, args=({},), daemon=True)
@@ -21,7 +22,7 @@ async def test_a_watch_that_comes_after_the_close_ends_at_once() -> None:
 
 async def test_the_descriptor_is_closed_once() -> None:
     """After the close a thread does not use the descriptor's number, which may belong to another file by then."""
-    notices = Inotify(lambda: None)
+    notices = Inotify(asyncio.Event())
     notices.close()
     reading, writing = os.pipe()
 

@@ -79,7 +79,7 @@ def port_of(upstream: Upstream) -> int:
 
 def known(run: Running) -> Entry:
     """What the gateway knows of the name."""
-    return run.gateway._factory._upstream_names._entry(NAME)
+    return run.gateway.parts.facts.factory._upstream_names._entry(NAME)
 
 
 async def post(run: Running) -> Response:

@@ -23,13 +23,16 @@ from tests.support.deadline import DEADLINE
 class Recorder:
     """The reports of a watcher, and a way to wait for them."""
 
-    def __init__(self) -> None:
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
         self.changes: list[frozenset[str]] = []
         self._came = asyncio.Event()
 
-    async def __call__(self, changed: frozenset[str]) -> None:
-        self.changes.append(frozenset(Path(path).name for path in changed))
-        self._came.set()
+    async def run(self) -> None:
+        async with contextlib.aclosing(self._watcher.changes()) as changes:
+            async for changed in changes:
+                self.changes.append(frozenset(Path(path).name for path in changed))
+                self._came.set()
 
     async def once(self) -> frozenset[str]:
         """The next change."""
@@ -48,10 +51,10 @@ async def watch() -> AsyncIterator[Watch]:
     async with contextlib.AsyncExitStack() as stack:
 
         async def begin(*paths: Path, **settings: Any) -> Recorder:
-            recorder = Recorder()
             find: Callable[[], Iterable[Path]] = settings.pop("find", lambda: paths)
-            watcher = Watcher(find, recorder, **{"poll": 3600.0, "settle": 0.01, **settings})
-            task = asyncio.create_task(watcher.run())
+            watcher = Watcher(find, **{"poll": 3600.0, "settle": 0.01, **settings})
+            recorder = Recorder(watcher)
+            task = asyncio.create_task(recorder.run())
 
             async def end() -> None:
                 task.cancel()
@@ -183,20 +186,16 @@ async def test_a_file_in_two_halves_is_told_whole(tmp_path: Path, watch: Watch) 
     file = tmp_path / "a.yaml"
     file.write_text("")
     halves = ["one\n", "one\ntwo\n"]
-    read: list[str] = []
 
     async def pause(_seconds: float) -> None:
         if halves:
             file.write_text(halves.pop(0))
 
-    async def on_change(_changed: frozenset[str]) -> None:
-        read.append(file.read_text())
-
-    watcher = Watcher(lambda: [file], on_change, seen={str(file): b"something else"}, pause=pause)
+    watcher = Watcher(lambda: [file], seen={str(file): b"something else"}, pause=pause)
     changed = await watcher.look()
 
-    assert changed
-    assert ["one\ntwo\n"] == read
+    assert {str(file)} == changed
+    assert "one\ntwo\n" == file.read_text()
 
 
 async def test_a_file_that_never_rests_does_not_keep_the_rest_waiting(tmp_path: Path) -> None:
@@ -208,11 +207,10 @@ async def test_a_file_that_never_rests_does_not_keep_the_rest_waiting(tmp_path: 
         pauses.append(seconds)
         file.write_text(str(len(pauses)))
 
-    recorder = Recorder()
-    watcher = Watcher(lambda: [file], recorder, seen={str(file): b"something else"}, settle=0.1, pause=pause)
-    await watcher.look()
+    watcher = Watcher(lambda: [file], seen={str(file): b"something else"}, settle=0.1, pause=pause)
+    changed = await watcher.look()
 
-    assert [{"a.yaml"}] == recorder.changes
+    assert {str(file)} == changed
     assert sum(pauses) == pytest.approx(5.0)
 
 
@@ -293,7 +291,7 @@ async def test_a_kernel_without_notices_is_reported_once(tmp_path: Path, watch: 
     file.write_text("one")
     reported: list[Event] = []
 
-    def none_left(_: Callable[[], None]) -> Inotify:
+    def none_left(_: asyncio.Event) -> Inotify:
         raise OSError(errno.EMFILE, "Too many open files")
 
     recorder = await watch(file, poll=0.05, notices=none_left, emit=reported.append)
@@ -324,14 +322,13 @@ async def test_paths_follow_from_what_was_read(tmp_path: Path, watch: Watch) -> 
 async def test_looking_can_be_asked_for(tmp_path: Path) -> None:
     """SIGHUP looks at once, and learns whether there was anything new."""
     file = tmp_path / "a.yaml"
-    recorder = Recorder()
-    watcher = Watcher(lambda: [file], recorder, seen=read_contents([file]), settle=0.0)
+    watcher = Watcher(lambda: [file], seen=read_contents([file]), settle=0.0)
 
     before = await watcher.look()
     file.write_text("one")
     after, again = await watcher.look(), await watcher.look()
 
-    assert (False, True, False) == (before, after, again)
+    assert ([], [str(file)], []) == ([*before], [*after], [*again])
 
 
 def test_a_pipe_in_a_files_place_holds_nothing_up(tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ async def test_new_files_are_used_by_new_connections(start: Callable[..., Any], 
     house.renew(trustme.CA())
     house.callers = Authority()
     house.callers.write(house.ca)
-    run.gateway._listeners.tls.reload()
+    run.gateway.parts.facts.listeners.tls.reload()
     after = house.client(house.callers.issue(ID))
 
     for name in ("localhost", "127.0.0.1"):

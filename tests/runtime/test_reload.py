@@ -220,7 +220,7 @@ async def test_every_problem_is_told_once(start: Start) -> None:
     put_policy(run, scopes=["threads:red"])
     await run.events("reload", outcome="failure")
     put_policy(run, scopes=["threads:red"], weight=2)
-    await run.gateway.reloads.watcher.look()
+    await run.gateway.parts.reloads.look()
     put_policy(run, scopes=["threads:red", "docs:wirte"])
     logged = await run.events("reload", 2, outcome="failure")
 
@@ -234,7 +234,7 @@ async def test_the_same_bytes_are_no_reload(start: Start) -> None:
     run = await start(live=True)
     put(run.folder / "policies" / "0.yaml", (run.folder / "policies" / "0.yaml").read_text())
     (run.folder / "policies" / "0.cases.yaml").write_text("- [GET /threads, allow]\n")
-    await run.gateway.reloads.look()
+    await run.gateway.parts.reloads.look()
     (logged,) = await run.events("reload")
 
     assert "unchanged" == logged["outcome"]
@@ -381,8 +381,8 @@ async def test_sighup_reads_secrets_too(start: Start, tmp_path: Path) -> None:
     keys = {"main": {"secrets": [f"file:{tmp_path}/link/folder/key"]}}
     run = await start(live=True, identity={"prefetch": True}, keys=keys)
     async with asyncio.timeout(DEADLINE):
-        await run.gateway._sources.watcher.watching.wait()
-    await run.gateway._sources.watcher.look()
+        await run.gateway.parts.sources.watcher.watching.wait()
+    await run.gateway.parts.sources.watcher.look()
     (tmp_path / ".link").symlink_to("two")
     (tmp_path / ".link").replace(tmp_path / "link")
     run.gateway.look()
@@ -409,7 +409,7 @@ async def test_hundreds_of_changes_under_load_lose_no_request(start: Start) -> N
     run = await start(live=True, keys=keys, routes=routes("even"), policies=[policy("even")])
     run.upstream.scopes[OTHER_KEY] = ALL_SCOPES
     run.upstream.reply = reply
-    done, answers, reloads = asyncio.Event(), list[tuple[int, bytes]](), run.gateway.reloads
+    done, answers, reloads = asyncio.Event(), list[tuple[int, bytes]](), run.gateway.parts.reloads
 
     reloads.watcher.settle = 0.0
 
@@ -426,14 +426,14 @@ async def test_hundreds_of_changes_under_load_lose_no_request(start: Start) -> N
         name = ("odd", "even")[number % 2]
         file, text = broken[number % len(broken)]
         put(run.folder / file, text)
-        await reloads.watcher.look()
-        failed = reloads.facts.problems
+        await reloads.look()
+        failed = run.gateway.parts.facts.reload.problems
         put_config(run, keys=keys, routes=routes(name))
         put_policy(run, caller=name)
-        await reloads.watcher.look()
+        await reloads.look()
 
         assert failed
-        assert not reloads.facts.problems
+        assert not run.gateway.parts.facts.reload.problems
         response = await run.ask()
         assert (200, {"odd": b"odd!", "even": b"even"}[name]) == (response.status, response.body), (
             response.head + response.body

@@ -1,6 +1,7 @@
 """`gateway.runtime.server`: start, readiness, signals and the end of a process."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -100,7 +101,7 @@ async def test_what_was_opened_is_closed(start: Start, upstream: Upstream) -> No
     caller = await run.connect()
     await caller.send(head())
     await caller.response()
-    await run.gateway.stop()
+    await run.stop()
     await upstream.until(lambda: upstream.open == 0)
 
     assert b"" == await caller.closed()
@@ -149,9 +150,8 @@ async def test_a_signal_drains_and_a_second_one_ends_it(start: Start, number: si
     """After SIGTERM or SIGINT requests in progress may finish; a second signal ends the wait."""
     run = await start(drain={"delay": "5s", "timeout": "1m"})
     run.upstream.reply = run.upstream.hang
-    # `start` has opened everything; what `serve` adds is the signals and the drain.
-    run.gateway.start = noop
-    served = asyncio.create_task(serve(lambda: run.gateway))
+    # What `serve` adds to a gateway is the signals and the drain.
+    served = asyncio.create_task(serve(contextlib.nullcontext(run.gateway)))
     caller = await run.connect()
     await caller.send(head())
     await run.upstream.until(lambda: run.upstream.arrivals)
@@ -169,10 +169,6 @@ async def test_a_signal_drains_and_a_second_one_ends_it(start: Start, number: si
 
     assert waiting is False
     assert (503, "draining") == (response.status, response.code)
-
-
-async def noop() -> None:
-    """Already started."""
 
 
 async def test_callers_that_go_on_asking_lose_nothing(start: Start) -> None:
@@ -224,9 +220,9 @@ async def test_the_token_for_the_status_is_read_anew(start: Start, tmp_path: Pat
     file.write_text("first\n")
     file.chmod(0o600)
     run = await start(status_token=f"file:{file}")
-    seen = [run.gateway._facts.status_token()]
+    seen = [run.gateway.parts.facts.status_token()]
     file.write_text("second\n")
-    seen.append(run.gateway._facts.status_token())
+    seen.append(run.gateway.parts.facts.status_token())
     file.unlink()
 
-    assert ["first", "second", None] == [*seen, run.gateway._facts.status_token()]
+    assert ["first", "second", None] == [*seen, run.gateway.parts.facts.status_token()]

@@ -55,7 +55,7 @@ def shown(thing: object) -> dict[str, bytes]:
 
 async def test_no_object_of_the_configuration_shows_a_secret(used: Running) -> None:
     """A snapshot, printed in any way, shows previews at most, and no text of a secret lies outside a `Secret`."""
-    snapshot = used.gateway._snapshot
+    snapshot = used.gateway.parts.facts.snapshot
     things = [*reached(snapshot)]
     secrets = [thing for thing in things if isinstance(thing, Secret)]
     ours = [thing for thing in things if type(thing).__module__.startswith("gateway.")]
@@ -72,7 +72,7 @@ async def test_no_object_of_the_configuration_shows_a_secret(used: Running) -> N
 
 async def test_the_identity_cache_holds_no_secret(used: Running) -> None:
     """No key or value of the store, and no object behind the keyring, contains a key or a token."""
-    things = [*reached(used.gateway._current.serving.keyring)]
+    things = [*reached(used.gateway.parts.facts.current.serving.keyring)]
     texts = [
         thing.encode() if isinstance(thing, str) else bytes(thing) for thing in things if isinstance(thing, str | bytes)
     ]
@@ -89,4 +89,4 @@ async def test_the_identity_cache_holds_no_secret(used: Running) -> None:
 async def test_the_configuration_cannot_be_serialised(used: Running, serialise: Any) -> None:
     """A cache, a crash reporter or a debugger that tries to write the keys down fails."""
     with pytest.raises(TypeError):
-        serialise(used.gateway._snapshot.keys["main"].slots[0].secret)
+        serialise(used.gateway.parts.facts.snapshot.keys["main"].slots[0].secret)

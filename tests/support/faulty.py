@@ -16,7 +16,7 @@ from gateway.proxy.reply import Reply
 from gateway.proxy.request import Request
 from gateway.proxy.upstream_connection import UpstreamConnection
 from gateway.runtime import facts
-from gateway.runtime.gateway import Gateway
+from gateway.runtime.listeners import Listeners
 from tests.support.sentinels import KEY, TOKEN
 
 
@@ -101,6 +101,6 @@ if __name__ == "__main__":
         def die(*_: object, **__: object) -> None:
             raise StartFault(KEY) from ValueError(TOKEN)
 
-        Gateway.start = die  # type: ignore[assignment, method-assign]
+        Listeners.open_admin = die  # type: ignore[assignment, method-assign]
     plant()
     main()

@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from gateway.callers.tokens import digest
 from gateway.config.config_source import ConfigSource
 from gateway.net.resolver import Lookup
 from gateway.runtime.gateway import Gateway
+from gateway.runtime.gateway import running as serving
+from gateway.runtime.parts import Parts
 from gateway.telemetry.log import Log
 from tests.support.deadline import DEADLINE
 from tests.support.raw_caller import Caller, Response, ask, connect, head
@@ -32,6 +35,7 @@ class Running:
     log_file: Path
     folder: Path
     log: Log
+    stop: Callable[[], Awaitable[None]]
     callers: list[Caller] = field(default_factory=list)
 
     async def connect(self) -> Caller:
@@ -151,18 +155,21 @@ async def running(
     log_file = folder / "log"
     fd = os.open(log_file, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
     log = Log(fd, level=snapshot.settings.log.level)
-    options: dict[str, Any] = {"origin": origin, "contents": contents} if live else {}
-    options |= {"clock": clock} if clock else {}
+    options: dict[str, Any] = {"clock": clock} if clock else {}
     options |= {"lookup": lookup} if lookup else {}
-    gateway = Gateway(snapshot, config=str(path), log=log, **options)
-    run = Running(gateway, upstream, log_file, folder, log)
+    followed = (origin, snapshot, contents) if live else (ConfigSource(None, {}), snapshot, {})
     try:
-        await gateway.start()
-        yield run
+        async with contextlib.AsyncExitStack() as stack:
+            make = functools.partial(Parts, *followed, config=str(path), log=log, **options)
+            gateway = await stack.enter_async_context(serving(make))
+            run = Running(gateway, upstream, log_file, folder, log, stop=stack.aclose)
+            try:
+                yield run
+            finally:
+                for caller in run.callers:
+                    caller.writer.transport.abort()
+                async with asyncio.timeout(3 * DEADLINE):
+                    await run.stop()
     finally:
-        for caller in run.callers:
-            caller.writer.transport.abort()
-        async with asyncio.timeout(3 * DEADLINE):
-            await gateway.stop()
         log.close()
         os.close(fd)

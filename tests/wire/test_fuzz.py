@@ -52,7 +52,7 @@ async def _hold(run: Running, made: Callable[[Random], bytes], seed: int, count:
     """Send this many messages and check the oracles after each; returns the number of forwarded requests."""
     upstream = run.upstream
     assert isinstance(upstream, StrictUpstream)
-    snapshot = run.gateway._snapshot
+    snapshot = run.gateway.parts.facts.snapshot
     caller, endpoints, today = snapshot.policies["app"], snapshot.catalog.endpoints, datetime.date(2026, 1, 1)
     random, first = Random(seed), len(upstream.whole)
     before = await _forwarded(run)

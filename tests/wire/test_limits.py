@@ -156,7 +156,7 @@ async def test_connections_are_capped_in_all(start: Start) -> None:
     response = await third.response()
     rest = await third.closed()
     await first.close()
-    await _until(lambda: len(run.gateway._listener.connections) == 1)
+    await _until(lambda: len(run.gateway.parts.listener.connections) == 1)
 
     assert (503, "overloaded", "1") == (response.status, response.code, response.get("retry-after"))
     assert b"" == rest
@@ -192,7 +192,7 @@ async def test_a_pipeline_is_bounded_and_lost_nothing(start: Start, count: int, 
 
     async def slowly(arrival: Arrival, writer: asyncio.StreamWriter) -> None:
         nonlocal deepest
-        (connection,) = (c for c in run.gateway._listener.connections if c.serving)
+        (connection,) = (c for c in run.gateway.parts.listener.connections if c.serving)
         await hold.wait()
         deepest = max(deepest, len(connection._inbox))
         writer.write(answer(200, arrival.target))
@@ -236,7 +236,7 @@ async def test_trailers_without_end_are_not_kept(start: Start, flood: bytes) -> 
         status = (await caller.response()).status
     except (Cut, ConnectionError):
         status = 400
-    await _until(lambda: not run.gateway._listener.connections)
+    await _until(lambda: not run.gateway.parts.listener.connections)
 
     assert status in (400, 431)
     assert not any(arrival.complete for arrival in run.upstream.arrivals)

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import click
@@ -13,10 +14,11 @@ from gateway.cli.serve.signals import ending
 from gateway.cli.settings import fail, unusable
 from gateway.config.assembly.catalog import load_catalog
 from gateway.config.assembly.snapshot import Snapshot
-from gateway.config.load import load
+from gateway.config.config_source import ConfigSource
 from gateway.config.reading.problem import ConfigError
 from gateway.net.sockets import CannotStart
-from gateway.runtime.gateway import Gateway
+from gateway.runtime.gateway import running
+from gateway.runtime.parts import Parts
 from gateway.runtime.server import check_runtime
 from gateway.simulator import SimulatedKey, Simulator
 from gateway.telemetry.capture import capture_library_logs
@@ -56,31 +58,31 @@ async def _running(
     try:
         async with Simulator(load_catalog(), keys) as simulator:
             config = made.write(simulator.url, listen, admin)
-            gateway = Gateway(_snapshot(config), config=str(config), log=log)
+            origin = ConfigSource(config, {})
+            contents = origin.contents()
+            make = partial(Parts, origin, _snapshot(origin), contents, config=str(config), log=log)
             try:
                 check_runtime(debug=asyncio.get_running_loop().get_debug())
-                await gateway.start()
-                yield RunningDemo(
-                    config,
-                    made,
-                    f"http://{gateway.traffic}",
-                    f"http://{gateway.admin}",
-                    simulator.url,
-                    note + admin_note,
-                )
+                async with running(make) as gateway:
+                    yield RunningDemo(
+                        config,
+                        made,
+                        f"http://{gateway.traffic}",
+                        f"http://{gateway.admin}",
+                        simulator.url,
+                        note + admin_note,
+                    )
             except CannotStart as error:
                 fail(str(error))
-            finally:
-                await gateway.stop()
     finally:
         restore()
         log.close()
 
 
-def _snapshot(config: Path) -> Snapshot:
+def _snapshot(origin: ConfigSource) -> Snapshot:
     """The configuration as `serve` would read it. Only the given ports can be wrong."""
     try:
-        return load(config, environ={})
+        return origin.load()
     except ConfigError as error:
         unusable(error.problems)
 

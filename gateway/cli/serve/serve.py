@@ -71,7 +71,8 @@ def _serve(snapshot: "Snapshot", origin: "ConfigSource", contents: "Contents", s
         import aiohttp  # noqa: F401
 
     from gateway.net.sockets import CannotStart
-    from gateway.runtime.gateway import Gateway
+    from gateway.runtime.gateway import running
+    from gateway.runtime.parts import Parts
     from gateway.runtime.server import check_runtime
     from gateway.runtime.server import serve as run
     from gateway.telemetry.capture import capture_library_logs
@@ -92,8 +93,8 @@ def _serve(snapshot: "Snapshot", origin: "ConfigSource", contents: "Contents", s
         gc.freeze()
         gc.enable()
         try:
-            make = partial(Gateway, snapshot, config=source, log=log, origin=origin, contents=contents, tracing=traced)
-            runner.run(run(make))
+            make = partial(Parts, origin, snapshot, contents, config=source, log=log, tracing=traced)
+            runner.run(run(running(make)))
         except CannotStart as error:
             fail(str(error))
         finally:
