@@ -255,7 +255,7 @@ async def test_a_name_that_leads_to_another_host_gets_nothing(
         settings = {"ca": str(tmp_path / "ca.pem")}
         async with running(tmp_path / "run", host, upstream=settings, lookup=records.lookup) as run:
             refused = [await run.ask(), *[await post(run) for _ in range(3)]]
-            received = host.received
+            received = bytes(host.received)
             authority.issue_cert(NAME).configure_cert(context)
             mended = await post(run)
             failures = await run.metric("upstream_failures_total", error="tls_certificate_error")
