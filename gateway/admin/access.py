@@ -4,9 +4,9 @@ import hashlib
 import hmac
 import ipaddress
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
-from aiohttp import web
+from multidict import CIMultiDictProxy
 
 # The token that other hosts need for the status; None without one.
 Token = Callable[[], str | None]
@@ -15,28 +15,46 @@ _STATUS: Final = frozenset({"/status", "/status.json"})
 _LOCAL_NAMES: Final = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
 
 
-def check(request: web.Request, token: Token) -> None:
-    """Raise `web.HTTPMisdirectedRequest` for a foreign Host, `web.HTTPForbidden` for a status without the token.
+class Asked(NamedTuple):
+    """A request to the admin listener. ``peer`` is the IP address of the other end, empty on a unix socket."""
+
+    method: str
+    path: str
+    fields: CIMultiDictProxy[str]
+    peer: str
+
+
+class Denied(Exception):
+    """A request that is not served: the status, the code and the message of the answer."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status: Final = status
+        self.code: Final = code
+        self.message: Final = message
+
+
+def check(asked: Asked, token: Token) -> None:
+    """Raise `Denied`: 421 for a foreign Host, 403 for a status without the token.
 
     A web page can make its own name lead to this machine (DNS rebinding), and a browser then sends that name as Host.
     So a peer on this machine has to use a name of this machine. The names that other hosts use cannot be known here;
     what they may see without a token holds no names of callers.
     """
-    if is_local(request):
-        if request.transport is not None and not _is_local_name(request.headers.get("Host", "")):
-            raise web.HTTPMisdirectedRequest(reason="On this machine the listener is called localhost or 127.0.0.1.")
-    elif request.path in _STATUS and not _proven(request, token):
-        raise web.HTTPForbidden(
-            reason="From other hosts the status wants `Authorization: Bearer <status_token>`; or forward a port to it."
-        )
+    if is_local(asked.peer):
+        if not _is_local_name(asked.fields.get("Host", "")):
+            message = "On this machine the listener is called localhost or 127.0.0.1."
+            raise Denied(421, "misdirected_request", message)
+    elif asked.path in _STATUS and not _proven(asked, token):
+        message = "From other hosts the status wants `Authorization: Bearer <status_token>`; or forward a port to it."
+        raise Denied(403, "forbidden", message)
 
 
-def is_local(request: web.Request) -> bool:
+def is_local(peer: str) -> bool:
     """Whether the peer is on this machine, by loopback or by a unix socket."""
-    peer = None if request.transport is None else request.transport.get_extra_info("peername")
-    if not isinstance(peer, tuple):
+    if not peer:
         return True
-    address = ipaddress.ip_address(str(peer[0]).partition("%")[0])
+    address = ipaddress.ip_address(peer.partition("%")[0])
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return (mapped or address).is_loopback
 
@@ -52,8 +70,8 @@ def _is_local_name(host: str) -> bool:
         return False
 
 
-def _proven(request: web.Request, token: Token) -> bool:
-    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+def _proven(asked: Asked, token: Token) -> bool:
+    scheme, _, given = asked.fields.get("Authorization", "").partition(" ")
     if scheme != "Bearer" or not (wanted := token()):
         return False
     digests = (hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest() for text in (given.strip(), wanted))

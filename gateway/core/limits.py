@@ -228,23 +228,13 @@ ROWS: Final = (
         "connections to the admin listener; of one address",
         "gateway",
         "the one that has waited longest is closed, else the new one",
-        fixed=("gateway.admin.connections:CONNECTIONS", "gateway.admin.connections:PER_ADDRESS"),
+        fixed=("gateway.runtime.admin_listener:CONNECTIONS", "gateway.runtime.admin_listener:PER_ADDRESS"),
         seen_in="`admin_connections_refused_total`",
-    ),
-    Row(
-        "bytes of a line, bytes of a field and fields, of a head to the admin listener",
-        "request",
-        "400, close",
-        fixed=(
-            "gateway.admin.connections:MAX_LINE",
-            "gateway.admin.connections:MAX_FIELD",
-            "gateway.admin.connections:MAX_FIELDS",
-        ),
     ),
     Row(
         "seconds for a head to the admin listener, and between two requests",
         "connection",
-        "close",
-        fixed=("gateway.admin.connections:HEAD_TIMEOUT",),
+        "408, close; or close",
+        fixed=("gateway.runtime.admin_listener:HEAD_TIMEOUT",),
     ),
 )

@@ -18,6 +18,8 @@ LINGER: Final = 2.0
 class Handler(Protocol):
     """`serve` raises CancelledError alone, where the caller leaves; `last_words` answer where there is no request."""
 
+    def rules(self) -> Rules: ...
+
     async def serve(self, request: Request, reply: Reply) -> None: ...
 
     def last_words(self, refused: Refused) -> bytes: ...
@@ -28,8 +30,6 @@ class Owner(Protocol):
 
     @property
     def handler(self) -> Handler: ...
-
-    def rules(self) -> Rules: ...
 
     def admit(self, connection: "CallerConnection", address: str) -> Refused | None: ...
 
@@ -56,7 +56,7 @@ class CallerConnection(asyncio.Protocol):
         self._loop = loop
         self._address = ""
         self._admitted = False
-        self._inbox = Inbox(self, loop, owner.rules)
+        self._inbox = Inbox(self, loop, owner.handler.rules)
         self.paused = False
         self._task: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[None] | None = None

@@ -5,11 +5,10 @@ from collections import Counter
 from typing import Final
 
 from gateway.config.schema.gateway import Limits
-from gateway.core.field_rules import Rules
 from gateway.core.limits import Limit
 from gateway.core.refusal import Code, Reason, Refused
-from gateway.proxy.caller_connection import LINGER, CallerConnection
-from gateway.proxy.handler import DRAIN, Handler
+from gateway.proxy.caller_connection import LINGER, CallerConnection, Handler
+from gateway.proxy.handler import DRAIN
 from gateway.proxy.held_heads import HeldHeads
 from gateway.telemetry.event import Emit
 from gateway.telemetry.events.process import ConnectionFault
@@ -34,10 +33,6 @@ class Listener:
         self._shaking_hands = 0
         self._loop: Final = asyncio.get_running_loop()
         self._sweeper: asyncio.TimerHandle | None = None
-
-    def rules(self) -> Rules:
-        """Which fields of a request cross."""
-        return self.handler.rules()
 
     def __call__(self) -> CallerConnection:
         return CallerConnection(self, self._loop)

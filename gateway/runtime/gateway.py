@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from gateway import __version__
-from gateway.admin.app import admin_app
+from gateway.admin.pages import Pages
 from gateway.aio.background import Background
 from gateway.aio.waiting import cancelled
 from gateway.net.listen_address import Address
@@ -86,8 +86,8 @@ async def _started(parts: Parts, stack: contextlib.AsyncExitStack) -> Gateway:
     parts.metrics.config_loaded(ok=True, now=facts.clock())
     raise_descriptors(snapshot.settings, emit)
     await prepare_caps(parts.caps, snapshot)
-    app = admin_app(parts.metrics, facts.health, facts.status, facts.status_token)
-    await facts.listeners.open_admin(app, stack, emit)
+    pages = Pages(parts.metrics, facts.health, facts.status, facts.status_token)
+    await facts.listeners.open_admin(pages, stack, emit)
     facts.health.mark("config_loaded", True)
     accepting = await facts.listeners.open_traffic(parts.listener, stack, emit)
     traffic = facts.listeners.traffic

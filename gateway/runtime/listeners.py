@@ -5,9 +5,7 @@ from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack
 from typing import Final
 
-from aiohttp import web
-
-from gateway.admin.connections import AdminConnection, Places
+from gateway.admin.pages import Pages
 from gateway.config.schema.gateway import Gateway as Settings
 from gateway.config.schema.gateway import Tls
 from gateway.config.tls import BadTls
@@ -16,6 +14,7 @@ from gateway.net.sockets import CannotStart, bound, listen
 from gateway.proxy.handshakes import Handshakes
 from gateway.proxy.listener import Listener
 from gateway.proxy.tls import ListenerTls
+from gateway.runtime.admin_listener import AdminListener
 from gateway.runtime.process import descriptors
 from gateway.telemetry.event import Emit
 from gateway.telemetry.events.process import DescriptorsShort
@@ -35,15 +34,12 @@ class Listeners:
         self.admin: Address = settings.admin
         self.tls: Final = None if settings.tls is None else _tls(settings.tls)
 
-    async def open_admin(self, app: web.Application, stack: AsyncExitStack, emit: Emit) -> None:
-        """Serve the admin application until ``stack`` is closed. Raises `CannotStart`."""
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        server = runner.server
-        assert server is not None  # noqa: S101 - setup has run
-        places = Places(emit)
-        listening = await listen(lambda: AdminConnection(server, places), self.admin, "admin")
+    async def open_admin(self, pages: Pages, stack: AsyncExitStack, emit: Emit) -> None:
+        """Serve the pages for operators until ``stack`` is closed. Raises `CannotStart`."""
+        admin = AdminListener(pages, emit)
+        stack.push_async_callback(pages.close)
+        stack.push_async_callback(admin.finish)
+        listening = await listen(admin, self.admin, "admin")
         stack.callback(listening.close)
         self.admin = bound(self.admin, listening)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.admin.connections import CONNECTIONS, HEAD_TIMEOUT, PER_ADDRESS
+from gateway.runtime.admin_listener import CONNECTIONS, HEAD_TIMEOUT, PER_ADDRESS
 from tests.support.deadline import eventually
 from tests.support.honest import asks, counted, opened, resident
 from tests.support.in_process import policy

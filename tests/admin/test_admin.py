@@ -1,26 +1,33 @@
 """`gateway.admin`: probes, metrics and status over a real socket, with previews and never a secret."""
 
+import asyncio
 import base64
+import contextlib
 import hashlib
 import re
+from collections.abc import AsyncIterator
 from datetime import date
 from html.parser import HTMLParser
 from typing import Any
 
 import msgspec
 import pytest
-from aiohttp.pytest_plugin import AiohttpClient
-from aiohttp.test_utils import TestClient
+from aiohttp import ClientSession, ClientTimeout
 from msgspec import structs
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import __version__
-from gateway.admin.app import admin_app
 from gateway.admin.health import Fact, Health
 from gateway.admin.page import page
+from gateway.admin.pages import Pages
 from gateway.admin.status import build
 from gateway.core.catalog import Endpoint, Lane
 from gateway.core.policy import Policy
+from gateway.net.listen_address import Address
+from gateway.net.sockets import bound, listen
+from gateway.runtime.admin_listener import AdminListener
+from gateway.telemetry.event import Emit, Event
+from gateway.telemetry.events.process import ConnectionFault
 from gateway.telemetry.gauge import State
 from gateway.telemetry.metrics import Metrics
 from gateway.telemetry.record import Record
@@ -37,6 +44,7 @@ from gateway.telemetry.status import (
     text,
 )
 from gateway.telemetry.usage import Usage
+from tests.support.deadline import DEADLINE
 
 NOON = 1_790_000_000.0
 MERGE = Endpoint("POST", "/companies/{id}/merge", frozenset({"companies:write"}), Lane.WRITE, guarded=True)
@@ -110,20 +118,34 @@ def health() -> Health:
     return Health()
 
 
+@contextlib.asynccontextmanager
+async def listening(pages: Pages, emit: Emit = lambda _: None) -> AsyncIterator[tuple[AdminListener, ClientSession]]:
+    """An admin listener and a client of it."""
+    listener, anywhere = AdminListener(pages, emit), Address("127.0.0.1", 0)
+    server = await listen(listener, anywhere, "admin")
+    try:
+        async with ClientSession(f"http://{bound(anywhere, server)}", timeout=ClientTimeout(DEADLINE)) as session:
+            yield listener, session
+    finally:
+        server.close()
+        await listener.finish()
+        await pages.close()
+
+
 @pytest.fixture
-async def admin(aiohttp_client: AiohttpClient, metrics: Metrics, health: Health) -> TestClient[Any, Any]:
-    """A client of the admin listener."""
-    return await aiohttp_client(admin_app(metrics, health, status))
+async def admin(metrics: Metrics, health: Health) -> AsyncIterator[ClientSession]:
+    async with listening(Pages(metrics, health, status)) as (_, session):
+        yield session
 
 
-async def test_liveness_says_only_that_the_loop_turns(admin: TestClient[Any, Any]) -> None:
+async def test_liveness_says_only_that_the_loop_turns(admin: ClientSession) -> None:
     """A process that is not ready is still alive, so Kubernetes does not restart it."""
     answer = await admin.get("/livez")
 
     assert (200, "ok\n") == (answer.status, await answer.text())
 
 
-async def test_readiness_names_each_fact_that_is_missing(admin: TestClient[Any, Any], health: Health) -> None:
+async def test_readiness_names_each_fact_that_is_missing(admin: ClientSession, health: Health) -> None:
     """A process takes traffic when its config is loaded, its listener open and it is not draining; else it says why."""
     seen = []
     issuers = "the keys of an issuer of callers' tokens have not been fetched yet\n"
@@ -144,7 +166,7 @@ async def test_readiness_names_each_fact_that_is_missing(admin: TestClient[Any, 
     ] == seen
 
 
-async def test_metrics_come_in_the_format_that_is_asked_for(admin: TestClient[Any, Any]) -> None:
+async def test_metrics_come_in_the_format_that_is_asked_for(admin: ClientSession) -> None:
     """The default is Prometheus' text format; a scraper that accepts OpenMetrics gets it. Media types match."""
     plain = await admin.get("/metrics")
     open_ = await admin.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
@@ -156,14 +178,14 @@ async def test_metrics_come_in_the_format_that_is_asked_for(admin: TestClient[An
     assert (await open_.text()).endswith("# EOF\n")
 
 
-async def test_a_version_that_is_none_is_no_reason_to_tell_nothing(admin: TestClient[Any, Any]) -> None:
+async def test_a_version_that_is_none_is_no_reason_to_tell_nothing(admin: ClientSession) -> None:
     """A malformed ``Accept`` gets the text format."""
     told = await admin.get("/metrics", headers={"Accept": "application/openmetrics-text; version=newest"})
 
     assert (200, True) == (told.status, told.headers["Content-Type"].startswith("text/plain; version=0.0.4"))
 
 
-async def test_a_scrape_sees_the_keys_as_they_are_now(admin: TestClient[Any, Any], metrics: Metrics) -> None:
+async def test_a_scrape_sees_the_keys_as_they_are_now(admin: ClientSession, metrics: Metrics) -> None:
     """A key that changed its state a moment ago shows the new one at the next scrape, and only that."""
     state = "active"
     metrics.watch(lambda: State(keys=(KeyStatus("main", (SlotStatus("1", state),)),)))
@@ -175,7 +197,7 @@ async def test_a_scrape_sees_the_keys_as_they_are_now(admin: TestClient[Any, Any
     assert [["active"], ["rejected"]] == shown
 
 
-async def test_the_status_tells_everything_but_the_secret(admin: TestClient[Any, Any]) -> None:
+async def test_the_status_tells_everything_but_the_secret(admin: ClientSession) -> None:
     """``/status.json`` shows each key by preview, with drift and budget, and each caller with its grant and its use."""
     told = await (await admin.get("/status.json")).json()
     used = {"allowed": 2, "denied": 1, "would_deny": 0, "last": "2026-09-21T14:13:20Z"}
@@ -267,7 +289,7 @@ async def test_the_status_tells_everything_but_the_secret(admin: TestClient[Any,
     } == told
 
 
-async def test_commands_read_the_status_by_the_type_that_made_it(admin: TestClient[Any, Any]) -> None:
+async def test_commands_read_the_status_by_the_type_that_made_it(admin: ClientSession) -> None:
     """A command decodes the same status that the process encoded; unknown values are None."""
     told = await (await admin.get("/status.json")).read()
 
@@ -304,7 +326,7 @@ class Shape(HTMLParser):
             self.text += f"{data} "
 
 
-async def test_the_page_shows_the_same_facts_and_runs_nothing(admin: TestClient[Any, Any]) -> None:
+async def test_the_page_shows_the_same_facts_and_runs_nothing(admin: ClientSession) -> None:
     """``/status`` is one well-formed page; its security policy allows its own style, and nothing else is in it."""
     answer = await admin.get("/status")
     shape = Shape(await answer.text())
@@ -381,7 +403,7 @@ def test_a_page_of_many_callers_shows_the_latest() -> None:
     ],
 )
 async def test_what_is_not_there_is_said_in_json(
-    admin: TestClient[Any, Any], method: str, path: str, status_: int, code: str, allow: str | None
+    admin: ClientSession, method: str, path: str, status_: int, code: str, allow: str | None
 ) -> None:
     """The admin listener serves its own five paths, to read, and answers anything else in plain JSON."""
     answer = await admin.request(method, path)
@@ -390,8 +412,56 @@ async def test_what_is_not_there_is_said_in_json(
     assert (status_, code, allow) == (answer.status, body["error"]["code"], answer.headers.get("Allow"))
 
 
+@pytest.mark.parametrize("path", ["/livez", "/metrics", "/status", "/nothing"])
+async def test_a_head_request_gets_the_head_of_the_answer(admin: ClientSession, path: str) -> None:
+    """HEAD is answered as GET is, with the type and the length of a body that does not come."""
+    got, told = await admin.get(path), await admin.head(path)
+    length = len(await got.read())
+
+    assert (got.status, got.headers["Content-Type"]) == (told.status, told.headers["Content-Type"])
+    assert b"" == await told.read()
+    assert path == "/metrics" or str(length) == told.headers["Content-Length"]
+
+
+async def test_an_answer_that_is_being_made_arrives(metrics: Metrics, health: Health) -> None:
+    """A status that is being made when the process ends is still sent whole, and its connection ends."""
+    asked = asyncio.Event()
+
+    def told() -> Status:
+        asked.set()
+        return status()
+
+    async with listening(Pages(metrics, health, told)) as (listener, session):
+        async with asyncio.timeout(DEADLINE):
+            wanted = asyncio.ensure_future(session.get("/status.json"))
+            await asked.wait()
+            await listener.finish()
+            answer = await wanted
+
+        assert (200, "close", __version__) == (
+            answer.status,
+            answer.headers["Connection"],
+            (await answer.json())["version"],
+        )
+
+
+async def test_a_fault_of_the_program_is_told_by_its_kind(metrics: Metrics, health: Health) -> None:
+    """A page that cannot be made is a 500 without the text of the error, and an event; the listener goes on."""
+    events: list[Event] = []
+
+    def broken() -> Status:
+        raise ValueError("pl_v2_secret")
+
+    async with listening(Pages(metrics, health, broken), events.append) as (_, session):
+        failed, alive = await session.get("/status"), await session.get("/livez")
+
+        assert (500, 200) == (failed.status, alive.status)
+        assert "internal_error" == (await failed.json())["error"]["code"]
+        assert [ConnectionFault("ValueError")] == events
+
+
 @pytest.mark.parametrize("path", ["/livez", "/readyz", "/metrics", "/status", "/status.json", "/nothing"])
-async def test_answers_name_no_software_and_are_not_kept(admin: TestClient[Any, Any], path: str) -> None:
+async def test_answers_name_no_software_and_are_not_kept(admin: ClientSession, path: str) -> None:
     """No answer names its server software, allows sniffing of its type, or may be cached."""
     headers = (await admin.get(path)).headers
 
