@@ -18,7 +18,7 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import DashboardCursorSync, VariableRefresh
 
-from monitoring.panels import SOURCE, Panel, graph, stat, table, timeline, words
+from monitoring.panels import SOURCE, Panel, graph, rates, stat, table, timeline, words
 from monitoring.queries import CHOSEN, metric, ours, process, quantile, rate, recorded, selector
 
 FILE: Final = Path(__file__).with_name("dashboard.json")
@@ -26,68 +26,38 @@ FILE: Final = Path(__file__).with_name("dashboard.json")
 
 def now() -> list[Panel]:
     """What is looked at first."""
-    failed = rate("requests_total", status="5..")
     states = {"0": ("closed", "green"), "1": ("OPEN", "red")}
     loads = {"0": ("BROKEN", "red"), "1": ("good", "green")}
     firing = recorded("ALERTS", alertname="ProductlaneGateway.*", alertstate="firing")
+    every = rate("requests_total")
+    failed, refused = rate("requests_total", status="5.."), rate("auth_responses_total")
+    waits = f"({rate('pacing_wait_seconds_count')} or vector(0))"
+    limited = f"({rate('requests_total', source='gateway', status='429')} or vector(0))"
+    failed_text = "Share of answers with 5xx, of the gateway and of Productlane."
+    refused_text = "Share of answers with 401, 403 or 410, of the gateway and of Productlane."
+    waits_text = "Requests a second that a spent budget or a limit held up or refused."
+    circuit_text = "Open where Productlane has stopped answering some gateway."
+    loads_text = "Whether the last change of it could be used everywhere."
     return [
         stat("Gateways", "Those that answer Prometheus.", f"sum({metric('build_info')})", bad=None),
         stat("Alerts", "Firing now, of those in monitoring/rules.yaml.", f"count({firing}) or vector(0)"),
-        stat("Requests", "Answered a second.", rate("requests_total"), unit=units.RequestsPerSecond, bad=None),
-        stat(
-            "Failed",
-            "Share of answers with 5xx, of the gateway and of Productlane.",
-            f"({failed} or vector(0)) / {rate('requests_total')}",
-            unit=units.PercentUnit,
-            bad=0.05,
+        stat("Requests", "Answered a second.", every, unit=units.RequestsPerSecond, bad=None),
+        stat("Failed", failed_text, f"({failed} or vector(0)) / {every}", unit=units.PercentUnit, bad=0.05),
+        stat("Refused", refused_text, f"({refused} or vector(0)) / {every}", unit=units.PercentUnit, bad=0.2),
+        stat("Waits and 429", waits_text, f"{waits} + {limited}", unit=units.RequestsPerSecond),
+        stat("Circuit", circuit_text, f"max({metric('circuit_state')})").mappings(words(states)),
+        stat("Configuration", loads_text, f"min({metric('config_last_reload_successful')})", bad=None).mappings(
+            words(loads)
         ),
-        stat(
-            "Refused",
-            "Share of answers with 401, 403 or 410, of the gateway and of Productlane.",
-            f"({rate('auth_responses_total')} or vector(0)) / {rate('requests_total')}",
-            unit=units.PercentUnit,
-            bad=0.2,
-        ),
-        stat(
-            "Waits and 429",
-            "Requests a second that a spent budget or a limit held up or refused.",
-            f"({rate('pacing_wait_seconds_count')} or vector(0)) + "
-            f"({rate('requests_total', source='gateway', status='429')} or vector(0))",
-            unit=units.RequestsPerSecond,
-        ),
-        stat(
-            "Circuit", "Open where Productlane has stopped answering some gateway.", f"max({metric('circuit_state')})"
-        ).mappings(words(states)),
-        stat(
-            "Configuration",
-            "Whether the last change of it could be used everywhere.",
-            f"min({metric('config_last_reload_successful')})",
-            bad=None,
-        ).mappings(words(loads)),
     ]
 
 
 def traffic() -> list[Panel]:
     """Who asks for what, and what comes of it."""
     return [
-        graph(
-            "Requests by caller",
-            "`-` is nobody that is known.",
-            {"{{caller}}": rate("requests_total", "caller")},
-            unit=units.RequestsPerSecond,
-        ),
-        graph(
-            "Answers by status",
-            "And by whose they are.",
-            {"{{status}} {{source}}": rate("requests_total", "status", "source")},
-            unit=units.RequestsPerSecond,
-        ),
-        graph(
-            "Endpoints",
-            "The ten that are asked for most.",
-            {"{{endpoint}}": f"topk(10, {rate('requests_total', 'endpoint')})"},
-            unit=units.RequestsPerSecond,
-        ),
+        rates("Requests by caller", "`-` is nobody that is known.", "requests_total", "caller"),
+        rates("Answers by status", "And by whose they are.", "requests_total", "status", "source"),
+        rates("Endpoints", "The ten that are asked for most.", "requests_total", "endpoint", top=10),
         graph(
             "In flight",
             "Being served, and waiting for budget.",
@@ -96,11 +66,11 @@ def traffic() -> list[Panel]:
                 "waiting, {{key}} {{lane}}": f"sum by (key, lane) ({metric('pacing_queue_length')})",
             },
         ),
-        graph(
+        rates(
             "Sent once more",
             "For want of a connection (connect), since one closed (closed), or with another secret (key).",
-            {"{{reason}}": rate("upstream_retries_total", "reason")},
-            unit=units.RequestsPerSecond,
+            "upstream_retries_total",
+            "reason",
         ),
         graph(
             "Kept back here",
@@ -111,29 +81,30 @@ def traffic() -> list[Panel]:
             },
             unit=units.RequestsPerSecond,
         ),
-        graph(
+        rates(
             "Limits reached",
             "Callers that were refused, closed or cut, by the limit that docs/limits.md names.",
-            {"{{limit}}": rate("limits_reached_total", "limit")},
-            unit=units.RequestsPerSecond,
+            "limits_reached_total",
+            "limit",
         ),
-        graph(
+        rates(
             "TLS handshakes that failed",
             "By reason; the log has the address. `not_accepted` is a caller that does not trust the gateway.",
-            {"{{reason}}": rate("tls_handshake_failures_total", "reason")},
-            unit=units.RequestsPerSecond,
+            "tls_handshake_failures_total",
+            "reason",
         ),
-        graph(
+        rates(
             "No answer",
             "Requests that Productlane gave none, by the error that `Proxy-Status` names.",
-            {"{{error}}": rate("upstream_failures_total", "error")},
-            unit=units.RequestsPerSecond,
+            "upstream_failures_total",
+            "error",
         ),
-        graph(
+        rates(
             "Questions to the resolver",
             "For the names of Productlane and of the tokens' issuer; an hour without answers is bridged.",
-            {"{{use}} {{result}}": rate("name_lookups_total", "use", "result")},
-            unit=units.RequestsPerSecond,
+            "name_lookups_total",
+            "use",
+            "result",
         ),
         graph(
             "Keys of issuers",
@@ -143,11 +114,12 @@ def traffic() -> list[Panel]:
                 "{{issuer}} failed fetches": rate("issuer_faults_total", "issuer"),
             },
         ),
-        graph(
+        rates(
             "Callers with a key of their own",
             "Never used, but a way past the gateway.",
-            {"{{caller}} {{version}}": rate("caller_supplied_keys_total", "caller", "version")},
-            unit=units.RequestsPerSecond,
+            "caller_supplied_keys_total",
+            "caller",
+            "version",
         ),
     ]
 
@@ -156,29 +128,21 @@ def refusals() -> list[Panel]:
     """401, 403 and 410: whose, why, and whether it is more than usual."""
     usual = "namespace_job_caller:productlane_gateway_policy_refusals:rate5m"
     return [
-        graph(
-            "401, 403, 410",
-            "By code and by who said it.",
-            {"{{status}} {{code}} {{source}}": rate("auth_responses_total", "status", "code", "source")},
-            unit=units.RequestsPerSecond,
-        ),
-        graph(
-            "By caller",
-            "All three together.",
-            {"{{caller}}": rate("auth_responses_total", "caller")},
-            unit=units.RequestsPerSecond,
-        ),
-        graph(
+        rates("401, 403, 410", "By code and by who said it.", "auth_responses_total", "status", "code", "source"),
+        rates("By caller", "All three together.", "auth_responses_total", "caller"),
+        rates(
             "By endpoint",
             "The ten with most of them; `other` is outside the catalog, or not looked at.",
-            {"{{endpoint}}": f"topk(10, {rate('auth_responses_total', 'endpoint')})"},
-            unit=units.RequestsPerSecond,
+            "auth_responses_total",
+            "endpoint",
+            top=10,
         ),
-        graph(
+        rates(
             "Decisions by policy",
             "would_deny is what enforcing a trial would refuse.",
-            {"{{decision}} {{reason}}": rate("policy_decisions_total", "decision", "reason")},
-            unit=units.RequestsPerSecond,
+            "policy_decisions_total",
+            "decision",
+            "reason",
         ),
         graph(
             "403 by the gateway",
@@ -186,11 +150,14 @@ def refusals() -> list[Panel]:
             {"{{caller}}": f"sum by (caller) ({recorded(usual)})"},
             unit=units.RequestsPerSecond,
         ),
-        graph(
+        rates(
             "By Productlane",
             "Refusals of Productlane's, by the key they were for.",
-            {"{{key}} {{status}} {{code}}": rate("auth_responses_total", "key", "status", "code", source="upstream")},
-            unit=units.RequestsPerSecond,
+            "auth_responses_total",
+            "key",
+            "status",
+            "code",
+            source="upstream",
         ),
     ]
 
@@ -235,11 +202,11 @@ def keys() -> list[Panel]:
                 )
             },
         ),
-        graph(
+        rates(
             "Look-ups of identity",
             "miss: Productlane was asked. stale: it did not answer, its last answer was used. error: there was none.",
-            {"{{result}}": rate("identity_lookups_total", "result")},
-            unit=units.RequestsPerSecond,
+            "identity_lookups_total",
+            "result",
         ),
         table(
             "Catalog misses",
@@ -266,13 +233,11 @@ def budgets() -> list[Panel]:
             "Of this minute and the last, by key and lane; at zero requests wait.",
             {"{{key}} {{lane}}": f"min by (key, lane) ({metric('budget_lowest')} / {metric('budget_limit')})"},
             unit=units.PercentUnit,
-            span=6,
         ),
         graph(
             "Left now",
             "As the gateways last read it.",
             {"{{key}} {{lane}}": f"min by (key, lane) ({metric('budget_remaining')})"},
-            span=6,
         ),
         graph(
             "Sent this minute, by caller",
@@ -284,20 +249,17 @@ def budgets() -> list[Panel]:
                 ),
                 "share: {{caller}}, {{key}} {{lane}}": f"max by (key, lane, caller) ({metric('budget_caller_share')})",
             },
-            span=6,
         ),
         graph(
             "To be expected until the reset",
             "At the present rate; more than are left means that they run out.",
             {"{{key}} {{lane}}": f"sum by (key, lane) ({metric('budget_expected')})"},
-            span=6,
         ),
         graph(
             "Until the reset",
             "Seconds left of the minute that Productlane's last answer named; below zero it is over.",
             {"{{key}} {{lane}}": f"max by (key, lane) ({metric('budget_reset_timestamp_seconds')}) - time()"},
             unit=units.Seconds,
-            span=6,
         ),
         graph(
             "Waits",
@@ -307,14 +269,14 @@ def budgets() -> list[Panel]:
                 "p95 {{lane}}": quantile(0.95, "pacing_wait_seconds", "lane"),
             },
             unit=units.Seconds,
-            span=6,
         ),
-        graph(
+        rates(
             "429 by the gateway",
             "Over a policy's own limit, or no budget in time.",
-            {"{{caller}}": rate("requests_total", "caller", source="gateway", status="429")},
-            unit=units.RequestsPerSecond,
-            span=6,
+            "requests_total",
+            "caller",
+            source="gateway",
+            status="429",
         ),
     ]
 
@@ -330,7 +292,6 @@ def times() -> list[Panel]:
                 for share in (50, 95, 99)
             },
             unit=units.Seconds,
-            span=6,
         ),
         graph(
             "Productlane's share",
@@ -340,21 +301,18 @@ def times() -> list[Panel]:
                 for share in (50, 95, 99)
             },
             unit=units.Seconds,
-            span=6,
         ),
         graph(
             "The gateway's share",
             "Mean of what is neither Productlane's nor a wait for budget. Needs monitoring/rules.yaml.",
             {"{{lane}}": recorded("namespace_job_lane:productlane_gateway_added_seconds:mean5m")},
             unit=units.Seconds,
-            span=6,
         ),
         graph(
             "What the gateway answers itself",
             "Refusals, /me, and failures, which may have waited long.",
             {f"p{share}": quantile(share / 100, "request_duration_seconds", source="gateway") for share in (50, 95)},
             unit=units.Seconds,
-            span=6,
         ),
     ]
 
@@ -424,8 +382,8 @@ def build() -> str:
         "Traffic": traffic(),
         "401, 403 and 410": refusals(),
         "Keys": keys(),
-        "Budgets": budgets(),
-        "Times": times(),
+        "Budgets": [panel.span(6) for panel in budgets()],
+        "Times": [panel.span(6) for panel in times()],
         "Processes": processes(),
     }
     number = count(1)

@@ -25,6 +25,8 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
+from monitoring.queries import rate
+
 SOURCE: Final = DataSourceRef(type_val="prometheus", uid="${datasource}")
 
 Panel: TypeAlias = Stat | StateTimeline | Table | TimeSeries
@@ -60,13 +62,19 @@ def stat(title: str, description: str, expression: str, *, unit: str = units.Sho
     return panel.with_target(Dataquery().expr(expression).ref_id("A"))
 
 
-def graph(title: str, description: str, queries: Queries, *, unit: str = units.Short, span: int = 8) -> TimeSeries:
+def graph(title: str, description: str, queries: Queries, *, unit: str = units.Short) -> TimeSeries:
     """Lines over time; queries by the legend of their series."""
-    panel = TimeSeries().title(title).description(description).unit(unit).datasource(SOURCE).height(8).span(span)
+    panel = TimeSeries().title(title).description(description).unit(unit).datasource(SOURCE).height(8).span(8)
     panel.min(0).fill_opacity(10)
     for place, (legend, expression) in enumerate(queries.items()):
         panel.with_target(Dataquery().expr(expression).legend_format(legend).ref_id(chr(ord("A") + place)))
     return panel
+
+
+def rates(title: str, description: str, counter: str, *by: str, top: int = 0, **labels: str) -> TimeSeries:
+    """The rates of a counter by labels, which are its legend; ``top`` keeps the so many highest."""
+    legend, query = " ".join(f"{{{{{label}}}}}" for label in by), rate(counter, *by, **labels)
+    return graph(title, description, {legend: f"topk({top}, {query})" if top else query}, unit=units.RequestsPerSecond)
 
 
 def table(title: str, description: str, expression: str, columns: Sequence[str], *, value: str = "") -> Table:
