@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from gateway.cli.doctor.finding import FINDINGS
+from gateway.cli.doctor.finding import Id
 from gateway.config.reading.collections import Many, Named
 from gateway.config.reading.section import Record, Section, Setting
 from gateway.config.schema.catalog import Catalog
 from gateway.config.schema.gateway import Gateway
 from gateway.config.schema.policy import Policy
 from gateway.core.limits import ROWS, Row
-from gateway.core.refusal import ANSWERS
+from gateway.core.refusal import Code
 from gateway.core.rules import RULES
 from gateway.telemetry.events import EVENTS
 
@@ -74,7 +74,7 @@ def policy_fields() -> str:
 
 def codes() -> str:
     """What the gateway answers itself, by status."""
-    rows = sorted((str(answer.status), f"`{code.value}`", answer.when) for code, answer in ANSWERS.items())
+    rows = sorted((str(code.status), f"`{code.value}`", code.when) for code in Code)
     return table(("status", "code", "when"), rows)
 
 
@@ -84,7 +84,7 @@ def rules() -> str:
         (
             f"`{rule.name}`",
             rule.summary,
-            "allows" if rule.code is None else f"{ANSWERS[rule.code].status} `{rule.code.value}`",
+            "allows" if rule.code is None else f"{rule.code.status} `{rule.code.value}`",
             f"`{rule.reason.value}`",
         )
         for rule in RULES
@@ -107,7 +107,7 @@ def events() -> str:
 
 def findings() -> str:
     """What `doctor` finds."""
-    rows = [(f"`{name.value}`", row.check, row.severity.value, row.fix) for name, row in FINDINGS.items()]
+    rows = [(f"`{one.value}`", one.check, one.severity.value, one.fix) for one in Id]
     return table(("id", "check", "severity", "how to mend it"), rows)
 
 

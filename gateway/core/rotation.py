@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Final, Literal, NamedTuple
 
-from gateway.core.key_faults import KEY_FAULTS, KeyFault
+from gateway.core.key_faults import KeyFault
 from gateway.core.secret import Secret
 
 State = Literal["unverified", "active", "standby"] | KeyFault
@@ -152,7 +152,7 @@ def reason(rotation: Rotation, slot: Slot) -> str:
     if finding is None:
         return ""
     if finding.refused is not None:
-        return KEY_FAULTS[finding.refused].meaning
+        return finding.refused.meaning
     if is_foreign(rotation, finding):
         return f"it belongs to workspace {finding.workspace}, the key to {rotation.pin or rotation.workspace}"
     if (lacking := _lacking(rotation, finding)) and _is_passed_over(rotation, slot):

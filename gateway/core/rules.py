@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.core.catalog import Endpoint
-from gateway.core.key_faults import KEY_FAULTS, KeyFault
+from gateway.core.key_faults import KeyFault
 from gateway.core.refusal import Code, Reason
 from gateway.core.routing import pick_key
 from gateway.core.rule import Ask, Rule, Stage, Words
@@ -39,7 +39,7 @@ def _nothing(_: Ask) -> Words:
 def _refused_with(code: Code) -> Callable[[Ask], bool]:
     def decides(ask: Ask) -> bool:
         worst = min(key_faults(ask), key=tuple(KeyFault).index, default=None)
-        return worst is not None and KEY_FAULTS[worst].code is code
+        return worst is not None and worst.code is code
 
     return decides
 

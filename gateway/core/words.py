@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from gateway.core.catalog import Endpoint
-from gateway.core.key_faults import KEY_FAULTS, KeyFault
+from gateway.core.key_faults import KeyFault
 from gateway.core.rule import Ask, Words
 from gateway.core.target import legible
 
@@ -130,8 +130,8 @@ def no_route(ask: Ask) -> Words:
 def keys_refused(ask: Ask) -> Words:
     """No key of the route can be used."""
     faults = key_faults(ask)
-    row = KEY_FAULTS[min(faults, key=tuple(KeyFault).index)]
-    said = "; ".join(f"key {', '.join(names)}: {KEY_FAULTS[fault].meaning}" for fault, names in faults.items())
+    row = min(faults, key=tuple(KeyFault).index)
+    said = "; ".join(f"key {', '.join(names)}: {fault.meaning}" for fault, names in faults.items())
     return Words(f"route {_path(ask)}", f"route {_path(ask)}: {said}", row.message, row.cure)
 
 
@@ -142,7 +142,7 @@ def scope_on_no_key(ask: Ask) -> Words:
     carried = frozenset[str]().union(*(scopes for scopes in usable.values() if scopes))
     missing = _listed(needed - carried) or "all of them on one key"
     # A key that Productlane refuses may be the one that carried them.
-    refused = {name: KEY_FAULTS[one.refused] for name, one in standings.items() if one.refused is not None}
+    refused = {name: one.refused for name, one in standings.items() if one.refused is not None}
     faults = "".join(f"; key {name}: {row.meaning}" for name, row in refused.items())
     cures = "".join(f"for key {name}, {row.cure}; or " for name, row in refused.items())
     return Words(

@@ -5,7 +5,7 @@ from typing import Final
 
 import aiohttp
 
-from gateway.core.network_faults import NETWORK_FAULTS, NetworkFault
+from gateway.core.network_faults import NetworkFault
 from gateway.net.resolver import Unresolved
 
 # The first row that fits wins. aiohttp's time-outs are TimeoutErrors, and most of its errors OSErrors as well.
@@ -47,4 +47,4 @@ def network_fault(error: BaseException, *, connecting: bool = False) -> NetworkF
 
 def why(error: BaseException) -> str:
     """The reason in words, free of names and secrets, as in "the issuer cannot be asked: no answer in time"."""
-    return NETWORK_FAULTS[network_fault(error)].why
+    return network_fault(error).why

@@ -9,7 +9,6 @@ from typing import Final
 from aiohappyeyeballs import start_connection
 
 from gateway.core.field_rules import Rules
-from gateway.core.network_faults import NETWORK_FAULTS
 from gateway.net.addresses import PATIENCE, Address
 from gateway.net.faults import network_fault
 from gateway.net.resolver import Names, Unresolved, family_of, place_of
@@ -49,9 +48,7 @@ class Connector:
             raise Lost(fault, f"the upstream's name does not resolve: {failure.why}", connected=False) from None
         except (OSError, TimeoutError) as failure:
             fault = network_fault(failure, connecting=True)
-            raise Lost(
-                fault, f"connecting to the upstream failed: {NETWORK_FAULTS[fault].why}", connected=False
-            ) from None
+            raise Lost(fault, f"connecting to the upstream failed: {fault.why}", connected=False) from None
 
     async def _connect_to(self, addresses: Sequence[Address]) -> UpstreamConnection:
         """Race them as RFC 8305 says, and go on with the first one that is there."""

@@ -9,7 +9,6 @@ from gateway.config.schema.gateway import Pacing
 from gateway.core.catalog import Lane
 from gateway.core.headers import upstream_lines
 from gateway.core.key_faults import fault_of_answer
-from gateway.core.network_faults import NETWORK_FAULTS
 from gateway.core.policy import Policy
 from gateway.core.refusal import Code, Refused
 from gateway.keys.keyring import Chosen
@@ -233,7 +232,7 @@ class Forwarder:
         try:
             await relay(incoming, reply, mask.feed(error), mask)
         except Lost as lost:
-            record.code, record.note = NETWORK_FAULTS[lost.fault].code.value, lost.note
+            record.code, record.note = lost.fault.code.value, lost.note
             self._emit(UpstreamFailure(lost.fault.value))
             if lost.limit is not None:
                 self._emit(LimitReached(lost.limit))

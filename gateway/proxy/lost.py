@@ -3,7 +3,7 @@
 from typing import Final
 
 from gateway.core.limits import Limit
-from gateway.core.network_faults import NETWORK_FAULTS, NetworkFault
+from gateway.core.network_faults import NetworkFault
 
 
 class Lost(Exception):
@@ -22,7 +22,7 @@ class Lost(Exception):
         in_body: bool = False,
         limit: Limit | None = None,
     ) -> None:
-        super().__init__(note or f"the upstream: {NETWORK_FAULTS[fault].why}")
+        super().__init__(note or f"the upstream: {fault.why}")
         self.fault: Final = fault
         self.note: Final = str(self)
         self.answered: Final = answered

@@ -4,7 +4,7 @@ import json
 from typing import Final
 
 from gateway.core.envelope import proxy_status
-from gateway.core.key_faults import KEY_FAULTS, default_code, fault_of_answer
+from gateway.core.key_faults import default_code, fault_of_answer
 from gateway.core.network_faults import MESSAGES
 from gateway.core.refusal import Code, Reason, Refused
 from gateway.core.secret import HeldSecrets, Mask
@@ -91,10 +91,9 @@ def key_fault_fields(exchange: Exchange, incoming: Incoming) -> list[tuple[str, 
         return []
     note = f"Productlane answered {incoming.status} to key {chosen.key}, slot {chosen.slot}, not to the caller"
     if exchange.serving.snapshot.settings.upstream.key_errors == "translate":
-        row = KEY_FAULTS[fault]
         record.translated = incoming.status
         raise Refused(
-            row.code, Reason.KEY_REFUSED, row.message, note=note, fix=row.cure, decided_by=f"key {chosen.key}"
+            fault.code, Reason.KEY_REFUSED, fault.message, note=note, fix=fault.cure, decided_by=f"key {chosen.key}"
         )
     record.note = note
     return [("Proxy-Status", proxy_status("", note, received=incoming.status))]

@@ -14,7 +14,7 @@ from gateway.config.schema.upstream import Upstream as Settings
 from gateway.core.breaker import FAILURES, PROBE_EVERY, Breaker
 from gateway.core.field_rules import answer_rules
 from gateway.core.message import Head, write_head
-from gateway.core.network_faults import NETWORK_FAULTS, OF_THE_RESOLVER, NetworkFault
+from gateway.core.network_faults import OF_THE_RESOLVER, NetworkFault
 from gateway.core.refusal import Code, Reason, Refused
 from gateway.core.retry_after import retry_after
 from gateway.net.resolver import Names
@@ -130,7 +130,7 @@ class Upstream:
 
     def _worth_repeating(self, lost: Lost) -> bool:
         """Whether sending once more may help, and repeats are not exhausted; it counts as one then."""
-        in_vain = lost.fault in OF_THE_RESOLVER or NETWORK_FAULTS[lost.fault].code is Code.UPSTREAM_TIMEOUT
+        in_vain = lost.fault in OF_THE_RESOLVER or lost.fault.code is Code.UPSTREAM_TIMEOUT
         if lost.answered or in_vain or self._retries < 1:
             return False
         self._retries -= 1

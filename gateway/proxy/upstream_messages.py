@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gateway.core.message import Framing, Head
-from gateway.core.network_faults import FIXES, MESSAGES, NETWORK_FAULTS
+from gateway.core.network_faults import FIXES, MESSAGES
 from gateway.core.refusal import Reason, Refused
 from gateway.proxy.lost import Lost
 from gateway.proxy.upstream_connection import UpstreamConnection
@@ -37,7 +37,7 @@ _NONE: Final = Framing.NONE
 
 def refusal(lost: Lost) -> Refused:
     """The refusal that reports a failed exchange to the caller."""
-    code = NETWORK_FAULTS[lost.fault].code
+    code = lost.fault.code
     fault, message, fix = lost.fault.value, MESSAGES[code], FIXES[code]
     return Refused(code, Reason.UPSTREAM, message, note=lost.note, fix=fix, proxy_error=fault, limit=lost.limit)
 

@@ -1,20 +1,16 @@
 """Productlane's ten error codes, with their statuses and the envelope (its page on errors)."""
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Any, Final
 
+from gateway.core.row_enum import RowEnum
 
-class ErrorCode(StrEnum):
+
+class ErrorCode(RowEnum):
     """``error.code``, the part of an error that clients may rely on, with its ``status``."""
 
-    status: int
-
-    def __new__(cls, value: str, status: int) -> "ErrorCode":
-        code = str.__new__(cls, value)
-        code._value_ = value
-        code.status = status
-        return code
+    def __init__(self, _: str, status: int) -> None:
+        self.status: Final = status
 
     VALIDATION_FAILED = "validation_failed", 400
     UNAUTHENTICATED = "unauthenticated", 401

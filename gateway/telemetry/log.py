@@ -7,14 +7,14 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import structs
 
-from gateway.core.key_faults import KEY_FAULTS
+from gateway.core.key_faults import KeyFault
 from gateway.telemetry import labels
 from gateway.telemetry.event import LEVELS, Event, Level
 from gateway.telemetry.lines import Lines
 from gateway.telemetry.record import Record
 
 # What Productlane answers where it refuses the gateway's own key.
-_KEY_STATUSES: Final = frozenset(row.status for row in KEY_FAULTS.values() if row.status is not None)
+_KEY_STATUSES: Final = frozenset(fault.status for fault in KeyFault if fault.status is not None)
 
 
 class Log:

@@ -17,7 +17,7 @@ from gateway.callers.issuer_settings import IssuerSettings
 from gateway.callers.peers import STRANGER, Peer
 from gateway.callers.refusals import supplied_key
 from gateway.callers.tokens import digest
-from gateway.core.refusal import REMEDIES, Code, Reason, Refused
+from gateway.core.refusal import Code, Reason, Refused
 from tests.support.issuer import ACCOUNT, AUDIENCE, NOW, Signer, claims_of, keys_of
 
 TOKEN = "plgw_token-of-billing"
@@ -183,7 +183,7 @@ async def test_the_note_says_which_proof_failed_and_why(authorization: list[str]
     with pytest.raises(Refused) as caught:
         await identification(ALL).identify(authorization, peer, now=NOW)
 
-    assert f"{note}; {REMEDIES[caught.value.reason].fix}" == caught.value.note
+    assert f"{note}; {caught.value.reason.fix}" == caught.value.note
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any, Final
 import pytest
 
 from gateway.core.breaker import FAILURES
-from gateway.core.refusal import ANSWERS, Code
+from gateway.core.refusal import Code
 from tests.support.command import run as command
 from tests.support.documents import section
 from tests.support.in_process import Running, policy
@@ -176,7 +176,7 @@ async def test_a_refusal_says_who_why_and_what_to_do(code: Code, start: Start, m
     """The body names what decided and the fix, its message ends in the fix, and header and log have the same words."""
     run, response = await PROVOKE[code](start, monkeypatch)
 
-    assert (ANSWERS[code].status, code) == (response.status, response.code)
+    assert (code.status, code) == (response.status, response.code)
     told = response.json["error"]
     gateway = told["details"]["gateway"]
     why, _, fix = gateway["fix"].rpartition("; ")
@@ -188,7 +188,7 @@ async def test_a_refusal_says_who_why_and_what_to_do(code: Code, start: Start, m
     assert gateway["fix"].encode("ascii", "replace").decode() == details[1].replace("\\", "")
     assert told["request_id"] == response.get("x-gateway-request-id")
     retry = response.get("retry-after")
-    assert (retry is not None) == ("Retry-After" in ANSWERS[code].when)
+    assert (retry is not None) == ("Retry-After" in code.when)
     line = await logged(run, told["request_id"])
     assert (gateway["fix"], code, "gateway") == (line["note"], line["code"], line["source"])
     assert f"| `{code.value}` |" in section("What a caller sees")

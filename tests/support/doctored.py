@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from gateway.cli.doctor.finding import Finding, Id
+from gateway.cli.doctor.finding import Finding
 from gateway.config.assembly.snapshot import Snapshot
 from gateway.config.load import load
 from tests.support.in_process import write
@@ -16,8 +16,8 @@ def loaded(folder: Path, *policies: dict[str, Any], **settings: Any) -> Snapshot
     return load(path, environ={}, offline=True)
 
 
-def bad(found: Iterable[Finding]) -> list[tuple[Id, str]]:
+def bad(found: Iterable[Finding]) -> list[tuple[str, str]]:
     """The problems with id and text; each names a fix."""
     problems = [one for one in found if one.id]
     assert all(one.fix for one in problems)
-    return [(Id(one.id), one.what) for one in problems]
+    return [(one.id, one.what) for one in problems]

@@ -14,7 +14,6 @@ from gateway.cli.doctor.finding import Finding, Id, ok, wrong
 from gateway.cli.table import counted
 from gateway.config.assembly.snapshot import Snapshot
 from gateway.config.store import Redis
-from gateway.core.network_faults import NETWORK_FAULTS
 from gateway.net.client_tls import upstream_context
 from gateway.net.faults import network_fault
 from gateway.telemetry.status import Status
@@ -58,7 +57,7 @@ def upstream(snapshot: Snapshot, now: float) -> Iterator[Finding]:
 
 
 def _why(failure: OSError) -> str:
-    return NETWORK_FAULTS[network_fault(failure, connecting=True)].why
+    return network_fault(failure, connecting=True).why
 
 
 def _issued_by(host: str, port: int) -> str:

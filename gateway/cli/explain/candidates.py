@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.cli.table import listed
-from gateway.core.key_faults import KEY_FAULTS, KeyFault
+from gateway.core.key_faults import KeyFault
 from gateway.core.routing import Route, Routes, Standing, pick_key
 from gateway.core.rule import Ask
 
@@ -71,7 +71,8 @@ def _standing(report: "KeyStatus") -> Standing:
         return Standing(frozenset(report.active.scopes or ()))
     if "unverified" in states:
         return Standing()
-    return Standing(refused=KeyFault(next((state for state in states if state != "missing"), "missing")))
+    first = next((state for state in states if state != KeyFault.MISSING), KeyFault.MISSING)
+    return Standing(refused=next(fault for fault in KeyFault if fault == first))
 
 
 def key_candidates(ask: Ask) -> list[KeyCandidate]:
@@ -104,7 +105,7 @@ def _why_key(ask: Ask, standing: Standing) -> str:
 
 def _why_not_key(ask: Ask, standing: Standing, others: Mapping[str, Standing], chosen: str | None) -> str:
     if standing.refused is not None:
-        return KEY_FAULTS[standing.refused].meaning
+        return standing.refused.meaning
     if standing.scopes is None:
         return "its scopes are not known"
     if lacking := ask.endpoint.scopes - standing.scopes:
