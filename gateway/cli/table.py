@@ -4,8 +4,11 @@ from collections.abc import Iterable, Sequence
 
 
 def table(rows: Iterable[Sequence[str]], indent: str = "") -> str:
-    """The rows with their cells one below the other, two spaces between columns; the last column is not padded."""
-    cells = [list(row) for row in rows]
+    """The rows with their cells one below the other, two spaces between columns; the last column is not padded.
+
+    What could move the cursor of a terminal is shown as ``?``: cells tell of servers that may be hostile.
+    """
+    cells = [["".join([c if c.isprintable() else "?" for c in cell]) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)][:-1]
     lines = (
         "  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[-1]]) for row in cells

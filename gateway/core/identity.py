@@ -40,11 +40,10 @@ class Identity(NamedTuple):
         workspace, api_key_id = fields.get("workspace_id"), fields.get("api_key_id")
         if not isinstance(workspace, str) or not isinstance(api_key_id, str):
             raise NotAnIdentity("no workspace_id or api_key_id")
-        try:
-            "".join((workspace, api_key_id, *scopes)).encode()
-        except UnicodeEncodeError as error:
-            # JSON can name half a character (RFC 8259 section 8.2), which neither a metric nor a status can tell.
-            raise NotAnIdentity("a name that is not text") from error
+        if not "".join((workspace, api_key_id, *scopes)).isprintable():
+            # JSON can name half a character (RFC 8259 section 8.2), which no metric can tell, and one that moves the
+            # cursor of a terminal.
+            raise NotAnIdentity("a name that cannot be printed")
         if secrets is not None and secrets.occur_in(fields):
             raise NotAnIdentity("it repeats a key, which must be neither kept nor shown")
         return cls(workspace, api_key_id, frozenset(scopes), fields)

@@ -114,7 +114,8 @@ async def test_slow_answers_of_one_caller_leave_room_for_others(tmp_path: Path, 
         held = [await opened(served, head("GET", f"/api/v2/threads?hold={n}", token=ATTACKER)) for n in range(12)]
         waiting = {asyncio.ensure_future(caller.response()) for caller in held}
         await upstream.until(lambda: len(upstream.arrivals) >= 5)
-        honest = await asks(served, 10)
+        for _ in range(10):
+            assert {200} == await asks(served, 1)
         # The order of the budget decides which four hold a connection.
         while len(waiting) > 4:
             refused, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -122,7 +123,6 @@ async def test_slow_answers_of_one_caller_leave_room_for_others(tmp_path: Path, 
         for task in waiting:
             task.cancel()
 
-    assert {200} == honest
     assert 4 == len([one for one in upstream.arrivals if b"hold" in one.target])
 
 
@@ -154,15 +154,17 @@ async def test_uploads_that_are_hung_up_on_open_no_circuit(served: Served, upstr
     assert 200 == (await attacked(served, head(token=ATTACKER))).status
 
 
-async def test_dribbled_bodies_hold_no_budget(served: Served) -> None:
+async def test_dribbled_bodies_hold_no_budget(tmp_path: Path, upstream: Upstream) -> None:
     """More unfinished uploads than a minute has writes leave the key's writes to others."""
     post = head("POST", "/api/v2/threads", "Content-Length: 100", token=ATTACKER)
-    assert 200 == (await attacked(served, post + b"x" * 100)).status
-    for _ in range(70):
-        await opened(served, post + b"x")
-    await eventually(lambda: counted(served, "in_flight_requests 70\n"))
+    settings = {"upstream": {"max_connections": 200}, "pacing": {"max_wait": "1s"}, **TWO}
+    async with serving(tmp_path, upstream, **settings) as served:
+        assert 200 == (await attacked(served, post + b"x" * 100)).status
+        for _ in range(70):
+            await opened(served, post + b"x")
+        await eventually(lambda: counted(served, "in_flight_requests 70\n"))
 
-    assert {200} == await asks(served, 5, method="POST", body=b"{}")
+        assert {200} == await asks(served, 5, method="POST", body=b"{}")
 
 
 async def test_long_names_of_fields_are_not_remembered(served: Served) -> None:

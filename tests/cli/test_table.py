@@ -8,6 +8,11 @@ def test_columns_line_up() -> None:
     assert "a    bb  c\nddd  e   ff\ng" == table([("a", "bb", "c"), ("ddd", "e", "ff"), ("g", "", "")])
 
 
+def test_no_cell_moves_the_cursor() -> None:
+    """An escape sequence, a line break or half a character in a cell is shown, not obeyed."""
+    assert "?[2J  b\nc??   é" == table([("\x1b[2J", "b"), ("c\r\n", "é")])
+
+
 def test_a_list_of_nothing_is_seen() -> None:
     """Names come in order, and an empty list shows as a dash."""
     assert ("a b", "-") == (listed({"b", "a"}), listed([]))

@@ -63,11 +63,13 @@ async def test_a_folder_whose_name_is_no_text_is_shown(tmp_path: Path, upstream:
 
 @pytest.mark.parametrize(
     "strange",
-    [{"workspace_id": "\ud800"}, {"api_key_id": "\udfff"}, {"scopes": ["\ud800:read"]}],
-    ids=["id", "key", "scope"],
+    [{"workspace_id": "\ud800"}, {"api_key_id": "\udfff"}, {"scopes": ["\ud800:read"]}, {"workspace_id": "\x1b[2J"}],
+    ids=["id", "key", "scope", "escape"],
 )
 async def test_no_answer_of_me_blinds_who_watches(start: Start, upstream: Upstream, strange: dict[str, Any]) -> None:
-    """A `/me` answer with a lone surrogate, which UTF-8 cannot encode, is refused; the admin port still works."""
+    """A `/me` answer with a lone surrogate, which UTF-8 cannot encode, or with what a terminal would obey, is refused;
+    the admin port still works.
+    """
     upstream.me = answer(200, json.dumps({"workspace_id": "w", "api_key_id": "k", "scopes": [], **strange}).encode())
     run = await start()
     served = await run.ask()
