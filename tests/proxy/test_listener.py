@@ -18,57 +18,6 @@ from tests.support.recording import Upstream, answer
 Start = Callable[..., Any]
 
 
-@pytest.mark.parametrize("begin", [b"", b"GET /api/v2/thr", b"GET /api/v2/threads HTTP/1.1\r\nHost: a\r\nX-Slow: "])
-async def test_a_head_that_does_not_come_is_a_408(start: Start, begin: bytes) -> None:
-    """After `limits.head_timeout` a connection is answered and ended, however little of a head it sent."""
-    run = await start(limits={"head_timeout": "300ms"})
-    caller = await run.connect()
-    await caller.send(begin)
-    response = await caller.response()
-
-    assert (408, "request_timeout", "close") == (response.status, response.code, response.get("connection"))
-    assert b"" == await caller.closed()
-
-
-async def test_a_dribbled_head_gets_no_more_time(start: Start) -> None:
-    """A byte now and then does not keep a connection open, because the time counts from the first byte."""
-    run = await start(limits={"head_timeout": "300ms"})
-    caller = await run.connect()
-
-    async def dribble() -> None:
-        await caller.send(b"GET /api/v2/threads HTTP/1.1\r\nX: ")
-        while True:
-            caller.writer.write(b"x")
-            await asyncio.sleep(0.02)
-
-    dribbling = asyncio.create_task(dribble())
-    response = await caller.response()
-    dribbling.cancel()
-
-    assert 408 == response.status
-
-
-async def test_the_next_head_on_a_connection_has_the_same_time(start: Start) -> None:
-    """The head time-out applies to the second request of a connection too."""
-    run = await start(limits={"head_timeout": "300ms"})
-    caller = await run.connect()
-    await caller.send(head() + b"GET /api/v2/thr")
-    first, second = await caller.response(), await caller.response()
-
-    assert (200, 408) == (first.status, second.status)
-
-
-async def test_an_idle_connection_is_closed_without_a_word(start: Start) -> None:
-    """Between requests a connection may rest for `keepalive_timeout`; then it ends, with no answer to no question."""
-    run = await start(limits={"keepalive_timeout": "300ms", "head_timeout": "100ms"})
-    caller = await run.connect()
-    await caller.send(head())
-    response = await caller.response()
-
-    assert 200 == response.status
-    assert b"" == await caller.closed()
-
-
 async def test_a_refused_body_leaves_an_idle_connection_idle(start: Start) -> None:
     """Bytes of a body that is read past are not the beginning of a head, and are not answered with 408."""
     run = await start(limits={"keepalive_timeout": "1s", "head_timeout": "200ms"})
@@ -92,32 +41,6 @@ async def test_a_long_answer_is_no_late_head(start: Start) -> None:
     run.upstream.reply = reply
 
     assert 200 == (await run.ask()).status
-
-
-@pytest.mark.parametrize("limit", ["connections", "connections_per_address"])
-async def test_connections_are_limited(start: Start, limit: str) -> None:
-    """A connection over the limit is asked to retry, and is accepted once another one closes."""
-    run = await start(limits={limit: 2})
-    callers = [await run.connect() for _ in range(2)]
-    for caller in callers:
-        await caller.send(head())
-        await caller.response()
-    refused = await run.raw(head())
-    await callers[0].close()
-
-    async def served() -> bool:
-        return bool((await run.raw(head())).status == 200)
-
-    await eventually(served)
-
-    assert (503, "overloaded", "1", "close") == (
-        refused.status,
-        refused.code,
-        refused.get("retry-after"),
-        refused.get("connection"),
-    )
-    assert f"limits.{limit}`" in str(refused.get("proxy-status"))
-    assert 0 < await run.metric("requests_total", status="503", source="gateway")
 
 
 @pytest.mark.parametrize(

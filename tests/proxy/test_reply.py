@@ -104,45 +104,6 @@ async def test_http_1_0_may_keep_its_connection(run: Running) -> None:
     assert ("keep-alive", 200) == (first.get("connection"), second.status)
 
 
-async def test_a_connection_serves_one_request_after_another(run: Running) -> None:
-    """A connection stays open after answers and refusals, without a `Connection` field."""
-    caller = await run.connect()
-    statuses = []
-    for target in ("/api/v2/threads", "/api/v2/nothing", "/api/v2/threads", "/api/v1/threads", "/api/v2/threads"):
-        await caller.send(head("GET", target))
-        response = await caller.response()
-        statuses.append(response.status)
-        assert response.get("connection") is None
-
-    assert [200, 404, 200, 410, 200] == statuses
-
-
-async def test_a_caller_that_wants_to_end_its_connection_may(run: Running) -> None:
-    """`Connection: close` is answered in kind, and the connection ends after the answer."""
-    caller = await run.connect()
-    await caller.send(head("GET", "/api/v2/threads", "Connection: close"))
-    response = await caller.response()
-
-    assert (200, "close") == (response.status, response.get("connection"))
-    assert b"" == await caller.closed()
-
-
-async def test_pipelined_requests_are_answered_in_order(run: Running) -> None:
-    """Requests sent without waiting get their answers in their order, slow ones before quick ones."""
-
-    async def reply(arrival: Arrival, writer: asyncio.StreamWriter) -> None:
-        if b"n=0" in arrival.target:
-            await asyncio.sleep(0.05)
-        writer.write(answer(200, arrival.target))
-
-    run.upstream.reply = reply
-    caller = await run.connect()
-    await caller.send(b"".join(head("GET", f"/api/v2/threads?n={n}") for n in range(40)))
-    bodies = [(await caller.response()).body for _ in range(40)]
-
-    assert [f"/api/v2/threads?n={n}".encode() for n in range(40)] == bodies
-
-
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_a_large_answer_waits_for_a_slow_caller(run: Running, chunked: bool) -> None:
     """The gateway buffers little of an answer: a slow caller slows the upstream and gets every byte."""

@@ -87,17 +87,6 @@ async def test_each_lane_has_its_own_limit(start: Start, target: str, limit: int
     assert [limit] == [len(arrival.body) for arrival in run.upstream.arrivals if arrival.complete]
 
 
-async def test_a_stated_length_over_the_limit_is_refused_before_a_byte_of_it(run: Running) -> None:
-    """A caller learns at once that its body is too large, and the upstream is not even asked."""
-    caller = await run.connect()
-    await caller.send(head("POST", "/api/v2/threads", f"Content-Length: {17 * MIB}"))
-    response = await caller.response()
-
-    assert (413, "payload_too_large", "close") == (response.status, response.code, response.get("connection"))
-    assert "limits.body" in str(response.get("proxy-status"))
-    assert [] == run.upstream.arrivals
-
-
 async def test_an_upload_that_grows_too_large_never_looks_complete(start: Start) -> None:
     """When a chunked body passes the limit on its way, the upstream is cut off in the middle, not given an end."""
     run = await start(limits={"body": {"write": 100_000}})
@@ -164,52 +153,6 @@ async def test_an_upstream_that_stops_taking_a_body_is_a_504(tmp_path: Path, sin
 
         assert (504, "upstream_timeout") == (response.status, response.code)
         assert "error=connection_write_timeout" in str(response.get("proxy-status"))
-
-
-async def test_a_cut_short_upload_never_looks_complete(run: Running) -> None:
-    """When a caller hangs up in its body the upstream sees a broken request, not a shorter one."""
-    caller = await run.connect()
-    await caller.send(head("POST", "/api/v2/threads", "Transfer-Encoding: chunked") + b"5\r\nhello\r\n")
-    await run.upstream.until(lambda: b"hello" in run.upstream.received)
-    await caller.close()
-    await run.upstream.until(lambda: run.upstream.open == 0)
-
-    assert [False] == [arrival.complete for arrival in run.upstream.arrivals]
-    assert b"\r\n0\r\n\r\n" not in run.upstream.received
-
-
-@pytest.mark.parametrize("expect", ["100-continue", "100-Continue"])
-async def test_a_body_is_asked_for_once_the_request_is_allowed(run: Running, expect: str) -> None:
-    """A caller that waits to be asked gets 100 Continue, then the answer; the upstream sees no Expect."""
-    caller = await run.connect()
-    await caller.send(head("POST", "/api/v2/threads", "Content-Length: 5", f"Expect: {expect}"))
-    interim = await caller.response(head_only=True)
-    await caller.send(b"hello")
-    response = await caller.response()
-
-    assert b"HTTP/1.1 100 Continue" == interim.head
-    assert 200 == response.status
-    assert [(b"hello", [])] == [(arrival.body, arrival.all("Expect")) for arrival in run.upstream.arrivals]
-
-
-@pytest.mark.parametrize(
-    ("method", "target", "token", "size", "status"),
-    [
-        ("POST", "/api/v2/nothing", "plgw_token-of-app-0123456789", 5, 404),
-        ("POST", "/api/v2/threads", "wrong", 5, 401),
-        ("POST", "/api/v2/webhooks", "plgw_token-of-app-0123456789", 5, 403),
-        ("POST", "/api/v2/threads", "plgw_token-of-app-0123456789", 17 * MIB, 413),
-    ],
-)
-async def test_a_refused_request_is_never_asked_for_its_body(
-    run: Running, method: str, target: str, token: str, size: int, status: int
-) -> None:
-    """The refusal comes in place of 100 Continue, and the connection ends, since the body may come or not."""
-    caller = await run.connect()
-    await caller.send(head(method, target, f"Content-Length: {size}", "Expect: 100-continue", token=token))
-    response = await caller.response()
-
-    assert (status, "close") == (response.status, response.get("connection"))
 
 
 async def test_a_small_body_is_awaited_without_the_upstream(run: Running) -> None:

@@ -20,71 +20,10 @@ from gateway.proxy.upstream_messages import Outgoing
 from tests.support.deadline import DEADLINE
 from tests.support.in_process import Running, running
 from tests.support.raw_caller import Cut, head
-from tests.support.recording import Arrival, Upstream, answer
+from tests.support.recording import Arrival, Upstream
 
 Start = Callable[..., Any]
 POISON = b"HTTP/1.1 200 X\r\nContent-Length: 6\r\n\r\npoison"
-
-
-async def test_bytes_after_an_answer_reach_nobody(run: Running) -> None:
-    """Bytes after a complete answer never become the answer to the next request."""
-    run.upstream.reply = answer(200, b"mine") + POISON
-    first = await run.ask()
-    run.upstream.reply = answer(200, b"yours")
-    second = await run.ask()
-
-    assert (b"mine", b"yours") == (first.body, second.body)
-
-
-@pytest.mark.parametrize(
-    "bytes_", [POISON, b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n", b"\r\n", b"x"]
-)
-async def test_bytes_that_nobody_asked_for_end_an_idle_connection(run: Running, bytes_: bytes) -> None:
-    """A kept connection on which the upstream speaks unasked is closed, and the next request takes another."""
-    writers: list[asyncio.StreamWriter] = []
-
-    def reply(arrival: Arrival, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
-        writer.write(answer(200, b"true"))
-
-    run.upstream.reply = reply
-    await run.ask()
-    writers[0].write(bytes_)
-    await run.upstream.until(lambda: run.upstream.open == 0)
-    response = await run.ask("POST", body=b"{}")
-
-    assert (200, b"true") == (response.status, response.body)
-
-
-@pytest.mark.parametrize(
-    "begin",
-    [
-        b"HTTP/1.1 100 Continue\r\n\r\n",
-        b"HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n" * 3,
-        b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n",
-    ],
-)
-async def test_interim_answers_are_swallowed(run: Running, begin: bytes) -> None:
-    """A caller gets the final answer without the 1xx answers before it."""
-    run.upstream.reply = begin + answer(200, b"final")
-    response = await run.ask()
-
-    assert (200, b"final") == (response.status, response.body)
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nanything",
-        b"HTTP/1.1 100 Continue\r\n\r\n" * 30 + answer(),
-    ],
-)
-async def test_an_interim_answer_that_leads_nowhere_is_a_502(run: Running, reply: bytes) -> None:
-    """No protocol is switched, and no upstream keeps a caller with interim answers without end."""
-    run.upstream.reply = reply
-    response = await run.ask("POST", body=b"{}")
-
-    assert (502, "upstream_broken") == (response.status, response.code)
 
 
 async def test_an_answer_in_single_bytes_is_read_like_any_other(run: Running) -> None:

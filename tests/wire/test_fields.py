@@ -84,7 +84,8 @@ DROPPED = [
         "X-Forwarded-For: 127.0.0.1", "X-Forwarded-Proto: https", "X-Forwarded-User: root", "X-Real-IP: 127.0.0.1",
         "Forwarded: for=127.0.0.1", "Via: 1.1 other", "True-Client-IP: 1.2.3.4", "CF-Connecting-IP: 1.2.3.4",
         "X-Client-IP: 1.2.3.4", "X-Cluster-Client-IP: 1.2.3.4", "X-Original-URL: /api/v2/companies",
-        "X-Rewrite-URL: /api/v2/companies", "X-Remote-User: root", "X-Envoy-Original-Path: /x", "Proxy: http://evil",
+        "X-Rewrite-URL: /api/v2/companies", "X-Matched-Path: /x", "Range: bytes=0-1",
+        "X-Remote-User: root", "X-Envoy-Original-Path: /x", "Proxy: http://evil",
         "Keep-Alive: timeout=5", "Proxy-Connection: keep-alive", "TE: trailers", "Trailer: X",
         "Connection: keep-alive", "HTTP2-Settings: x", "Content-Length: 0",
     )
@@ -118,6 +119,7 @@ KEPT: Final = [
     for name, lines in {
         "order": ["B: 1", "A: 2", "B: 3"],
         "case": ["x-CASE: MiXed"],
+        "repeats": ["Accept-Language: 1", "accept-language: 2"],
         "accept": ["Accept: */*", "Accept-Encoding: gzip, br", "Accept-Language: de", "User-Agent: x/1"],
         "trace": ["traceparent: 00-1-2-01", "tracestate: a=b", "baggage: c=d"],
         "conditions": ['If-None-Match: W/"a"', "If-Modified-Since: Tue, 24 Nov 2026 00:00:00 GMT"],

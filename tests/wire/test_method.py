@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from tests.support.in_process import Running
-from tests.support.rows import AUTH, HIDDEN, Row, get, passed, play, post, refused, sent
+from tests.support.rows import AUTH, Row, get, passed, play, refused, sent
 from tests.support.sentinels import TOKEN
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -135,23 +135,3 @@ async def test_only_http_1_is_spoken(wire: Running, row: Row) -> None:
 async def test_the_upstreams_host_is_never_the_callers_choice(wire: Running, row: Row) -> None:
     """An odd Host is refused; a good one, and whatever else names a host, is dropped."""
     await play(wire, row)
-
-
-async def test_head_gets_a_head_and_no_body(wire: Running) -> None:
-    """The answer to HEAD has the length of GET's and no body byte, so the next answer follows directly."""
-    caller = await wire.connect()
-    await caller.send(get(method="HEAD") + get())
-    head = await caller.response(head_only=True)
-    whole = await caller.response()
-    await caller.close()
-
-    assert (200, "11") == (head.status, head.get("content-length"))
-    assert b'{"ok":true}' == whole.body
-
-
-async def test_a_write_is_not_a_read(wire: Running) -> None:
-    """A request that is hidden behind another one's body gets no answer."""
-    length = f"Content-Length: {len(HIDDEN)}"
-    arrives = sent("POST /api/v2/threads", framing=length, body=HIDDEN)
-
-    await play(wire, passed("hidden", post(length, body=HIDDEN), arrives))

@@ -13,7 +13,6 @@ from tests.support.in_process import Running
 from tests.support.raw_caller import Cut, Response
 from tests.support.recording import Arrival, answer
 from tests.support.rows import get, post
-from tests.support.sentinels import KEY
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -272,9 +271,22 @@ async def test_large_heads_of_the_upstream_pass(wire: Running) -> None:
 
 async def test_fields_cross_back_by_rule(wire: Running) -> None:
     """Hop-by-hop fields, those that `Connection` names and `Set-Cookie` stay; the rest keeps order, case and bytes."""
-    kept = ["b: 1", "A: 2", "b: 3", "X: a\xffb", "Content-Encoding: gzip", "Location: https://evil.test/"]
+    kept = [
+        "X-Request-Id: req_0123456789abcdef",
+        "X-RateLimit-Limit: 1000",
+        'ETag: W/"x"',
+        "Vary: a",
+        "b: 1",
+        "A: 2",
+        "b: 3",
+        "X: a\xffb",
+        "Content-Encoding: gzip",
+        "Location: https://evil.test/",
+    ]
     dropped = [
         "Set-Cookie: a=b",
+        "set-cookie: c=d",
+        "Strict-Transport-Security: max-age=1",
         "Connection: X-Hop",
         "X-Hop: 1",
         "Keep-Alive: x",
@@ -286,30 +298,3 @@ async def test_fields_cross_back_by_rule(wire: Running) -> None:
 
     assert "\r\n".join(["HTTP/1.1 302 Moved", *kept, LENGTH]).encode("latin-1") == response.relayed
     assert BODY == response.body
-
-
-async def test_a_body_until_the_end_is_relayed_and_ends_the_connection(wire: Running) -> None:
-    """An answer without a length is over when the upstream closes, and that connection is not used again."""
-    connections = wire.upstream.connections
-    response = await _asked(wire, Reply("close", _head(), ends=True))
-
-    assert (200, BODY) == (response.status, response.body)
-    assert wire.upstream.connections <= connections + 1
-
-
-async def test_a_key_in_an_error_does_not_reach_the_caller(wire: Running) -> None:
-    """An upstream that echoes the key in an error's field or body is redacted."""
-    response = await _asked(wire, Reply("echo", answer(400, f'{{"k":"{KEY}"}}'.encode(), fields=(f"X-Echo: {KEY}",))))
-
-    assert 400 == response.status
-    assert KEY.encode() not in response.head + response.body
-
-
-async def test_a_redirect_is_relayed(wire: Running) -> None:
-    """The gateway follows no redirect, so the key is sent to the upstream only."""
-    arrivals = len(wire.upstream.arrivals)
-    redirect = answer(307, b"", fields=(f"Location: {wire.upstream.url}/companies",))
-    response = await _asked(wire, Reply("redirect", redirect), get())
-
-    assert (307, f"{wire.upstream.url}/companies") == (response.status, response.get("location"))
-    assert arrivals + 1 == len(wire.upstream.arrivals)
