@@ -15,7 +15,7 @@ from tests.support.in_process import policy
 from tests.support.raw_caller import head
 from tests.support.recording import Arrival, Upstream, answer, error
 from tests.support.sentinels import KEY, OTHER_KEY, SECRETS
-from tests.support.served import Served, serving, under
+from tests.support.served import Served, serving
 
 POST: Final = head("POST", "/api/v2/threads", "Content-Length: 2", token=ATTACKER) + b"{}"
 
@@ -260,8 +260,7 @@ async def test_one_caller_cannot_fill_the_queue_for_others(tmp_path: Path, upstr
 
 async def test_descriptors_are_raised_to_what_the_settings_need(tmp_path: Path, upstream: Upstream) -> None:
     """A process that starts with few descriptors raises its soft limit, so that connections leave it some."""
-    few = under("RLIMIT_NOFILE", "256")
-    async with serving(tmp_path, upstream, limits={"connections": 1_000}, program=few) as served:
+    async with serving(tmp_path, upstream, limits={"connections": 1_000}, ulimits=("-Sn 256",)) as served:
         text = Path(f"/proc/{served.process.pid}/limits").read_text()  # noqa: ASYNC240 - at once
         (line,) = [line for line in text.splitlines() if line.startswith("Max open files")]
         assert int(line.split()[3]) >= 1_000

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from gateway import __version__
-from tests.support.command import ROOT, finish, run, start
+from tests.support.command import GATEWAY, ROOT, finish, run, start
 from tests.support.deadline import DEADLINE, eventually
 
 COMMANDS = [
@@ -133,7 +133,7 @@ async def test_a_closed_standard_input_is_an_empty_one() -> None:
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["version"], ["token"]], ids=" ".join)
 async def test_small_commands_stay_small(words: list[str]) -> None:
     """Asking for help, the version or a token does not load the HTTP stack or an event loop."""
-    done = await run(*words, flags=("-X", "importtime"))
+    done = await run(*words, program=("-X", "importtime", *GATEWAY))
 
     loaded = {line.rpartition("|")[2].strip() for line in done.err.splitlines() if line.startswith("import time:")}
     assert 0 == done.status
@@ -143,7 +143,7 @@ async def test_small_commands_stay_small(words: list[str]) -> None:
 async def test_serving_loads_nothing_of_the_demo(tmp_path: Path) -> None:
     """A serving process never loads the simulator."""
     environ = {"PRODUCTLANE_KEY": "pl_v2_aaaaaaaa", "PRODUCTLANE_SCOPES": "threads:read", "PYTHONASYNCIODEBUG": "1"}
-    done = await run("serve", environ=environ, cwd=tmp_path, flags=("-X", "importtime"))
+    done = await run("serve", environ=environ, cwd=tmp_path, program=("-X", "importtime", *GATEWAY))
 
     loaded = {line.rpartition("|")[2].strip() for line in done.err.splitlines() if line.startswith("import time:")}
     assert "gateway.runtime.server" in loaded

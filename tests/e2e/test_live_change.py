@@ -20,6 +20,6 @@ async def test_the_command_follows_its_files(tmp_path: Path, upstream: Upstream)
         (tmp_path / "policies" / ".new").replace(next((tmp_path / "policies").glob("*.yaml")))
         await served.until_said(b'"event":"policy_change"')
         after = await served.ask()
-        status = await served.end()
+        status = (await served.end()).status
 
     assert (200, 403, 0) == (before.status, after.status, status)

@@ -17,8 +17,9 @@ from gateway.keys.identity import Identities, Known
 from gateway.telemetry.event import Event
 from gateway.telemetry.events.keys import IdentityLookup, StoreFault
 from tests.support.clock import Clock
-from tests.support.me_upstream import A, B, C, Productlane, asking, me_settings, ready_have_run
+from tests.support.me_upstream import A, B, C, Productlane, asking, me_settings
 from tests.support.stores import MemoryStore
+from tests.support.turns import ready_have_run
 
 
 def scopes(known: Known) -> set[str] | None:

@@ -20,7 +20,8 @@ from gateway.telemetry.events.keys import IdentityBack, IdentityStale, SecretSta
 from gateway.telemetry.status import moment
 from tests.support.clock import Clock
 from tests.support.keyrings import key, keyring_of, permit, route, slots
-from tests.support.me_upstream import A, B, C, Productlane, asking, ready_have_run
+from tests.support.me_upstream import A, B, C, Productlane, asking
+from tests.support.turns import ready_have_run
 
 ROUTE = route("support")
 

@@ -14,6 +14,7 @@ from tests.support.deadline import eventually
 from tests.support.in_process import Running, running
 from tests.support.raw_caller import head
 from tests.support.recording import Upstream, answer
+from tests.support.turns import ready_have_run
 
 Start = Callable[..., Any]
 
@@ -135,7 +136,7 @@ async def test_bodies_after_one_another_on_a_connection_stay_apart(run: Running,
         begun = head("POST", "/api/v2/threads", f"Content-Length: {length}")
         for at, content in enumerate(contents):
             await caller.send(content if at else begun + content)
-            await asyncio.sleep(0.01)
+            await ready_have_run()  # the gateway reads each piece before the next one comes
         return (await caller.response()).status
 
     statuses = [

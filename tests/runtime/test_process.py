@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import trustme
 
+from tests.support.command import GATEWAY, ROOT, environment
 from tests.support.recording import Upstream
 from tests.support.sentinels import KEY
-from tests.support.served import ROOT, environment, serving, started, write_config
+from tests.support.served import serving, started, write_config
 
 # linux/ptrace.h and linux/prctl.h.
 _SEIZE = 0x4206
@@ -74,14 +75,13 @@ async def test_a_serving_process_writes_no_core(tmp_path: Path, upstream: Upstre
 
 async def test_a_neighbour_of_the_same_user_cannot_look_into_a_gateway(upstream: Upstream) -> None:
     """A key that came by a variable is out of reach of other processes of that user; of a plain process it is not."""
-    environ = environment(PRODUCTLANE_KEY=KEY, PRODUCTLANE_SCOPES="threads:read")
-    listeners = ["--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
-    arguments = ["-c", PLAIN, "-m", "gateway", "serve", *listeners, "--upstream", upstream.url]
+    environ = {"PRODUCTLANE_KEY": KEY, "PRODUCTLANE_SCOPES": "threads:read"}
+    words = ("serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--upstream", upstream.url)
     of_other = await asyncio.to_thread(intrude_upon_another)
-    async with started(arguments, environ, cwd=ROOT) as served:
+    async with started(*words, cwd=ROOT, environ=environ, program=("-c", PLAIN, *GATEWAY)) as served:
         of_gateway = await asyncio.to_thread(intrude, served.process.pid)
         metrics = await served.ask_admin("/metrics")
-        status = await served.end()
+        status = (await served.end()).status
 
     assert dict.fromkeys(("environ", "mem", "maps", "auxv", "cwd", "ptrace"), "shut") == of_gateway
     assert "open" == of_other["environ"]
@@ -170,7 +170,9 @@ def test_what_aiohttp_makes_for_itself_trusts_nobody(tmp_path: Path) -> None:
 
     ran = subprocess.run(
         [sys.executable, "-c", TRUST, str(config)],
-        env={**environment(), "SSL_CERT_FILE": str(system), "SSL_CERT_DIR": "/nowhere", "PYTHONASYNCIODEBUG": "1"},
+        env=environment(
+            {"SSL_CERT_FILE": str(system), "SSL_CERT_DIR": "/nowhere", "PYTHONASYNCIODEBUG": "1"}, checked=False
+        ),
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.command import Finished, run
+from tests.support.command import GATEWAY, Finished, run
 from tests.support.hunt import found
 from tests.support.in_process import policy
 from tests.support.sentinels import KEY, TOKEN
@@ -165,7 +165,7 @@ async def test_an_interpreter_that_would_be_lax_or_talkative_is_refused(
 ) -> None:
     """One line says what is wrong with the process, and what to unset or install."""
     environ = {"PYTHONWARNINGS": "ignore", **environ}
-    done = await refused(write_config(tmp_path, UPSTREAM), environ=environ, flags=flags)
+    done = await refused(write_config(tmp_path, UPSTREAM), environ=environ, program=(*flags, *GATEWAY))
 
     (line,) = done.err.splitlines()
     assert said in line

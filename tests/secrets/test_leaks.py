@@ -10,12 +10,13 @@ from typing import Final
 
 import pytest
 
+from tests.support.command import Ended
 from tests.support.hostile import mangled, wire_rows
 from tests.support.hunt import found
 from tests.support.raw_caller import head
 from tests.support.recording import Arrival, Upstream, answer
 from tests.support.sentinels import KEY, TOKEN
-from tests.support.served import Ended, Served, serving, under
+from tests.support.served import Served, serving
 
 ADMIN: Final = ("/metrics", "/status", "/status.json", "/livez", "/readyz", "/none", f"/status?token={TOKEN}")
 FAULTS: Final = ("caller", "forward", "judge", "answer", "reply", "listener", "strays")
@@ -29,7 +30,7 @@ async def left_by(served: Served) -> dict[str, bytes]:
         await served.ask_admin(path)
     proc = Path("/proc") / str(served.process.pid)
     left = {name: (proc / name).read_bytes() for name in ("cmdline", "environ", "comm", "status", "maps")}
-    status = await served.end()
+    status = (await served.end()).status
 
     assert 0 == status
     return left | {"stdout": bytes(served.out), "stderr": bytes(served.err), "answers": b"\n".join(served.answers)}
@@ -165,10 +166,10 @@ async def test_a_gateway_that_dies_at_its_start_tells_no_secret(tmp_path: Path, 
 async def test_a_crash_of_the_interpreter_leaves_no_secret(tmp_path: Path, upstream: Upstream, number: int) -> None:
     """A process that the system kills leaves no core file, and Python's fault handler prints frames without values."""
     environ = {"PYTHONFAULTHANDLER": "1"}
-    async with serving(tmp_path, upstream, environ=environ, program=under("RLIMIT_CORE")) as served:
+    async with serving(tmp_path, upstream, environ=environ, ulimits=("-Sc $(ulimit -Hc)",)) as served:
         assert 200 == (await served.ask()).status
         before = set(os.listdir(tmp_path))  # noqa: PTH208 - no more than a look
-        ended = await served.end(number)
+        ended = (await served.end(number)).status
 
     assert -number == ended
     assert before == set(os.listdir(tmp_path))  # noqa: PTH208

@@ -103,9 +103,3 @@ async def asking(
         yield identities
     finally:
         await identities.close()
-
-
-async def ready_have_run(count: int = 5) -> None:
-    """Give every ready task of the loop a turn."""
-    for _ in range(count):
-        await asyncio.sleep(0)

@@ -23,10 +23,11 @@ from typing import Any, Final
 import trustme
 
 from gateway.net.addresses import FRESH, PATIENCE, PAUSE
-from tests.support.deadline import DEADLINE, eventually
+from tests.support.command import ROOT, environment, run
+from tests.support.deadline import eventually
 from tests.support.raw_caller import head
 from tests.support.recording import Arrival, Upstream, answer
-from tests.support.served import ROOT, Served, environment, serving
+from tests.support.served import Served, serving
 
 NAME: Final = "productlane.test"
 FAULTS: Final = ("silent", "servfail", "nxdomain")
@@ -56,7 +57,7 @@ def outage(folder: Path, rounds: float) -> dict[str, Any]:
     """What `_warm` and `_cold` saw, each fault lasting ``rounds`` seconds."""
     command = _contained(folder, sys.executable, "-m", "tests.support.outage", str(rounds))
     run = subprocess.run(
-        command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=120 + 10 * rounds
+        command, cwd=ROOT, env=environment(checked=False), capture_output=True, text=True, timeout=120 + 10 * rounds
     )
     if run.returncode:
         raise RuntimeError(run.stderr)
@@ -219,23 +220,15 @@ async def _ended(served: Served) -> dict[str, Any]:
     """End a gateway whose look-up hangs."""
     status = (await served.ask()).status
     began = time.monotonic()
-    code = await served.end()
-    return {"status": status, "exit": code, "seconds": round(time.monotonic() - began, 3), "said": served.err.decode()}
+    done = await served.end()
+    return {"status": status, "exit": done.status, "seconds": round(time.monotonic() - began, 3), "said": done.err}
 
 
 async def _checked(config: Path) -> dict[str, Any]:
     """`check --online` while the look-up hangs."""
     began = time.monotonic()
-    check = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "gateway", "check", "--online", "--config", str(config)),
-        env=environment(),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    async with asyncio.timeout(3 * DEADLINE):
-        said, _ = await check.communicate()
-    seconds = round(time.monotonic() - began, 3)
-    return {"exit": check.returncode, "seconds": seconds, "said": said.decode()}
+    done = await run("check", "--online", "--config", config)
+    return {"exit": done.status, "seconds": round(time.monotonic() - began, 3), "said": done.out + done.err}
 
 
 async def main(rounds: float) -> dict[str, Any]:

@@ -113,12 +113,7 @@ async def stage(folder: Path) -> AsyncIterator[Stage]:
         config = _configure(folder, simulator.url)
         async with running("serve", "--config", config, cwd=folder) as gateway:
             event: dict[str, Any] = json.loads(await gateway.line('"started"'))
-            reading = asyncio.create_task(_read_on(gateway))
-            try:
-                yield Stage(simulator, gateway, event["listener"], event["address"], file, first.secret)
-            finally:
-                reading.cancel()
-                await asyncio.wait({reading}, timeout=DEADLINE)
+            yield Stage(simulator, gateway, event["listener"], event["address"], file, first.secret)
             done = await gateway.end()
     assert (0, "") == (done.status, done.err)
 
@@ -138,13 +133,6 @@ def _configure(folder: Path, upstream: str) -> Path:
     path = folder / "gateway.yaml"
     path.write_text(yaml.safe_dump(settings))
     return path
-
-
-async def _read_on(gateway: Running) -> None:
-    """Read the log continuously, so that the pipe never fills."""
-    assert gateway.process.stdout is not None
-    while line := await gateway.process.stdout.readline():
-        gateway.lines.append(line.decode().rstrip("\n"))
 
 
 @asynccontextmanager

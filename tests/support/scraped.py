@@ -29,7 +29,7 @@ from tests.support.in_process import policy
 from tests.support.ports import free_port
 from tests.support.raw_caller import head
 from tests.support.redis_server import redis_serving
-from tests.support.served import Served, environment, started
+from tests.support.served import Served, started
 from tests.support.simulated import catalog
 
 RULES = ROOT / "monitoring" / "rules.yaml"
@@ -210,8 +210,7 @@ async def scraped(folder: Path) -> AsyncIterator[Stage]:
         redis = await stack.enter_async_context(redis_serving(folder))
         upstream = await stack.enter_async_context(Simulator(catalog(), known, limits=limits))
         config = _write(folder, upstream.url, f"redis://127.0.0.1:{redis.at.port}/0")
-        command = ["-m", "gateway", "serve", "--config", str(config)]
-        gateway = await stack.enter_async_context(started(command, environment(**secrets)))
+        gateway = await stack.enter_async_context(started("serve", "--config", config, cwd=folder, environ=secrets))
         prometheus = await stack.enter_async_context(_prometheus(folder, gateway.admin))
         stage = Stage(prometheus, gateway, upstream, folder)
         await prometheus.until("productlane_gateway_build_info")

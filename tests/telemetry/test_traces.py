@@ -280,7 +280,7 @@ async def test_the_sampler_decides_what_is_told(
     """As OTEL_TRACES_SAMPLER says, by default as the caller does; the upstream learns it, and the log keeps the id."""
     async with traced(tmp_path, upstream, collector, sampler) as served:
         await served.ask("/api/v2/threads", f"traceparent: 00-{TRACE}-{PARENT}-{flags}", "tracestate: a=1")
-        assert 0 == await served.end()
+        assert 0 == (await served.end()).status
     (line,) = logged(served)
     (header,) = traceparents(upstream)
 
@@ -299,7 +299,7 @@ async def test_what_is_not_sampled_is_not_told_as_dropped(
         for flags, count in (("01", 2), ("00", 2), ("01", 4)):
             await served.ask("/api/v2/threads", f"traceparent: 00-{TRACE}-{PARENT}-{flags}")
             await collector.spans(count)
-        assert 0 == await served.end()
+        assert 0 == (await served.end()).status
 
     assert [] == [line for line in served.lines() if line.get("event") == "tracing_fault"]
 

@@ -66,7 +66,7 @@ async def test_a_collector_that_is_not_there_costs_no_request(
         for _ in range(5):
             slowest = max(slowest, await asked(served))
             await asyncio.sleep(0.15)
-        assert 0 == await served.end()
+        assert 0 == (await served.end()).status
 
     assert ["the collector gave no answer: ConnectionError"] == logged(served, "tracing_fault")
     assert slowest < SOON
@@ -83,7 +83,7 @@ async def test_a_collector_that_refuses_is_told_once(
         for count in range(1, 5):
             await asked(served)
             await collector.until(partial(arrived, collector, count))
-        assert 0 == await served.end()
+        assert 0 == (await served.end()).status
 
     assert [f"the collector answered {status}"] == logged(served, "tracing_fault")
     assert {b"/api/v2/v1/traces"} == {arrival.target for arrival in collector.arrivals}
@@ -98,7 +98,7 @@ async def test_a_collector_that_hangs_delays_nothing(tmp_path: Path, upstream: U
         await collector.until(lambda: len(collector.arrivals) == 1)
         slowest = max([await asked(served) for _ in range(20)])
         began = time.perf_counter()
-        status = await served.end()
+        status = (await served.end()).status
         lasted = time.perf_counter() - began
 
     assert 0 == status
@@ -120,7 +120,7 @@ async def test_what_is_left_is_sent_at_the_end(tmp_path: Path, upstream: Upstrea
         end = asyncio.create_task(served.end())
         await served.until_said(b'"event":"draining"')
         slow.go.set()
-        assert (200, 0) == ((await late).status, await end)
+        assert (200, 0) == ((await late).status, (await end).status)
         spans = await collector.spans(4)
 
     assert ["SERVER", "CLIENT"] * 2 == [span.kind for span in spans]
@@ -158,7 +158,7 @@ async def test_a_burst_is_bounded_and_what_is_dropped_is_told(
         await upstream.until(lambda: served.out.count(b'"endpoint"') == 31)
         slow.go.set()
         await served.until_said(b"faster than they could be sent")
-        assert 0 == await served.end()
+        assert 0 == (await served.end()).status
 
     assert [f"spans ended faster than they could be sent: {60 - 20 + 2 - first} dropped"] == logged(
         served, "tracing_fault"
@@ -183,7 +183,7 @@ async def test_no_secret_is_in_what_is_sent(tmp_path: Path, upstream: Upstream, 
     ]
     async with traced(tmp_path, upstream, collector) as served:
         await served.send_all(requests)
-        assert 0 == await served.end()
+        assert 0 == (await served.end()).status
     sent = bytes(collector.received) + b"".join(arrival.body for arrival in collector.arrivals)
 
     assert len(collector.all_spans()) > 300
@@ -243,7 +243,7 @@ async def test_where_it_is_off_nothing_of_it_is_loaded(
     )
     async with serving(tmp_path, upstream, program=("-c", program), environ=environ) as served:
         await asked(served)
-        assert 0 == await served.end()
+        assert 0 == (await served.end()).status
         await served.until_said(b"]")
     reasons = logged(served, "tracing_off")
 
@@ -258,7 +258,7 @@ async def test_a_gateway_without_the_extra_says_what_to_install(tmp_path: Path, 
     program = "import sys; sys.modules['opentelemetry'] = None; from gateway.cli import main; main()"
     async with serving(tmp_path, upstream, program=("-c", program), environ=WANTED) as served:
         await asked(served)
-        assert 0 == await served.end()
+        assert 0 == (await served.end()).status
     (line,) = [line for line in served.lines() if "tracing" in line.get("event", "")]
 
     assert ("tracing_off", "warning") == (line["event"], line["level"])
@@ -280,7 +280,7 @@ async def test_a_variable_that_cannot_be_used_is_told(
     """With a value that the library refuses the gateway serves; one warning says so without the value."""
     async with serving(tmp_path, upstream, environ=WANTED | variable) as served:
         await asked(served)
-        assert 0 == await served.end()
+        assert 0 == (await served.end()).status
     (reason,) = logged(served, "tracing_off")
 
     assert reason.startswith("the library does not take the value of one of the variables OTEL_*: ValueError at ")

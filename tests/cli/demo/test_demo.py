@@ -21,8 +21,7 @@ STEP = Step("A title", "printf 'HTTP/1.1 200 OK  a body'", 200, ("a body",), "wh
 async def told(demo: Running) -> list[tuple[str, str, list[str]]]:
     """The steps as printed: the line to paste, the expected status, and the expected texts."""
     await demo.line("Ctrl-C ends it")
-    text = "\n".join(demo.lines)
-    found = re.findall(r"^   (curl .*)\n   expect (\d+), (.*)$", text, re.MULTILINE)
+    found = re.findall(r"^   (curl .*)\n   expect (\d+), (.*)$", demo.out.decode(), re.MULTILINE)
     return [(line, status, marks.strip("`").split("`, `")) for line, status, marks in found]
 
 
@@ -60,7 +59,7 @@ async def test_it_leaves_nothing_behind(tmp_path: Path) -> None:
     """Only their owner can read the demo's files, and they are removed at the end."""
     async with running("demo", *PORTS, cwd=tmp_path, environ={"TMPDIR": str(tmp_path)}) as demo:
         await told(demo)
-        config = Path(next(line for line in demo.lines if line.startswith("files")).split()[1])
+        config = Path(next(line for line in demo.out.decode().splitlines() if line.startswith("files")).split()[1])
         folder = config.parent
         modes = {path.name: path.stat().st_mode & 0o077 for path in folder.glob("*.key")}
         explained = await run("explain", "--config", config, "--caller", "dashboard", "POST", "/threads")
@@ -113,13 +112,13 @@ async def test_a_usual_port_that_is_taken_is_no_obstacle(tmp_path: Path) -> None
                 walk = await told(demo)
                 answered = await shell(walk[0][0])
                 await demo.end()
-            assert "Port 8080 is taken, so a free one is used." in demo.lines
+            assert b"\nPort 8080 is taken, so a free one is used.\n" in b"\n" + demo.out
             assert "HTTP/1.1 200" in answered
             return
     async with running("demo", "--admin-port", "0", cwd=tmp_path) as demo:
         await told(demo)
         await demo.end()
-    assert "Port 8080 is taken, so a free one is used." in demo.lines
+    assert b"\nPort 8080 is taken, so a free one is used.\n" in b"\n" + demo.out
 
 
 async def test_a_port_that_was_asked_for_is_not_replaced(tmp_path: Path) -> None:

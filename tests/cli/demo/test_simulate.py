@@ -16,7 +16,7 @@ PORTS = ("--port", "0", "--control-port", "0")
 async def told(simulator: Running) -> dict[str, str]:
     """Everything printed up to the last line: the addresses, and the curl lines in order."""
     await simulator.line("/requests")
-    text = "\n".join(simulator.lines)
+    text = simulator.out.decode()
     curls = re.findall(r"^ +(curl .*)$", text, re.MULTILINE)
     places = dict(re.findall(r"^  (API|control) +(\S+)$", text, re.MULTILINE))
     return {**places, **{str(n): line for n, line in enumerate(curls)}}

@@ -140,10 +140,8 @@ async def test_beside_a_gateway_that_runs(tmp_path: Path, upstream: Upstream) ->
 async def test_a_process_that_may_open_too_few_files(tmp_path: Path, upstream: Upstream) -> None:
     """The limit is that of the process itself, as `prlimit` or a container sets it."""
     path = write(tmp_path, upstream.url)
-    process = await start_command(
-        "doctor", "--config", path, "--offline", "--json", cwd=tmp_path, environ=SECRETS, most_files=1000
-    )
-    done = await finish(process)
+    words = ("doctor", "--config", path, "--offline", "--json")
+    done = await finish(await start_command(*words, cwd=tmp_path, environ=SECRETS, ulimits=("-Sn 500", "-Hn 1000")))
 
     assert 2 == done.status
     assert [Id.FILES_LIMIT] == errors(done.json)

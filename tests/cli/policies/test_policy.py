@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.support.access_lines import line
-from tests.support.command import ROOT, Finished, finish, run, start
+from tests.support.command import ROOT, Finished, finish, run
 from tests.support.in_process import policy
 
 
@@ -227,8 +227,7 @@ async def test_a_policy_with_a_problem_is_told(tmp_path: Path) -> None:
 
 async def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     """A mistyped folder does not count as empty: the status is 2, and no caller is reported as removed."""
-    process = await start("policy", "diff", tmp_path, tmp_path / "none", cwd=tmp_path)
-    done = await finish(process)
+    done = await run("policy", "diff", tmp_path, tmp_path / "none", cwd=tmp_path)
 
     assert (2, "") == (done.status, done.out)
     assert "none" in done.err
