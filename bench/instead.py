@@ -22,6 +22,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.trace import SpanKind, set_span_in_context
 
 from bench.telemetry import record
+from bench.timing import per_call
 from gateway.telemetry.lines import Lines
 from gateway.telemetry.spans import Tracing
 
@@ -31,15 +32,9 @@ class _Nowhere(SpanExporter):
         return SpanExportResult.SUCCESS
 
 
-def per_call(work: Callable[[], object], rounds: int = 5000) -> float:
-    """Microseconds of this thread's CPU for one call, the best of seven runs."""
-    best = float("inf")
-    for _ in range(7):
-        began = time.thread_time()
-        for _ in range(rounds):
-            work()
-        best = min(best, (time.thread_time() - began) / rounds * 1e6)
-    return round(best, 1)
+def of_thread(work: Callable[[], object]) -> float:
+    """Microseconds of this thread's CPU for one call."""
+    return per_call(work, 5000, time.thread_time)
 
 
 def lines() -> dict[str, float]:
@@ -52,7 +47,7 @@ def lines() -> dict[str, float]:
     stream = logging.StreamHandler(open(null, "w", closefd=False))  # noqa: SIM115
     writer = logging.handlers.QueueListener(waiting, stream)
     writer.start()
-    found = {"Lines": per_call(lambda: ours.put(line)), "QueueHandler": per_call(lambda: logger.info(text))}
+    found = {"Lines": of_thread(lambda: ours.put(line)), "QueueHandler": of_thread(lambda: logger.info(text))}
     writer.stop()
     ours.close()
     return found
@@ -92,7 +87,7 @@ def spans() -> dict[str, float]:
         span.set_attributes({"http.request.method": "GET", "http.response.status_code": 200, **known})
         span.end(end_time=time.time_ns())
 
-    return {"Tracing": per_call(by_hand), "OpenTelemetry": per_call(by_library)}
+    return {"Tracing": of_thread(by_hand), "OpenTelemetry": of_thread(by_library)}
 
 
 if __name__ == "__main__":

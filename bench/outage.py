@@ -6,12 +6,12 @@ ones, the slowest of these and the slowest probe of the loop in seconds; then ho
 end of a process with a hanging look-up took. As root on Linux; see `tests.support.outage`.
 """
 
-import argparse
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from bench.command import options
 from tests.support.outage import FAULTS, obstacle, outage
 
 
@@ -29,13 +29,11 @@ def _told(seen: dict[str, Any]) -> None:
 
 def main() -> None:
     """One run through all of it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=10.0, help="how long each fault lasts")
-    options = parser.parse_args()
+    seconds: float = options(__doc__, seconds=10.0).parse_args().seconds
     with tempfile.TemporaryDirectory() as folder:
         if why := obstacle(Path(folder)):
             sys.exit(why)
-        _told(outage(Path(folder), options.seconds))
+        _told(outage(Path(folder), seconds))
 
 
 if __name__ == "__main__":

@@ -6,18 +6,19 @@ each with the CPU time that this process used in it: a gap with little of it is 
 time is measured first.
 """
 
-import argparse
 import asyncio
 import gc
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
 import uvloop
 
+from bench.command import options
+from bench.timing import gaps
 from gateway.config.config_source import ConfigSource
 from gateway.runtime.facts import Facts
 from gateway.runtime.gateway import running
@@ -47,22 +48,6 @@ def write(folder: Path, number: int, weight: int) -> None:
     path = folder / "policies" / f"{number:05}.yaml"
     path.with_suffix(".new").write_text(POLICY.format(number=number, token=number, weight=weight))
     path.with_suffix(".new").rename(path)
-
-
-async def gaps(until: Callable[[], bool]) -> tuple[float, list[tuple[float, float]]]:
-    """Seconds until something holds, and the gaps of a probe that wants to wake up each millisecond, longest first.
-
-    A gap is its seconds and the seconds of CPU in it.
-    """
-    began = last = time.perf_counter()
-    used = time.process_time()
-    found = []
-    while not until():
-        await asyncio.sleep(0.001)
-        now, cpu = time.perf_counter(), time.process_time()
-        found.append((now - last, cpu - used))
-        last, used = now, cpu
-    return last - began, sorted(found, reverse=True)
 
 
 def show(name: str, seconds: float, found: list[tuple[float, float]]) -> None:
@@ -106,17 +91,14 @@ async def _table(facts: Facts, folder: Path, count: int, runs: int) -> None:
 
 def main() -> None:
     """One run through all of it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--policies", type=int, default=5000)
-    parser.add_argument("--runs", type=int, default=3)
-    options = parser.parse_args()
+    asked = options(__doc__, policies=5000, runs=3).parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "policies").mkdir()
         (folder / "gateway.yaml").write_text(CONFIG.format(folder=folder))
-        for number in range(options.policies):
+        for number in range(asked.policies):
             write(folder, number, 1)
-        uvloop.run(measure(folder, options.policies, options.runs))
+        uvloop.run(measure(folder, asked.policies, asked.runs))
 
 
 if __name__ == "__main__":

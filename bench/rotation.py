@@ -1,4 +1,5 @@
 """A key that rotates under load, by hand: `python -m bench.rotation [--rotations 20] [--period 2] [--rate 100]`.
+The period is in seconds between writes, the rate in requests a second.
 
 First each new secret is good, and the old one is revoked half way to the next; then each is unknown to Productlane, of
 another workspace, and one with fewer scopes. A simulated Productlane and the real command, on loopback. Printed are the
@@ -7,7 +8,6 @@ its write a good secret was first in use. Exit status 1 where a request was lost
 was not in use within a second.
 """
 
-import argparse
 import asyncio
 import sys
 import tempfile
@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from bench.command import options
 from tests.support.rotating import SCOPES, Stage, load, overwrite, replace_file, stage
 
 WITHIN: Final = 1.0
@@ -74,12 +75,8 @@ async def measure(name: str, rotations: int, period: float, rate: float) -> bool
 
 def main() -> None:
     """Run every series one after the other."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rotations", type=int, default=20)
-    parser.add_argument("--period", type=float, default=2.0, help="seconds between writes")
-    parser.add_argument("--rate", type=float, default=100.0, help="requests a second")
-    options = parser.parse_args()
-    held = [asyncio.run(measure(name, options.rotations, options.period, options.rate)) for name in ("good", *BAD)]
+    asked = options(__doc__, rotations=20, period=2.0, rate=100.0).parse_args()
+    held = [asyncio.run(measure(name, asked.rotations, asked.period, asked.rate)) for name in ("good", *BAD)]
     sys.exit(0 if all(held) else 1)
 
 

@@ -1,6 +1,9 @@
 """What the gateway costs beside other proxies, in one run of about eight minutes, as Markdown: `make bench`.
 
-    python -m bench.peers [--only gateway nginx Envoy] [--rounds 5] [--write] [--json FILE]
+    python -m bench.peers [--only gateway nginx Envoy] [--rounds 5] [--seconds 1.2] [--calls 1000] [--write]
+
+A turn of a peer in a round takes about ``--seconds``; ``--calls`` at 200 a second give the latency. ``--write`` writes
+docs/performance.md and .svg too, ``--json FILE`` the figures.
 
 All attach a key. nginx, HAProxy, Envoy, Caddy and Traefik log a line for each request, to nowhere. The gateway, set up
 as a central one, also knows its caller by a token, decides by policy, chooses a key, keeps the rate budget and counts.
@@ -8,20 +11,19 @@ Load and upstream share one core and the proxy has another. Peers take turns in 
 compare only within a run. A peer that is not installed is left out and named. Loopback only; Linux, two cores.
 """
 
-import argparse
 import asyncio
 import json
-import os
 import statistics
 import sys
 from pathlib import Path
 from typing import Final
 
-from bench.peers.plot import plot
-from bench.peers.report import ROWS, Figures, heading, put_between_marks, table
+from bench.command import options
+from bench.peers.report import ROWS, Figures, heading, plot, table
 from bench.peers.setups import PEERS, version
-from bench.peers.stage import CORES, Running, busy, latencies, left_alone, stage, streamed
+from bench.peers.stage import Running, busy, latencies, left_alone, stage, streamed
 from bench.peers.traffic import GET, POST
+from bench.report import put
 
 _DOCS: Final = Path(__file__).parents[2] / "docs"
 _STARTS: Final = 5
@@ -30,13 +32,13 @@ _RATE: Final = 200.0
 
 def figures(names: list[str], rounds: int, seconds: float, calls: int) -> Figures:
     """All figures, by peer and by row of the table."""
-    with stage(names, "http", _STARTS) as (port, plain):
+    with stage(names, starts=_STARTS) as (port, plain):
         left_alone(plain.values())
         busy(plain.values(), rounds, seconds, "GET", GET)
         busy(plain.values(), rounds, seconds, "POST 1 kB", POST)
         took = asyncio.run(latencies({"direct": port} | {name: one.port for name, one in plain.items()}, calls, _RATE))
         streamed(plain.values())
-    with stage(names, "https") as (_, tls):
+    with stage(names, secure=True) as (_, tls):
         busy(tls.values(), rounds, seconds, "GET, TLS upstream", GET)
         busy(tls.values(), rounds, seconds, "POST 1 kB, TLS upstream", POST)
     return {name: _row(one, tls[name], took[name], took["direct"]) for name, one in plain.items()}
@@ -60,28 +62,23 @@ def _row(plain: Running, tls: Running, took: list[float], direct: list[float]) -
 
 def main() -> None:
     """Run it and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1.2, help="how long a peer's turn in a round is, about")
-    parser.add_argument("--calls", type=int, default=1000, help="calls of each peer at 200/s, for the latency")
+    parser = options(__doc__, rounds=5, seconds=1.2, calls=1000, write=False)
     parser.add_argument("--only", nargs="+", choices=list(PEERS), default=list(PEERS), metavar="PEER")
-    parser.add_argument("--json", type=Path, help="a file to write the figures to as well")
-    parser.add_argument("--write", action="store_true", help="write docs/performance.md and .svg as well")
-    options = parser.parse_args()
-    wanted = [name for name in PEERS if name in ("gateway", *options.only)]
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    wanted = [name for name in PEERS if name in ("gateway", *asked.only)]
     versions = {name: told for name in wanted if (told := version(name))}
     missing = [name for name in wanted if name not in versions]
     for name in missing:
         print(f"not installed: {name}", file=sys.stderr)
     head = heading(versions, missing)
-    os.sched_setaffinity(0, {CORES[0]})
-    found = figures(list(versions), options.rounds, options.seconds, options.calls)
-    if options.json:
-        options.json.write_text(json.dumps({"head": head, "peers": found}, indent=1, ensure_ascii=False) + "\n")
+    found = figures(list(versions), asked.rounds, asked.seconds, asked.calls)
+    if asked.json:
+        asked.json.write_text(json.dumps({"head": head, "peers": found}, indent=1, ensure_ascii=False) + "\n")
     text = f"{head}\n\n{table(found)}"
     print(text)
-    if options.write:
-        put_between_marks(_DOCS / "performance.md", text)
+    if asked.write:
+        put(_DOCS / "performance.md", "bench.peers", text)
         (_DOCS / "performance.svg").write_text(plot(found))
 
 

@@ -1,4 +1,4 @@
-"""What a comparison found, as Markdown."""
+"""What a comparison found, as Markdown and as a plot."""
 
 import os
 import platform
@@ -7,6 +7,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+
+from bench import report
 
 # Each row of the table: how it is called, and its unit.
 ROWS: Final = {
@@ -23,7 +25,8 @@ ROWS: Final = {
     "memory grown by a large answer": "MB",
 }
 _AGAINST: Final = ("nginx", "Envoy", "aiohttp tutorial")
-_BEGIN, _END = "<!-- bench.peers -->\n", "<!-- /bench.peers -->"
+_PLOTTED: Final = {"CPU of a GET of 1 kB, µs": "GET", "Memory at rest, MB": "idle memory"}
+_LONGEST: Final = 500.0
 
 Figures = Mapping[str, Mapping[str, float]]
 
@@ -31,18 +34,33 @@ Figures = Mapping[str, Mapping[str, float]]
 def table(found: Figures) -> str:
     """A row for each figure and a column for each peer; then the gateway's as a multiple of some of them."""
     against = [peer for peer in _AGAINST if peer in found]
-    heads = [*found, *(f"× {peer}" for peer in against)]
-    lines = [f"| | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
-    for row, unit in ROWS.items():
-        cells = [f"{figures[row]:.0f}" for figures in found.values()]
-        cells += [_multiple(found["gateway"][row], found[peer][row]) for peer in against]
-        lines.append(f"| {row}, {unit} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    rows = (
+        [
+            f"{row}, {unit}",
+            *(f"{figures[row]:.0f}" for figures in found.values()),
+            *(_multiple(found["gateway"][row], found[peer][row]) for peer in against),
+        ]
+        for row, unit in ROWS.items()
+    )
+    return report.table(["", *found, *(f"× {peer}" for peer in against)], rows)
 
 
 def _multiple(ours: float, theirs: float) -> str:
     """Less than half of a unit is noise, and no divisor."""
     return f"{ours / theirs:.2f}" if theirs >= 0.5 else "–"
+
+
+def plot(found: Figures) -> str:
+    """CPU of a GET by peer, and memory at rest."""
+    panels = []
+    for title, row in _PLOTTED.items():
+        values = {peer: figures[row] for peer, figures in found.items()}
+        bars = [
+            report.Bar(peer, value, f"{value:.0f}", "#2f6f9f" if peer == "gateway" else "#b0b0b0")
+            for peer, value in values.items()
+        ]
+        panels.append((title, min(_LONGEST, max(values.values())), bars))
+    return report.plot(panels, left=130)
 
 
 def heading(versions: Mapping[str, str], missing: list[str]) -> str:
@@ -56,12 +74,3 @@ def heading(versions: Mapping[str, str], missing: list[str]) -> str:
         f"{model.partition(':')[2].strip()}, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()} "
         f"({build} build): {told}.{absent}"
     )
-
-
-def put_between_marks(page: Path, text: str) -> None:
-    """Replace what stands between the marks of a page. Raises SystemExit where it has none."""
-    before, begin, rest = page.read_text().partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not end:
-        raise SystemExit(f"{page} has nothing between {_BEGIN.strip()} and {_END}")
-    page.write_text(f"{before}{begin}{text}\n{end}{after}")

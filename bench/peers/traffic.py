@@ -4,18 +4,18 @@ import asyncio
 import re
 import ssl
 import time
-from collections.abc import Callable, Iterator
-from itertools import repeat
+from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle
 from multiprocessing.connection import Connection
 from typing import Final, cast
 
 import uvloop
 
-from bench.latency import BODY, ME, call
-
 TOKEN: Final = "token-of-the-bench"
 _FIELDS: Final = b"Host: gateway\r\nUser-Agent: bench/1\r\nAccept: */*\r\nAuthorization: Bearer " + TOKEN.encode()
 GET: Final = b"GET /api/v2/threads?limit=20 HTTP/1.1\r\n%b\r\nAccept-Encoding: gzip, deflate\r\n\r\n" % _FIELDS
+BODY: Final = b'{"data":"' + b"x" * 1000 + b'"}'
+ME: Final = b'{"workspace_id":"w","api_key_id":"k","scopes":["threads:read","threads:write"]}'
 _POSTED: Final = b'{"text":"' + b"x" * 1000 + b'"}'
 POST: Final = (
     b"POST /api/v2/threads HTTP/1.1\r\n%b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
@@ -112,10 +112,10 @@ class _Asking(asyncio.Protocol):
 
 
 async def load(
-    port: int, count: int, connections: int, request: bytes | Iterator[bytes] = GET, tls: ssl.SSLContext | None = None
+    port: int, count: int, connections: int, requests: Sequence[bytes] = (GET,), tls: ssl.SSLContext | None = None
 ) -> None:
-    """So many requests, the same or one after another, over so many connections at a time."""
-    loop, requests = asyncio.get_running_loop(), repeat(request) if isinstance(request, bytes) else request
+    """So many requests, one after another and again from the first, over so many connections at a time."""
+    loop, asked = asyncio.get_running_loop(), cycle(requests)
     left, open_ones, done = [count], [connections], loop.create_future()
 
     def finished() -> None:
@@ -125,7 +125,7 @@ async def load(
 
     for _ in range(connections):
         await loop.create_connection(
-            lambda: _Asking(left, finished, requests),
+            lambda: _Asking(left, finished, asked),
             "127.0.0.1",
             port,
             ssl=tls,
@@ -134,25 +134,29 @@ async def load(
     await done
 
 
-async def paced(port: int, count: int, rate: float, request: bytes = GET) -> list[float]:
+async def paced(port: int, count: int, rate: float) -> list[float]:
     """The seconds that each call takes on one connection, at a steady rate; some more at first do not count."""
-    streams = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
     loop, took = asyncio.get_running_loop(), []
     due = loop.time()
     for _ in range(count + 5):
         due = max(due + 1 / rate, loop.time())
         await asyncio.sleep(due - loop.time())
-        took.append(await call(*streams, request))
-    streams[1].close()
+        began = time.perf_counter()
+        writer.write(GET)
+        found = _LENGTH.search(await reader.readuntil(b"\r\n\r\n"))
+        await reader.readexactly(int(found[1]) if found else 0)
+        took.append(time.perf_counter() - began)
+    writer.close()
     return took[5:]
 
 
-def upstream(tell: Connection, pem: tuple[str, str] | None) -> None:
-    """Answers on a port that it tells; with a certificate and key, over TLS."""
+def upstream(tell: Connection, pem: str | None) -> None:
+    """Answers on a port that it tells; with a file of certificate and key, over TLS."""
     context = None
     if pem is not None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(*pem)
+        context.load_cert_chain(pem)
 
     async def main() -> None:
         server = await asyncio.get_running_loop().create_server(_Answering, "127.0.0.1", 0, ssl=context)

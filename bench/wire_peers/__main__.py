@@ -10,13 +10,13 @@ import argparse
 import asyncio
 import contextlib
 import datetime
-import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Final
 
+from bench.peers.setups import version
+from bench.report import table
 from bench.wire_peers.peer import Peer
 from bench.wire_peers.setups import ours, spawned
 from gateway import __version__
@@ -73,39 +73,26 @@ async def tried(peer: Peer) -> Result:
     found: Result = {}
     for section, row in request_rows():
         found.setdefault(section, []).append((row.name, await peer.request_row(row)))
-    for table in ANSWERS:
-        for reply in getattr(test_response, table):
-            passes = await peer.answer_row(reply, trusted=table == "SURPLUS")
-            found.setdefault("answers", []).append((f"{table.lower()}: {reply.name}", passes))
+    for kind in ANSWERS:
+        for reply in getattr(test_response, kind):
+            passes = await peer.answer_row(reply, trusted=kind == "SURPLUS")
+            found.setdefault("answers", []).append((f"{kind.lower()}: {reply.name}", passes))
     return found
-
-
-def version(program: str, *arguments: str) -> str:
-    """The first version number that a program prints about itself."""
-    told = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
-    found = re.search(r"\d+\.\d+\.\d+", told.stdout + told.stderr)
-    return found[0] if found else "?"
 
 
 def as_markdown(results: dict[str, Result]) -> str:
     """The results as Markdown: a table of sections, then the rows that each peer fails."""
     names = list(results)
-    sections = list(results[names[0]])
-    lines = [f"| section | rows | {' | '.join(names)} |", "|---|" + "---:|" * (len(names) + 1)]
-    totals = dict.fromkeys(names, 0)
-    for section in sections:
-        passed = {name: sum(passes for _, passes in results[name][section]) for name in names}
-        totals = {name: totals[name] + passed[name] for name in names}
-        counts = " | ".join(str(passed[name]) for name in names)
-        lines.append(f"| {section} | {len(results[names[0]][section])} | {counts} |")
-    rows = sum(len(results[names[0]][section]) for section in sections)
-    lines.append(f"| **all** | **{rows}** | {' | '.join(f'**{totals[name]}**' for name in names)} |")
+    sections = {section: len(rows) for section, rows in results[names[0]].items()}
+    passed = {section: [sum(passes for _, passes in results[name][section]) for name in names] for section in sections}
+    rows: list[list[object]] = [[section, count, *passed[section]] for section, count in sections.items()]
+    totals = [sum(sections.values()), *map(sum, zip(*passed.values(), strict=True))]
+    rows.append(["**all**", *(f"**{total}**" for total in totals)])
+    lines = [table(("section", "rows", *names), rows)]
     for name in names:
         failing = {s: [row for row, passes in results[name][s] if not passes] for s in sections}
         lines += ["", f"### Rows that {name} fails", ""]
-        lines += [
-            f"- {section}: {', '.join(f'`{row}`' for row in rows)}" for section, rows in failing.items() if rows
-        ] or ["None."]
+        lines += [f"- {section}: `{'`, `'.join(found)}`" for section, found in failing.items() if found] or ["None."]
     return "\n".join(lines).replace("\x00", "\\0")
 
 
@@ -113,10 +100,11 @@ async def compare(wanted: list[str]) -> str:
     """The whole comparison, as Markdown."""
     peers: dict[str, contextlib.AbstractAsyncContextManager[Peer]] = {f"productlane-gateway {__version__}": ours()}
     if "nginx" in wanted:
-        name = f"nginx {version('nginx', '-v')}"
-        peers[name] = spawned("nginx", "nginx.conf", lambda path: ["nginx", "-p", str(path.parent), "-c", str(path)])
+        peers[f"nginx {version('nginx')}"] = spawned(
+            "nginx", "nginx.conf", lambda path: ["nginx", "-p", str(path.parent), "-c", str(path)]
+        )
     if "haproxy" in wanted:
-        peers[f"HAProxy {version('haproxy', '-v')}"] = spawned(
+        peers[f"HAProxy {version('HAProxy')}"] = spawned(
             "haproxy", "haproxy.cfg", lambda path: ["haproxy", "-q", "-db", "-f", str(path)]
         )
     results: dict[str, Result] = {}

@@ -98,6 +98,3 @@ async def ours() -> AsyncIterator[Peer]:
             await run.ask()
             yield Peer("productlane-gateway", run.gateway.traffic.port, upstream)
     await upstream.stop()
-
-
-Result = dict[str, list[tuple[str, bool]]]
