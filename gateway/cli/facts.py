@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from gateway import __version__
-from gateway.cli.settings import fail, json_option, print_json
+from gateway.cli.settings import catalog_option, fail, json_option, print_json
 
 PROGRAM: Final = "productlane-gateway"
 # A token is a password: shorter ones can be guessed.
@@ -104,12 +104,7 @@ def completion(ctx: click.Context, shell: str) -> None:
 
 @click.command()
 @click.argument("which", type=click.Choice(["config", "policy", "cases"]))
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Know the scopes and endpoints that this gateway.yaml adds to the catalog, as well; its secrets are not read.",
-)
+@catalog_option("Know the scopes and endpoints that this gateway.yaml adds to the catalog, as well")
 def schema(which: str, config: Path | None) -> None:
     """Print the JSON Schema of gateway.yaml, of a policy or of a policy's truth table.
 

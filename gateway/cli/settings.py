@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from gateway.config.assembly.snapshot import Snapshot
     from gateway.config.reading.problem import Problem
 
@@ -26,6 +28,12 @@ def config_option(command: F) -> F:
         help="The gateway.yaml. Without it: $PRODUCTLANE_GATEWAY_CONFIG, or for a sidecar without files "
         "$PRODUCTLANE_KEY and $PRODUCTLANE_SCOPES, or ./gateway.yaml.",
     )(command)
+
+
+def catalog_option(what: str) -> Callable[[F], F]:
+    """``--config FILE`` of a command that needs no key, with what it takes from the file."""
+    kind = click.Path(path_type=Path, dir_okay=False)
+    return click.option("--config", type=kind, metavar="FILE", help=f"{what}; its secrets are not read.")
 
 
 def json_option(command: F) -> F:
@@ -88,9 +96,24 @@ def fail(message: str) -> NoReturn:
     raise SystemExit(UNUSABLE)
 
 
+def fail_unknown(what: str, name: str, known: Iterable[str], plural: str) -> NoReturn:
+    """Exit with 2 for a name that does not exist, with the one that may be meant, or else all of them."""
+    from gateway.config.reading.problem import did_you_mean, shown
+
+    known = sorted(known)
+    fail(f"{what} {shown(name)}{did_you_mean(name, known) or f'; known {plural}: ' + ', '.join(known)}")
+
+
 def failure(message: str, file: str = "") -> dict[str, object]:
     """One problem as `unusable` prints several as JSON."""
     return {"ok": False, "problems": [{"file": file, "line": 0, "where": "", "message": message}]}
+
+
+def utc_today() -> "date":
+    """The day in UTC, on which policies are judged."""
+    from datetime import UTC, datetime
+
+    return datetime.now(UTC).date()
 
 
 def print_json(value: object) -> None:

@@ -1,12 +1,13 @@
 """The command that walks the chain from files to Productlane and says what is wrong and how to mend it."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.settings import config_option, configured, json_option, print_json
+from gateway.cli.settings import config_option, configured, json_option, print_json, utc_today
 from gateway.cli.table import table
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def _findings(config: Path | None, *, offline: bool) -> "Iterator[Finding]":
     yield from _of_machine(snapshot)
     if offline:
         return
-    yield from network.upstream(snapshot, network.now())
+    yield from network.upstream(snapshot, time.time())
     if whole:
         yield from _of_peers(snapshot)
 
@@ -85,14 +86,13 @@ def _loaded(config: Path | None) -> "tuple[bool, Snapshot | None, list[Finding]]
 
 def _of_machine(snapshot: "Snapshot") -> "Iterator[Finding]":
     import resource
-    from datetime import UTC, datetime
 
-    from gateway.cli.doctor import files, machine, network
+    from gateway.cli.doctor import files, machine
 
     yield from files.files(snapshot, files.mounts())
-    yield from machine.policies(snapshot, datetime.now(UTC).date())
+    yield from machine.policies(snapshot, utc_today())
     yield from machine.listeners(snapshot)
-    yield from files.ends(snapshot, network.now())
+    yield from files.ends(snapshot, time.time())
     yield from machine.limits(snapshot, resource.getrlimit(resource.RLIMIT_NOFILE)[1], machine.memory_limit())
 
 

@@ -3,7 +3,6 @@
 import email.utils
 import socket
 import ssl
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Final
@@ -164,8 +163,3 @@ def budgets(status: Status) -> Iterator[Finding]:
             if budget.remaining <= 0 or budget.lowest == 0:
                 what = f"key {key.name} has spent its budget of {budget.limit} a minute in lane {lane}"
                 yield wrong(Id.BUDGET_SPENT, what)
-
-
-def now() -> float:
-    """Unix time in seconds."""
-    return time.time()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.settings import fail, json_option, print_json, unusable
+from gateway.cli.settings import catalog_option, fail_unknown, json_option, print_json, unusable
 from gateway.cli.table import listed, table
 
 if TYPE_CHECKING:
@@ -15,12 +15,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--scope", metavar="SCOPE", help="Only the endpoints that need this scope.")
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="With what this gateway.yaml adds by its setting `catalog`; its secrets are not read.",
-)
+@catalog_option("With what this gateway.yaml adds by its setting `catalog`")
 @json_option
 def catalog(scope: str | None, config: Path | None, as_json: bool) -> None:
     """List the endpoints of the API with their scopes.
@@ -53,10 +48,7 @@ def catalog(scope: str | None, config: Path | None, as_json: bool) -> None:
 
 def _endpoints(known: "Catalog", scope: str | None) -> "list[Endpoint]":
     if scope is not None and scope not in known.scopes:
-        from gateway.config.reading.problem import did_you_mean, shown
-
-        others = f"; there are {', '.join(sorted(known.scopes))}"
-        fail(f"no endpoint needs the scope {shown(scope)}{did_you_mean(scope, known.scopes) or others}")
+        fail_unknown("no endpoint needs the scope", scope, known.scopes, "scopes")
     found = (endpoint for endpoint in known.endpoints if scope is None or scope in endpoint.scopes)
     return sorted(found, key=lambda endpoint: (endpoint.template, endpoint.method))
 

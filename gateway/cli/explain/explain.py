@@ -3,13 +3,13 @@
 import re
 from collections.abc import Iterable
 from dataclasses import asdict
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
 
-from gateway.cli.settings import REFUSED, config_option, fail, json_option, loaded, print_json
+from gateway.cli.settings import REFUSED, config_option, fail_unknown, json_option, loaded, print_json, utc_today
 from gateway.cli.table import listed, table
 
 if TYPE_CHECKING:
@@ -57,12 +57,9 @@ def explain(caller: str, method: str, path: str, config: Path | None, online: bo
     snapshot = loaded(config, as_json=as_json, offline=not online)
     policy = snapshot.policies.get(caller)
     if policy is None:
-        from gateway.config.reading.problem import did_you_mean, shown
-
-        known = f"; known callers: {', '.join(sorted(snapshot.policies))}"
-        fail(f"no policy for caller {shown(caller)}{did_you_mean(caller, snapshot.policies) or known}")
+        fail_unknown("no policy for caller", caller, snapshot.policies, "callers")
     reports = _ask(snapshot) if online else None
-    facts = explained(snapshot, policy, method, path, datetime.now(UTC).date(), reports)
+    facts = explained(snapshot, policy, method, path, utc_today(), reports)
     if as_json:
         print_json(facts)
     else:
@@ -147,7 +144,7 @@ def _refusal(refused: "Refused") -> Facts:
         "code": refused.code.value,
         "reason": refused.reason.value,
         "message": refused.message,
-        "fix": refused.note if refused.note != refused.message else None,
+        "fix": refused.note,
         "would_deny": None,
         "decided_by": refused.decided_by,
     }

@@ -1,9 +1,9 @@
 """What Productlane says about each secret of a configuration, and issuers about their keys, asked at once."""
 
 import asyncio
-from datetime import UTC, datetime
 from typing import Final
 
+from gateway.cli.settings import utc_today
 from gateway.config.assembly.snapshot import Snapshot
 from gateway.core.drift import needs
 from gateway.core.key_faults import KeyFault
@@ -31,12 +31,11 @@ async def ask(snapshot: Snapshot) -> tuple[KeyStatus, ...]:
         resolver=Resolver(Names(), upstream.connect_timeout / 2),
     )
     identities = Identities(settings)
-    today = datetime.now(UTC).date()
     try:
         verifier = KeyVerifier(identities)
         keyring = Keyring(verifier.adopt(snapshot.keys), verifier)
         await keyring.prefetch()
-        needed = needs(snapshot.policies.values(), snapshot.routes, snapshot.catalog.endpoints, today)
+        needed = needs(snapshot.policies.values(), snapshot.routes, snapshot.catalog.endpoints, utc_today())
         return key_statuses(keyring, needed, snapshot.catalog.scopes)
     finally:
         await identities.close()

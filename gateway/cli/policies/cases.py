@@ -1,14 +1,14 @@
 """The command that holds policies against their truth tables."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.settings import REFUSED, json_option, print_json, unusable
+from gateway.cli.settings import REFUSED, catalog_option, json_option, print_json, unusable, utc_today
 from gateway.cli.table import counted, table
 
 if TYPE_CHECKING:
@@ -21,12 +21,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Take the folder and the catalog's extra endpoints from this gateway.yaml; its secrets are not read.",
-)
+@catalog_option("Take the folder and the catalog's extra endpoints from this gateway.yaml")
 @json_option
 def test(folder: Path | None, config: Path | None, as_json: bool) -> None:
     """Hold policies against their truth tables.
@@ -50,11 +45,10 @@ def test(folder: Path | None, config: Path | None, as_json: bool) -> None:
 
     problems: list[Problem] = []
     catalog, sets = policy_sets(folder, config, problems)
-    tables = [table for files in sets for table in _tables(files, problems)]
+    day = utc_today()
+    reports = [_report(file, catalog, day, problems) for files in sets for file in files]
     if problems:
         unusable(problems, as_json=as_json)
-    today = datetime.now(UTC).date()
-    reports = [_report(file, cases, catalog, today) for file, cases in tables]
     if as_json:
         print_json(_facts(reports))
     else:
@@ -109,29 +103,18 @@ def _outcome(case: "Case", policy: "Policy", catalog: "Catalog", today: date) ->
     return ALLOW, rule.summary
 
 
-def _tables(
-    files: "Iterable[PolicyFile]", problems: "list[Problem]"
-) -> "Iterator[tuple[PolicyFile, tuple[Case, ...] | None]]":
-    """Each policy with its rows, None where it has no table; what is wrong with a table goes to ``problems``."""
+def _report(file: "PolicyFile", catalog: "Catalog", today: date, problems: "list[Problem]") -> Report:
+    """What is wrong with a table goes to ``problems``."""
     from gateway.config.assembly.cases import read_cases
 
-    for file in files:
-        if not file.cases.exists():
-            yield file, None
-            continue
-        rows, found = read_cases(file.cases)
-        problems.extend(found)
-        yield file, rows
-
-
-def _report(file: "PolicyFile", cases: "tuple[Case, ...] | None", catalog: "Catalog", today: date) -> Report:
-    if cases is None:
+    if not file.cases.exists():
         return Report(file, None, ())
+    cases, found = read_cases(file.cases)
+    problems.extend(found)
     return Report(file, len(cases), tuple(failures(cases, file.policy, catalog, today)))
 
 
-def _facts(reports: Iterable[Report]) -> dict[str, object]:
-    reports = list(reports)
+def _facts(reports: Sequence[Report]) -> dict[str, object]:
     return {
         "ok": not any(report.failures for report in reports),
         "policies": [
@@ -156,8 +139,7 @@ def _facts(reports: Iterable[Report]) -> dict[str, object]:
     }
 
 
-def _told(reports: Iterable[Report]) -> str:
-    reports = list(reports)
+def _told(reports: Sequence[Report]) -> str:
     lines: list[str] = []
     for report in reports:
         for failure in report.failures:

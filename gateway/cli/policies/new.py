@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gateway.cli.settings import fail, json_option, print_json, unusable
+from gateway.cli.settings import catalog_option, fail, json_option, print_json, unusable
 
 if TYPE_CHECKING:
     from gateway.config.reading.problem import Problem
@@ -22,12 +22,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Where the policy is written.",
 )
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Know the scopes that this gateway.yaml adds to the catalog, as well; its secrets are not read.",
-)
+@catalog_option("Know the scopes that this gateway.yaml adds to the catalog, as well")
 @json_option
 def new(name: str, scopes: tuple[str, ...], audit: bool, folder: Path, config: Path | None, as_json: bool) -> None:
     """Write a policy for a new caller NAME and print its token.

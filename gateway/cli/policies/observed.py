@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from gateway.cli.keys.replicas import Answered
+from gateway.cli.table import counted
 from gateway.telemetry.access_log import AccessLog, Seen, read_access_log
 from gateway.telemetry.status import Status, text
 
@@ -41,8 +42,7 @@ def from_logs(streams: Iterable[IO[bytes]]) -> Observed:
     for stream in streams:
         read_access_log(stream, log)
         names.append(stream.name)
-    lines = "line" if log.unreadable == 1 else "lines"
-    faults = (f"{log.unreadable} {lines} could not be read",) if log.unreadable else ()
+    faults = (f"{counted(log.unreadable, 'line')} could not be read",) if log.unreadable else ()
     return Observed(", ".join(names), log, log.all.first, log.all.last, faults)
 
 

@@ -1,14 +1,13 @@
 """The command that shows what a change of policies changes."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import click
 
 from gateway.cli.policies.new import new
-from gateway.cli.settings import REFUSED, fail, json_option, print_json, unusable
+from gateway.cli.settings import REFUSED, catalog_option, fail, json_option, print_json, unusable, utc_today
 
 if TYPE_CHECKING:
     from gateway.cli.policies.changes import Change, Logged
@@ -42,12 +41,7 @@ policy.add_command(new)
     metavar="ACCESS_LOG",
     help="Say which requests of this log of the gateway, in JSON, would come to something else; - reads from a pipe.",
 )
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Take the catalog's extra endpoints from this gateway.yaml; its secrets are not read.",
-)
+@catalog_option("Take the catalog's extra endpoints from this gateway.yaml")
 @click.option(
     "--fail-on",
     type=click.Choice(["change", "loss", "never"]),
@@ -87,12 +81,11 @@ def diff(old: Path, new: Path, against: IO[bytes] | None, config: Path | None, f
     before, after = ({file.policy.caller: file for file in policies_at(p, catalog, problems)} for p in (old, new))
     if problems:
         unusable(problems, as_json=as_json)
-    today = datetime.now(UTC).date()
     differences = compare(
         {caller: file.policy for caller, file in before.items()},
         {caller: file.policy for caller, file in after.items()},
         catalog.endpoints,
-        today,
+        utc_today(),
     )
     changes = changes_of(differences, before, after)
     log = _read(against) if against is not None else None

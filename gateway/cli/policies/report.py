@@ -1,13 +1,21 @@
 """The command that says what each caller needs of what its policy grants."""
 
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import click
 
-from gateway.cli.settings import REFUSED, fail, json_option, print_json, unusable
+from gateway.cli.settings import (
+    REFUSED,
+    catalog_option,
+    fail,
+    fail_unknown,
+    json_option,
+    print_json,
+    unusable,
+    utc_today,
+)
 
 if TYPE_CHECKING:
     from gateway.cli.policies.observed import Observed
@@ -19,12 +27,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Take the folder and the catalog's extra endpoints from this gateway.yaml; its secrets are not read.",
-)
+@catalog_option("Take the folder and the catalog's extra endpoints from this gateway.yaml")
 @click.option(
     "--admin",
     "addresses",
@@ -102,16 +105,19 @@ def report(
     files = policies_at(folder or named, catalog, problems)
     if problems:
         unusable(problems, as_json=as_json)
-    _check_names(wanted, files)
+    callers = [file.policy.caller for file in files]
+    for name in wanted:
+        if name not in callers:
+            fail_unknown("no policy for caller", name, callers, "callers")
     seen = _observed(addresses, logs)
-    today = datetime.now(UTC).date()
+    day = utc_today()
     reviews = [
-        review(file, seen.of(file.policy.caller), catalog, today, grant_audited=grant_audited, exact=exact)
+        review(file, seen.of(file.policy.caller), catalog, day, grant_audited=grant_audited, exact=exact)
         for file in files
         if not wanted or file.policy.caller in wanted
     ]
     suggested = {one.file.file: _suggested(one, catalog) for one in reviews if one.changed}
-    unruled = sorted(seen.callers - {file.policy.caller for file in files} - {"-", "other"})
+    unruled = sorted(seen.callers.difference(callers, ("-", "other")))
     written = [] if target is None else _write(target, files, suggested, force=force)
     if as_json:
         print_json(facts(reviews, suggested, seen, unruled))
@@ -121,16 +127,6 @@ def report(
             click.echo(line, err=True)
     if seen.faults or any(one.unused or one.losses for one in reviews):
         raise SystemExit(REFUSED)
-
-
-def _check_names(wanted: Iterable[str], files: "Sequence[PolicyFile]") -> None:
-    from gateway.config.reading.problem import did_you_mean, shown
-
-    known = [file.policy.caller for file in files]
-    for name in wanted:
-        if name not in known:
-            others = f"; there are {', '.join(known)}"
-            fail(f"no policy for caller {shown(name)}{did_you_mean(name, known) or others}")
 
 
 def _observed(addresses: Sequence[str], logs: Sequence[IO[bytes]]) -> "Observed":

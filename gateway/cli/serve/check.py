@@ -1,13 +1,13 @@
 """The command that says whether a configuration is sound, and whether Productlane takes its keys."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateway.cli.settings import REFUSED, config_option, json_option, loaded, location, print_json
+from gateway.cli.settings import REFUSED, config_option, json_option, loaded, location, print_json, utc_today
 from gateway.cli.table import listed, table
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def check(config: Path | None, online: bool, strict: bool, as_json: bool) -> Non
     snapshot = loaded(config, as_json=as_json)
     source = location(config)
     answers = _ask(snapshot) if online else None
-    found = warnings(snapshot, datetime.now(UTC).date())
+    found = warnings(snapshot, utc_today())
     if as_json:
         print_json(_facts(source, snapshot, answers) | {"warnings": found})
     else:
