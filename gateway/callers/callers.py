@@ -1,20 +1,20 @@
 """How the callers of a configuration are identified."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
+
+import msgspec
 
 from gateway.callers.issuer_settings import IssuerSettings
 from gateway.callers.kinds import KINDS
 
 
-@dataclass(frozen=True, slots=True)
-class Callers:
+class Callers(msgspec.Struct, frozen=True):
     """All credentials by kind, each with the name of its caller; and by kind the setting that it is verified with."""
 
-    by_kind: Mapping[str, Mapping[Any, str]] = field(default_factory=dict)
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    by_kind: Mapping[str, Mapping[Any, str]] = msgspec.field(default_factory=dict)
+    settings: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
     @property
     def anonymous(self) -> str | None:

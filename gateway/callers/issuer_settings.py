@@ -2,10 +2,11 @@
 
 import json
 import ssl
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
+
+import msgspec
 
 from gateway.callers.kind import Reading
 from gateway.config.reading.kinds import Located, Text
@@ -37,8 +38,7 @@ class IssuerSection(Section):
     )
 
 
-@dataclass(frozen=True, slots=True)
-class IssuerSettings:
+class IssuerSettings(msgspec.Struct, frozen=True):
     """An issuer whose tokens are accepted. ``name`` is what messages, metrics and policies call it.
 
     ``jwks`` is a file that holds the issuer's keys. Without one they are discovered over HTTPS: then only ``ca`` is

@@ -1,8 +1,9 @@
 """What a kind of credential is: one row of `gateway.callers.kinds`."""
 
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import msgspec
 
 from gateway.callers.certificate import Certificate
 from gateway.config.reading.document import Document
@@ -63,11 +64,10 @@ class Reading(NamedTuple):
     client_ca: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Available:
+class Available(msgspec.Struct, frozen=True):
     """What a ``gateway.yaml`` gives to verify credentials with: by kind the value of its setting, and the listener."""
 
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = msgspec.field(default_factory=dict)
     unix_socket: bool = False
 
 

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
+
+from msgspec.structs import replace
 
 from gateway.callers.issuer_settings import IssuerSection, IssuerSettings, check_issuer, host_of
 from gateway.callers.kind import Available, CredentialKind, Entries, KeySets, Reading, Rejected, SettingOf, Verify

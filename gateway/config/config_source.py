@@ -1,8 +1,8 @@
 """The source of a configuration: how to load it again, and its files."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from gateway.config.assembly.assembly import Assembly
 from gateway.config.assembly.narrowing import narrowed
@@ -15,17 +15,19 @@ from gateway.config.schema import environment
 from gateway.net.contents import Contents, read_contents
 
 
-@dataclass(frozen=True, slots=True)
 class ConfigSource:
     """The arguments of `load`. The environment is that of the start: a process's own never changes from outside.
 
     A later load parses only the policies that have changed since the one before.
     """
 
-    path: Path | None
-    environ: Mapping[str, str] = field(repr=False)
-    flags: Mapping[str, str] = field(default_factory=dict)
-    _cache: PolicyCache = field(default_factory=PolicyCache, init=False, repr=False, compare=False)
+    __slots__ = ("_cache", "environ", "flags", "path")
+
+    def __init__(self, path: Path | None, environ: Mapping[str, str], flags: Mapping[str, str] | None = None) -> None:
+        self.path: Final = path
+        self.environ: Final = environ
+        self.flags: Final = flags or {}
+        self._cache: Final = PolicyCache()
 
     def load(self) -> Snapshot:
         """The checked configuration as the files are now. Raises `ConfigError`."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -15,15 +14,18 @@ PORT: Final = 6379
 _CONNECT: Final = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Password:
-    """A password of the store: its text, or the file it is read from whenever it is wanted. Printed, it shows neither.
+class Password(msgspec.Struct, frozen=True):
+    """A password of the store: its text, or the file it is read from whenever it is wanted. Printed, it does not show
+    its text.
 
     ``source`` is as in ``file:/path``, or empty where the text came with the URL.
     """
 
     source: str
-    text: str = field(repr=False, default="")
+    text: str = ""
+
+    def __repr__(self) -> str:
+        return f"Password({self.source!r})"
 
     def read(self) -> str:
         """The password now. Raises `MissingSecret` or `BadSecret`, as a key's file does; blocks as a file does."""

@@ -1,9 +1,8 @@
 """The differences between keys and policies: scopes that a key lacks, scopes that nobody uses, and what to do."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import date
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from gateway.core.catalog import Endpoint
 from gateway.core.decision import granted
@@ -17,10 +16,10 @@ Need: TypeAlias = tuple[tuple[str, ...], frozenset[str]]
 
 # How many audited requests an advice names.
 _EXAMPLES: Final = 3
+_NONE: Final[Mapping[Any, Any]] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Needs:
+class Needs(NamedTuple):
     """What policies ask of the routes' keys.
 
     ``endpoints`` has, for each granted endpoint, the keys of its route and its scopes, with one caller and endpoint of
@@ -28,9 +27,9 @@ class Needs:
     nobody has granted it. ``callers`` has, by key, the different sets of scopes that single callers need of it.
     """
 
-    endpoints: Mapping[Need, str] = field(default_factory=dict)
-    callers: Mapping[str, frozenset[frozenset[str]]] = field(default_factory=dict)
-    forwarded: Mapping[Need, str] = field(default_factory=dict)
+    endpoints: Mapping[Need, str] = _NONE
+    callers: Mapping[str, frozenset[frozenset[str]]] = _NONE
+    forwarded: Mapping[Need, str] = _NONE
 
     def advice(self, key: str) -> tuple[str, ...]:
         """For a key without a working secret: a sentence with the scopes that policies use; empty if they use none."""

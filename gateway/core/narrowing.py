@@ -1,7 +1,6 @@
 """The smallest policy that still allows the requests that its caller made."""
 
 from collections.abc import Collection
-from dataclasses import replace
 
 from gateway.core.catalog import Endpoint
 from gateway.core.policy import Policy
@@ -24,7 +23,7 @@ def narrowed(
         named, by_scope = named | by_scope, set()
     scopes = frozenset[str]().union(*(endpoint.scopes for endpoint in by_scope))
     alone = {endpoint for endpoint in named if endpoint.guarded or not endpoint.scopes <= scopes}
-    return replace(policy, scopes=scopes, endpoints=frozenset(alone))
+    return policy._replace(scopes=scopes, endpoints=frozenset(alone))
 
 
 def opened_beyond(policy: Policy, used: Collection[Endpoint], endpoints: Collection[Endpoint]) -> frozenset[Endpoint]:

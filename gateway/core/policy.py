@@ -1,13 +1,12 @@
 """What a policy file grants its caller."""
 
-from dataclasses import dataclass
 from datetime import date
+from typing import NamedTuple
 
 from gateway.core.catalog import Endpoint, Lane
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """One caller's grant. Nothing is allowed that it does not name.
 
     ``audit`` forwards what scope rules would refuse; ``deny``, guarded endpoints and ``expires`` still hold.

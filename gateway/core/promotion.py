@@ -4,7 +4,6 @@ The events: the slots were read (`begin`, `arrange`), ``/me`` answered (`learn`)
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 from math import inf
 from typing import Final, NamedTuple
 
@@ -95,12 +94,12 @@ def _placed(old: Rotation, slot: Slot | None, read: Read, since: float) -> Slot:
     if slot is None:
         return fresh
     if read.number < slot.number:
-        return replace(slot, name=read.slot)
+        return slot._replace(name=read.slot)
     if slot.secret is None or read.secret not in (None, slot.secret):
         return fresh
     if read.secret is None and is_refused(old, slot.secret):
         return fresh
-    return replace(fresh, secret=slot.secret, since=slot.since)
+    return fresh._replace(secret=slot.secret, since=slot.since)
 
 
 def _kept(old: Rotation, held: set[Secret], sources: set[str], slots: int) -> tuple[Slot | None, int]:
@@ -121,7 +120,7 @@ def _kept(old: Rotation, held: set[Secret], sources: set[str], slots: int) -> tu
     if not worthy:
         return None, 0
     _, _, behind, slot = min(worthy, key=lambda one: one[:3])
-    return replace(slot, name=REPLACED, fault="", unreadable=False), min(behind, max(0, slots - 1))
+    return slot._replace(name=REPLACED, fault="", unreadable=False), min(behind, max(0, slots - 1))
 
 
 def learn(old: Rotation, secret: Secret, finding: Finding | None, *, asked: int, now: float, jitter: float) -> Rotation:
@@ -137,7 +136,7 @@ def learn(old: Rotation, secret: Secret, finding: Finding | None, *, asked: int,
     spread = 0.8 + 0.4 * jitter
     if finding is None:
         delay = _pause(FAULT_PAUSE, dossier.tries)
-        learnt = replace(dossier, tries=dossier.tries + 1, due=now + delay * spread)
+        learnt = dossier._replace(tries=dossier.tries + 1, due=now + delay * spread)
     elif finding.refused is not None:
         tries = dossier.tries if dossier.finding is not None and dossier.finding.refused else 0
         delay = _pause(REFUSAL_PAUSE, tries)
@@ -145,7 +144,7 @@ def learn(old: Rotation, secret: Secret, finding: Finding | None, *, asked: int,
     else:
         sure = now + RELIEF if dossier.doubted or dossier.suspected else dossier.sure_until
         learnt = Dossier(finding, epoch=dossier.epoch, due=now + RECHECK * spread, sure_until=sure)
-    return _forgetful(_settled(replace(old, known={**old.known, secret: learnt})))
+    return _forgetful(_settled(old._replace(known={**old.known, secret: learnt})))
 
 
 def doubt(old: Rotation, secret: Secret, now: float) -> Rotation:
@@ -159,11 +158,11 @@ def doubt(old: Rotation, secret: Secret, now: float) -> Rotation:
     if dossier is None or dossier.doubted or is_refused(old, secret) or now < dossier.sure_until:
         return old
     if not dossier.suspected:
-        suspected = replace(dossier, suspected=True, epoch=old.epoch + 1, due=now)
-        return replace(old, known={**old.known, secret: suspected}, epoch=old.epoch + 1)
+        suspected = dossier._replace(suspected=True, epoch=old.epoch + 1, due=now)
+        return old._replace(known={**old.known, secret: suspected}, epoch=old.epoch + 1)
     # The question that the first answer caused decides about both.
-    doubted = replace(dossier, doubted=True, tries=0, due=min(dossier.due, now))
-    return _settled(replace(old, known={**old.known, secret: doubted}))
+    doubted = dossier._replace(doubted=True, tries=0, due=min(dossier.due, now))
+    return _settled(old._replace(known={**old.known, secret: doubted}))
 
 
 def recheck(old: Rotation, secret: Secret, now: float) -> Rotation:
@@ -174,8 +173,8 @@ def recheck(old: Rotation, secret: Secret, now: float) -> Rotation:
     dossier = old.known.get(secret)
     if dossier is None or dossier.doubted or is_refused(old, secret) or now < dossier.sure_until:
         return old
-    asked = replace(dossier, due=now, sure_until=now + RELIEF)
-    return replace(old, known={**old.known, secret: asked})
+    asked = dossier._replace(due=now, sure_until=now + RELIEF)
+    return old._replace(known={**old.known, secret: asked})
 
 
 def due(rotation: Rotation, now: float) -> tuple[Secret, ...]:
@@ -191,9 +190,9 @@ def next_due(rotation: Rotation) -> float:
 def _settled(rotation: Rotation) -> Rotation:
     """With the workspace, once that is certain, and the value that serves now."""
     if rotation.workspace is None and (found := _first_workspace(rotation)):
-        rotation = replace(rotation, workspace=found)
+        rotation = rotation._replace(workspace=found)
     best = candidates(rotation)
-    return replace(rotation, current=best[0] if best else None)
+    return rotation._replace(current=best[0] if best else None)
 
 
 def _first_workspace(rotation: Rotation) -> str | None:
@@ -220,7 +219,7 @@ def _forgetful(rotation: Rotation) -> Rotation:
     ):
         return rotation
     known = {secret: dossier for secret, dossier in rotation.known.items() if secret != replaced.secret}
-    return replace(rotation, replaced=None, behind=0, known=known)
+    return rotation._replace(replaced=None, behind=0, known=known)
 
 
 def _pause(bounds: tuple[float, float], tries: int) -> float:

@@ -4,7 +4,6 @@ A key has slots in order of preference. Each slot has a secret, also called its 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from math import inf
 from typing import Final, Literal, NamedTuple
 
@@ -17,8 +16,7 @@ State = Literal["unverified", "active", "standby"] | KeyFault
 REPLACED: Final = "replaced"
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(NamedTuple):
     """A slot and its secret, which it has had ``since`` a moment.
 
     ``fault`` is that of the latest reading. If that found no secret, ``unreadable`` is true, and an older one may stay.
@@ -46,8 +44,7 @@ class Finding(NamedTuple):
     scopes: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Dossier:
+class Dossier(NamedTuple):
     """Everything that is known of a secret.
 
     ``suspected`` after one answer that refused it, ``doubted`` after a second one. Answers of ``/me`` from before
@@ -64,8 +61,11 @@ class Dossier:
     sure_until: float = -inf
 
 
-@dataclass(frozen=True, slots=True)
-class Rotation:
+UNKNOWN: Final = Dossier()
+_NOTHING_KNOWN: Final[Mapping[Secret, Dossier]] = {}
+
+
+class Rotation(NamedTuple):
     """A key's values at one moment.
 
     ``needed`` are the sets of scopes that routes and policies ask of this key; ``pin`` is the workspace that it has to
@@ -78,7 +78,7 @@ class Rotation:
     slots: tuple[Slot, ...] = ()
     replaced: Slot | None = None
     behind: int = 0
-    known: Mapping[Secret, Dossier] = field(default_factory=dict)
+    known: Mapping[Secret, Dossier] = _NOTHING_KNOWN
     workspace: str | None = None
     current: Secret | None = None
     epoch: int = 0
@@ -91,8 +91,6 @@ class Rotation:
     def dossier(self, secret: Secret) -> Dossier:
         return self.known.get(secret, UNKNOWN)
 
-
-UNKNOWN: Final = Dossier()
 
 # Ranks of values that may be sent, the best one first. A doubted one is refused by now, as far as anybody can tell.
 SUFFICES: Final = 0

@@ -1,7 +1,6 @@
 """A rule of the decision: the request it looks at, when it decides, and its words."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -55,8 +54,7 @@ class Words(NamedTuple):
     headers: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Rule:
+class Rule(NamedTuple):
     """One row of the table. ``code`` is None where the rule allows. ``summary`` says when it decides, for people.
 
     ``decides`` makes no text; ``says`` and ``passes`` (why it does not decide) are called only for a reader.

@@ -1,8 +1,9 @@
 """What Productlane says of each secret, remembered in this process, and beyond it in a store if there is one."""
 
 import asyncio
-from dataclasses import replace
 from typing import Final, Literal, NamedTuple
+
+from msgspec.structs import replace
 
 from gateway.aio.single_flight import SingleFlight
 from gateway.aio.waiting import finished

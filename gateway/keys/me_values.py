@@ -1,10 +1,10 @@
 """Values around a question to ``GET /me``: its settings and its outcomes."""
 
 import time
-from dataclasses import dataclass, field
 from ssl import SSLContext
 from typing import Final, NamedTuple
 
+import msgspec
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
@@ -18,8 +18,7 @@ from gateway.keys.store import BestEffortStore, Clock
 PAUSE: Final = 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeSettings:
+class MeSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How ``GET /me`` is asked, and for how long its answers are good.
 
     ``upstream`` is the base URL without a trailing slash, ``timeout`` the seconds that one question may take.
@@ -35,7 +34,7 @@ class MeSettings:
     store: BestEffortStore | None = None
     clock: Clock = time.monotonic
     wall: Clock = time.time
-    secrets: HeldSecrets = field(default_factory=HeldSecrets)
+    secrets: HeldSecrets = msgspec.field(default_factory=HeldSecrets)
 
     @property
     def url(self) -> URL:

@@ -1,6 +1,6 @@
 """What one request is served with, in one frozen value; a reload swaps it whole."""
 
-from dataclasses import dataclass, field
+import msgspec
 
 from gateway.callers.identification import Identification
 from gateway.config.assembly.snapshot import Snapshot
@@ -9,19 +9,17 @@ from gateway.proxy.upstream import Upstream
 from gateway.proxy.verdicts import Verdicts
 
 
-@dataclass(frozen=True, slots=True)
-class Serving:
+class Serving(msgspec.Struct, frozen=True, eq=False):
     """A checked configuration with what identifies its callers, and the keys and the upstream that go with it."""
 
     snapshot: Snapshot
     keyring: Keyring
     upstream: Upstream
     identification: Identification
-    verdicts: Verdicts = field(default_factory=Verdicts)
+    verdicts: Verdicts = msgspec.field(default_factory=Verdicts)
 
 
-@dataclass(slots=True)
-class Current:
+class Current(msgspec.Struct, eq=False):
     """The one mutable cell. A request reads it once, so no request is judged by a mixture of two configurations."""
 
     serving: Serving

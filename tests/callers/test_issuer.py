@@ -4,13 +4,13 @@ import asyncio
 import json
 import socket
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
 from aiohttp import web
+from msgspec.structs import replace
 
 from gateway.callers.issuer import source_of
 from gateway.callers.issuer_settings import IssuerSettings

@@ -1,6 +1,5 @@
 """`gateway.core.comparison`: the effect of a policy change, compared with a slow and obvious implementation."""
 
-from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -21,35 +20,35 @@ ALL = (READ, WRITE, MERGE, ME)
 BASE = Policy("app", frozenset({"threads:read"}))
 TABLE = [
     (
-        replace(BASE, scopes=frozenset()),
+        BASE._replace(scopes=frozenset()),
         Setting("scopes", removed=("threads:read",)),
         [(READ, "allow", "scope_required")],
     ),
     (
-        replace(BASE, scopes=BASE.scopes | {"threads:write"}),
+        BASE._replace(scopes=BASE.scopes | {"threads:write"}),
         Setting("scopes", added=("threads:write",)),
         [(WRITE, "scope_required", "allow")],
     ),
     (
-        replace(BASE, endpoints=frozenset({MERGE})),
+        BASE._replace(endpoints=frozenset({MERGE})),
         Setting("endpoints", added=("POST /companies/{id}/merge",)),
         [(MERGE, "forbidden", "allow")],
     ),
-    (replace(BASE, deny=frozenset({READ})), Setting("deny", added=("GET /threads",)), [(READ, "allow", "forbidden")]),
+    (BASE._replace(deny=frozenset({READ})), Setting("deny", added=("GET /threads",)), [(READ, "allow", "forbidden")]),
     (
-        replace(BASE, audit=True),
+        BASE._replace(audit=True),
         Setting("mode", removed=("enforce",), added=("audit",)),
         [(WRITE, "scope_required", "would_deny")],
     ),
     (
-        replace(BASE, expires=TODAY),
+        BASE._replace(expires=TODAY),
         Setting("expires", added=("2026-11-24",)),
         [(READ, "allow", "forbidden"), (WRITE, "scope_required", "forbidden"), (ME, "allow", "forbidden")],
     ),
-    (replace(BASE, expires=date(2027, 1, 1)), Setting("expires", added=("2027-01-01",)), []),
-    (replace(BASE, reads=5), Setting("limits.reads_per_minute", added=("5",)), []),
-    (replace(BASE, writes=5), Setting("limits.writes_per_minute", added=("5",)), []),
-    (replace(BASE, weight=5), Setting("weight", removed=("1",), added=("5",)), []),
+    (BASE._replace(expires=date(2027, 1, 1)), Setting("expires", added=("2027-01-01",)), []),
+    (BASE._replace(reads=5), Setting("limits.reads_per_minute", added=("5",)), []),
+    (BASE._replace(writes=5), Setting("limits.writes_per_minute", added=("5",)), []),
+    (BASE._replace(weight=5), Setting("weight", removed=("1",), added=("5",)), []),
 ]
 
 

@@ -1,7 +1,5 @@
 """`gateway.core.narrowing`: the least that will do, and nothing that was not granted."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -82,7 +80,7 @@ def test_exactly_what_was_used(named: dict[str, Endpoint]) -> None:
 @given(data=st.data())
 def test_all_that_was_used_and_no_more(catalog: Catalog, data: st.DataObject) -> None:
     """The narrower policy allows exactly what was used of the old one, with the fewest grants."""
-    policy = replace(data.draw(policies(catalog)), audit=False, expires=None)
+    policy = data.draw(policies(catalog))._replace(audit=False, expires=None)
     some = endpoints(catalog)
     used = data.draw(st.lists(st.sampled_from(some), unique=True, max_size=6))
     exact = data.draw(st.booleans())
@@ -94,8 +92,8 @@ def test_all_that_was_used_and_no_more(catalog: Catalog, data: st.DataObject) ->
     needed = {*used} & allowed(policy)
     assert needed <= allowed(found) <= allowed(policy)
     for less in (
-        *(replace(found, scopes=found.scopes - {scope}) for scope in found.scopes),
-        *(replace(found, endpoints=found.endpoints - {endpoint}) for endpoint in found.endpoints),
+        *(found._replace(scopes=found.scopes - {scope}) for scope in found.scopes),
+        *(found._replace(endpoints=found.endpoints - {endpoint}) for endpoint in found.endpoints),
     ):
         assert not needed <= allowed(less)
     if exact:
@@ -105,7 +103,7 @@ def test_all_that_was_used_and_no_more(catalog: Catalog, data: st.DataObject) ->
 @given(data=st.data())
 def test_what_scopes_open_beside_it(catalog: Catalog, data: st.DataObject) -> None:
     """The report lists exactly the endpoints that the policy allows by scope and that were never used."""
-    policy = replace(data.draw(policies(catalog)), audit=False, expires=None, endpoints=frozenset())
+    policy = data.draw(policies(catalog))._replace(audit=False, expires=None, endpoints=frozenset())
     some = endpoints(catalog)
     used = data.draw(st.lists(st.sampled_from(some), unique=True, max_size=6))
     allowed = {endpoint for endpoint in some if verdict(policy, endpoint, TODAY) == ALLOW}

@@ -1,7 +1,7 @@
 """One policy held against what its caller was seen to use."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 
 from gateway.config.assembly.policies import PolicyFile
@@ -88,7 +88,7 @@ def review(
     policy = file.policy
     let_through = _seen(asked, (ALLOW, WOULD_DENY), catalog)
     # The date is left out: a grant that has ended was used, and its owner wants to know what to renew.
-    enforced = replace(policy, audit=False, expires=None)
+    enforced = policy._replace(audit=False, expires=None)
     losses = {
         endpoint: rule.refusal(asked_now)
         for endpoint in let_through

@@ -2,7 +2,6 @@
 
 import ssl
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -83,7 +82,7 @@ class Assembly:
     def _policies(self, policy: Document | None, catalog: Catalog, verifying: Available | None) -> Policies:
         if policy is not None:
             found = check_policies([(Path(policy.file), policy)], catalog, verifying)
-            own = (structs.replace(one, policy=replace(one.policy, variable=SCOPES)) for one in found.files)
+            own = (structs.replace(one, policy=one.policy._replace(variable=SCOPES)) for one in found.files)
             return structs.replace(found, files=tuple(own))
         return read_folder(self._settings.policies, catalog, self._document.problems, verifying, self._cache)
 

@@ -6,7 +6,6 @@ wait until all files can be used. Nothing here grants anything that the running 
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 from msgspec import structs
 
@@ -50,8 +49,7 @@ def _both(old: PolicyFile, new: PolicyFile) -> PolicyFile:
 
 def both(old: Policy, new: Policy) -> Policy:
     """The policy that allows an endpoint where these two do, with the earlier expiry and the lower caps."""
-    return replace(
-        new,
+    return new._replace(
         scopes=new.scopes if old.audit else old.scopes if new.audit else old.scopes & new.scopes,
         endpoints=frozenset(one for one in old.endpoints | new.endpoints if _allows(old, one) and _allows(new, one)),
         deny=old.deny | new.deny,

@@ -3,8 +3,10 @@
 import difflib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final, TypeAlias
+
+import msgspec
+from msgspec.structs import force_setattr
 
 # The way to a value: names of keys and places in lists, as in ("routes", 0, "path").
 Steps: TypeAlias = tuple[str | int, ...]
@@ -15,8 +17,7 @@ _WORD: Final = re.compile(r"[A-Za-z0-9_-]+")
 _LONGEST: Final = 60
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True):
     """One thing to put right. ``line`` counts from 1, or is 0 where there is none; ``where`` is as ``routes[0].path``.
 
     No part of it holds a secret: what looks like one, be it a name or a path, is cut to its prefix. Each is printable,
@@ -30,7 +31,7 @@ class Problem:
 
     def __post_init__(self) -> None:
         for name in ("file", "where", "message"):
-            object.__setattr__(self, name, _printable(_SECRET.sub(r"\1…", getattr(self, name))))
+            force_setattr(self, name, _printable(_SECRET.sub(r"\1…", getattr(self, name))))
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file

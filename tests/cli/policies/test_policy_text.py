@@ -1,6 +1,5 @@
 """`gateway.cli.policies.policy_text`: a policy file with other grants, and nothing else changed."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,7 @@ def cut(folder: Path, text: str, scopes: list[str], endpoints: list[str]) -> tup
     (file,), problems = read_policies(folder, CATALOG)
     assert not problems
     named = frozenset(endpoint for name in endpoints if (endpoint := CATALOG.named(name)) is not None)
-    policy = replace(file.policy, scopes=frozenset(scopes), endpoints=named)
+    policy = file.policy._replace(scopes=frozenset(scopes), endpoints=named)
     return file, policy, with_grants(text, file, policy, CATALOG)
 
 
