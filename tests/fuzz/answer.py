@@ -1,4 +1,4 @@
-"""Answers: a head that is taken for good is read alike by h11, and a chunked body the same however it is cut up."""
+"""Answers: what is taken for good is read alike by h11, and a chunked body the same however it is cut up."""
 
 from typing import Final
 
@@ -13,6 +13,7 @@ SEEDS: Final = (
     b"HTTP/1.0 404 X\r\nTransfer-Encoding: chunked",
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\nX:",
     b"5;a=b\r\nhello\r\n0\r\nX: y\r\n\r\n",
+    b"1\r\na\r\n0f\r\n0123456789abcde\r\n0\r\n\r\n",
     b"HTTP/1.1 204 No\nX: y",
 )
 
@@ -40,11 +41,7 @@ def _head(data: bytes) -> None:
     check_beginning(raw)
     if head.status < 200:
         return
-    reader = h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 20)
-    reader.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
-    reader.send(h11.EndOfMessage())
-    reader.receive_data(raw + b"\r\n\r\n")
-    response = reader.next_event()
+    response = _read_by_h11(raw + b"\r\n\r\n").next_event()
     assert isinstance(response, h11.Response)
     assert head.status == response.status_code
     assert len(head.lines) == len(response.headers.raw_items()) or b"connection" in head.read
@@ -53,8 +50,24 @@ def _head(data: bytes) -> None:
     assert head.length == (next(iter(lengths)) if lengths else None)
 
 
+def _read_by_h11(data: bytes) -> h11.Connection:
+    reader = h11.Connection(h11.CLIENT, max_incomplete_event_size=1 << 20)
+    reader.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
+    reader.send(h11.EndOfMessage())
+    reader.receive_data(data)
+    return reader
+
+
 def _body(data: bytes) -> None:
     whole = _fed([data])
+    if whole is not None and whole[1]:
+        reader = _read_by_h11(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + data)
+        assert isinstance(reader.next_event(), h11.Response)
+        pieces = []
+        while isinstance(event := reader.next_event(), h11.Data):
+            pieces.append(bytes(event.data))
+        assert isinstance(event, h11.EndOfMessage)
+        assert whole[0] == b"".join(pieces)
     assert whole == _fed([data[at : at + 1] for at in range(len(data))])
     assert whole == _fed([data[: len(data) // 2], data[len(data) // 2 :]])
 

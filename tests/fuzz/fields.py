@@ -48,6 +48,7 @@ def _is_one_head(lines: list[bytes]) -> None:
         head = write_head("POST", b"/api/v2/threads", b"upstream.test", lines, own, 0)
     except Malformed:
         return
+    assert not any(byte in b"\r\n\0" for line in lines for byte in line)
     reader = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
     reader.receive_data(head)
     try:

@@ -14,6 +14,7 @@ SEEDS: Final = (
     b"a: 1\na: 2\n",
     b"&a [*a]",
     b"[" * 50,
+    b"[" * 25 + b"]" * 25,
     b"a: !!python/object:os.system x",
     b"\xff\xfe",
     b"k: |\n  t\n",

@@ -3,6 +3,7 @@
 The gateway is the real command at log level debug; `tests.support.faulty` plants the faults.
 """
 
+import asyncio
 import os
 import signal
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Final
 import pytest
 
 from tests.support.command import Ended
+from tests.support.deadline import DEADLINE
 from tests.support.hostile import mangled, wire_rows
 from tests.support.hunt import found
 from tests.support.raw_caller import head
@@ -119,6 +121,30 @@ async def test_an_upstream_that_echoes_the_key_gives_it_to_nobody(tmp_path: Path
         left = await left_by(served)
 
     assert [] == found(left)
+
+
+async def test_a_key_that_comes_in_two_pieces_reaches_nobody(tmp_path: Path, upstream: Upstream) -> None:
+    """A key is taken out of a body although its second half arrives when what came before the first has left."""
+    before, half = b"x" * 100, len(KEY) // 2
+    go_on = asyncio.Event()
+
+    async def reply(_: Arrival, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer(body=before + KEY.encode())[: half - len(KEY)])
+        async with asyncio.timeout(DEADLINE):
+            await go_on.wait()
+        writer.write(KEY.encode()[half:])
+
+    upstream.reply = reply
+    async with serving(tmp_path, upstream) as served:
+        caller = await served.connect()
+        await caller.send(head("GET", "/api/v2/threads", "Connection: close"))
+        async with asyncio.timeout(DEADLINE):
+            got = await caller.reader.readuntil(before)
+        go_on.set()
+        got += await caller.closed()
+
+    assert got.endswith(b"*")
+    assert [] == found({"answer": got})
 
 
 async def test_an_identity_that_echoes_the_key_gives_it_to_nobody(tmp_path: Path, upstream: Upstream) -> None:

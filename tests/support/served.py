@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.command import GATEWAY, Running, running
+from tests.support.deadline import DEADLINE
 from tests.support.in_process import write
 from tests.support.raw_caller import Caller, Response, ask, connect, head
 from tests.support.recording import Upstream
@@ -37,12 +38,15 @@ class Served(Running):
         return caller
 
     async def send(self, data: bytes, *, address: str = "") -> bytes:
-        """Everything that comes back of these bytes until the connection ends, or the answers do."""
+        """Everything that comes back of these bytes until the connection ends; where they do not ask for its end, until
+        nothing more comes for a moment.
+        """
+        first, further = (DEADLINE, DEADLINE) if b"Connection: close" in data else (0.3, 0.1)
         caller = await self.connect(address)
         got = bytearray()
         with contextlib.suppress(ConnectionError, TimeoutError):
             caller.writer.write(data)
-            while piece := await asyncio.wait_for(caller.reader.read(1 << 16), 0.3 if not got else 0.1):
+            while piece := await asyncio.wait_for(caller.reader.read(1 << 16), further if got else first):
                 got += piece
         await caller.close()
         self.answers.append(bytes(got))
