@@ -24,6 +24,7 @@ _WELL_KNOWN: Final = "/.well-known/openid-configuration"
 # RFC 6750 section 2.1: what may stand after "Bearer ".
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _LONGEST_SHOWN: Final = 200
+_MOUNT: Final = "set `serviceAccount.mountToken: true` in the chart, or `automountServiceAccountToken: true` in the pod"
 
 
 def source_of(issuer: IssuerSettings, resolver: AbstractResolver | None = None) -> Callable[[], Awaitable[bytes]]:
@@ -75,7 +76,7 @@ class _Discovery:
         except FileNotFoundError:
             hint = ""
             if self._issuer.token is not None and self._issuer.token.parent in (self._issuer.ca or Path()).parents:
-                hint = "; set `automountServiceAccountToken: true` in the gateway's pod, or `callers.kubernetes.ca`"
+                hint = f"; {_MOUNT}, or set `callers.kubernetes.ca`"
             raise NoKeys(f"{self._issuer.issuer}: the file of its CA, {self._issuer.ca}, is missing{hint}") from None
         except OSError:
             raise NoKeys(f"{self._issuer.issuer}: the file of its CA or of the token cannot be read") from None
@@ -114,7 +115,7 @@ class _Discovery:
         if self._issuer.token is None:
             return "; it wants a credential, and the gateway has none for it: give its keys as a file, by `jwks`"
         if not self._issuer.token.exists():
-            return "; the gateway has no token of its own to show: set `automountServiceAccountToken: true` in its pod"
+            return f"; the gateway has no token of its own to show: {_MOUNT}"
         return "; bind the ClusterRole `system:service-account-issuer-discovery` to the gateway's service account"
 
 

@@ -55,6 +55,7 @@ async def test_the_gateways_own_token_is_shown_where_there_is_one(issuer: LocalI
     assert [None] * 2 + ["Bearer eyJ.one.x"] * 2 + ["Bearer eyJ.two.x"] * 2 + [None] * 6 == shown
 
 
+MOUNT = "set `serviceAccount.mountToken: true` in the chart, or `automountServiceAccountToken: true` in the pod"
 ASKED = "{…}/.well-known/openid-configuration"
 
 
@@ -121,8 +122,9 @@ async def test_a_ca_that_is_not_there_is_told(issuer: LocalIssuer, tmp_path: Pat
     missing = f"{{…}}: the file of its CA, {nothing}, is missing"
 
     assert missing == await why_not(settings(issuer, ca=nothing))
-    mounted = "; set `automountServiceAccountToken: true` in the gateway's pod, or `callers.kubernetes.ca`"
-    assert missing + mounted == await why_not(settings(issuer, ca=nothing, token=tmp_path / "token"))
+    assert f"{missing}; {MOUNT}, or set `callers.kubernetes.ca`" == await why_not(
+        settings(issuer, ca=nothing, token=tmp_path / "token")
+    )
 
 
 async def test_a_refusal_names_what_is_missing(issuer: LocalIssuer, tmp_path: Path) -> None:
@@ -136,8 +138,7 @@ async def test_a_refusal_names_what_is_missing(issuer: LocalIssuer, tmp_path: Pa
     assert f"{refused}it wants a credential, and the gateway has none for it: give its keys as a file, by `jwks`" == (
         await why_not(settings(issuer))
     )
-    automount = "set `automountServiceAccountToken: true` in its pod"
-    assert f"{refused}the gateway has no token of its own to show: {automount}" == without
+    assert f"{refused}the gateway has no token of its own to show: {MOUNT}" == without
     role = "bind the ClusterRole `system:service-account-issuer-discovery` to the gateway's service account"
     assert refused + role == await why_not(settings(issuer, token=token))
 
