@@ -18,103 +18,38 @@ class Rule(Enum):
 # RFC 9110 section 7.6.1, with the obsolete names that RFC 2616 and practice add; framing, which is written anew;
 # and `Expect` (section 10.1.1), which the gateway answers itself. Clients send them without meaning the upstream.
 _HOP_BY_HOP: Final = (
-    b"connection",
-    b"content-length",
-    b"expect",
-    b"host",
-    b"http2-settings",
-    b"keep-alive",
-    b"proxy-connection",
-    b"te",
-    b"trailer",
-    b"transfer-encoding",
-    b"upgrade",
-    b"via",
-)
+    b"connection", b"content-length", b"expect", b"host", b"http2-settings", b"keep-alive", b"proxy-connection", b"te",
+    b"trailer", b"transfer-encoding", b"upgrade", b"via",
+)  # fmt: skip
 # What a request may say to Productlane: how its content is written, which answer the client can use and has already,
 # and who asks for what, for logs. Anything else could route the request, or speak for another, at some framework
 # behind the upstream's name. `Range` is not among them: by slices an echoed secret could not be recognised.
 _REQUEST_FIELDS: Final = (
-    b"accept",
-    b"accept-charset",
-    b"accept-encoding",
-    b"accept-language",
-    b"baggage",
-    b"content-digest",
-    b"content-disposition",
-    b"content-encoding",
-    b"content-language",
-    b"content-md5",
-    b"content-type",
-    b"digest",
-    b"idempotency-key",
-    b"if-match",
-    b"if-modified-since",
-    b"if-none-match",
-    b"if-unmodified-since",
-    b"repr-digest",
-    b"traceparent",
-    b"tracestate",
-    b"user-agent",
-    b"x-correlation-id",
-    b"x-request-id",
-)
+    b"accept", b"accept-charset", b"accept-encoding", b"accept-language", b"baggage", b"content-digest",
+    b"content-disposition", b"content-encoding", b"content-language", b"content-md5", b"content-type", b"digest",
+    b"idempotency-key", b"if-match", b"if-modified-since", b"if-none-match", b"if-unmodified-since", b"repr-digest",
+    b"traceparent", b"tracestate", b"user-agent", b"x-correlation-id", b"x-request-id",
+)  # fmt: skip
 # What an answer may say to a caller: its content, how long it is good for, where to go on, and limits. Not among them:
 # cookies, which callers of one key would share; what speaks of the upstream's host (HSTS, `Alt-Svc`), allows web pages
 # to read it (CORS) or instructs a web server in front (`X-Accel-*`, `X-Sendfile`).
 _ANSWER_FIELDS: Final = (
-    b"age",
-    b"allow",
-    b"cache-control",
-    b"content-digest",
-    b"content-disposition",
-    b"content-encoding",
-    b"content-language",
-    b"content-location",
-    b"content-md5",
-    b"content-type",
-    b"deprecation",
-    b"digest",
-    b"etag",
-    b"expires",
-    b"idempotency-replayed",
-    b"last-modified",
-    b"link",
-    b"location",
-    b"pragma",
-    b"repr-digest",
-    b"server",
-    b"sunset",
-    b"vary",
-    b"warning",
-    b"www-authenticate",
-    b"x-content-type-options",
-    b"x-correlation-id",
-)
+    b"age", b"allow", b"cache-control", b"content-digest", b"content-disposition", b"content-encoding",
+    b"content-language", b"content-location", b"content-md5", b"content-type", b"deprecation", b"digest", b"etag",
+    b"expires", b"idempotency-replayed", b"last-modified", b"link", b"location", b"pragma", b"repr-digest", b"server",
+    b"sunset", b"vary", b"warning", b"www-authenticate", b"x-content-type-options", b"x-correlation-id",
+)  # fmt: skip
 _ANSWER_PREFIXES: Final = (b"ratelimit", b"x-ratelimit-", b"x-productlane-")
 
 # Read by the gateway itself, of a request and of an answer.
 _READ_OF_REQUESTS: Final = (
-    b"authorization",
-    b"connection",
-    b"content-length",
-    b"expect",
-    b"host",
-    b"origin",
-    b"sec-fetch-site",
-    b"transfer-encoding",
-    b"upgrade",
-    b"via",
-)
+    b"authorization", b"connection", b"content-length", b"expect", b"host", b"origin", b"sec-fetch-site",
+    b"transfer-encoding", b"upgrade", b"via",
+)  # fmt: skip
 _READ_OF_ANSWERS: Final = (b"connection", b"content-length", b"transfer-encoding")
 _READ_AND_KEPT_OF_ANSWERS: Final = (
-    b"Date",
-    b"Retry-After",
-    b"X-RateLimit-Limit",
-    b"X-RateLimit-Remaining",
-    b"X-RateLimit-Reset",
-    b"X-Request-Id",
-)
+    b"Date", b"Retry-After", b"X-RateLimit-Limit", b"X-RateLimit-Remaining", b"X-RateLimit-Reset", b"X-Request-Id",
+)  # fmt: skip
 
 # What refused fields of requests are counted as. A name is of the first class that fits.
 FIELD_CLASSES: Final = ("credential", "forwarding", "underscore", "range", "other")

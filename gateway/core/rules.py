@@ -81,7 +81,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "endpoint", Stage.CATALOG, Reason.ENDPOINT_UNKNOWN, Code.NOT_FOUND,
         "the catalog has no such path",
         lambda ask: not ask.catalog.methods(ask.target),
-        unknown_endpoint, lambda ask: f"the path is that of {ask.endpoint.template or 'others'}",
+        unknown_endpoint, lambda ask: f"the catalog has {ask.endpoint.template or 'the path'}",
     ),
     Rule(
         "method", Stage.CATALOG, Reason.METHOD, Code.METHOD_NOT_ALLOWED,

@@ -18,7 +18,7 @@ def text(reviews: Iterable[Review], suggested: Mapping[Path, str], seen: Observe
     parts = [f"Seen by {seen.source} since {seen.since}."]
     parts += [_review(one, suggested.get(one.file.file), seen) for one in reviews]
     for caller in unruled:
-        parts.append(f"{caller} was seen, and no policy here is of it.")
+        parts.append(f"Caller {caller} made requests and has no policy here.")
     parts += [f"{fault}." for fault in seen.faults]
     return "\n\n".join(parts)
 

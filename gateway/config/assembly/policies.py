@@ -193,4 +193,4 @@ def _policy_paths(folder: Path, problems: list[Problem]) -> Iterator[Path]:
             found = True
             yield path
     if not found:
-        problems.append(Problem(str(folder), 0, "", "holds no policy; without one, nothing is allowed to anybody"))
+        problems.append(Problem(str(folder), 0, "", "holds no policy; the gateway would refuse every caller"))

@@ -180,7 +180,7 @@ async def test_nothing_seen_is_nothing_suggested(tmp_path: Path) -> None:
     assert 1 == done.status
     assert "Nothing was let through for app, so there is nothing to go by." in done.out
     assert "no more" not in done.out
-    assert "gone was seen, and no policy here is of it." in done.out
+    assert "Caller gone made requests and has no policy here." in done.out
     assert "- was seen" not in done.out
 
 

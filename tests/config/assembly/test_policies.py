@@ -105,7 +105,7 @@ def test_an_empty_folder_is_a_problem(tmp_path: Path) -> None:
     """A folder without policies is a problem."""
     (tmp_path / "app.cases.yaml").touch()
 
-    assert [f"{tmp_path}: holds no policy; without one, nothing is allowed to anybody"] == problems_of(tmp_path)
+    assert [f"{tmp_path}: holds no policy; the gateway would refuse every caller"] == problems_of(tmp_path)
 
 
 def test_a_kubernetes_volume_holds_each_policy_once(tmp_path: Path) -> None:
