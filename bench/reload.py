@@ -19,7 +19,7 @@ import uvloop
 
 from bench.command import options
 from bench.timing import gaps
-from gateway.config.config_source import ConfigSource
+from gateway.config.load import ConfigSource
 from gateway.runtime.facts import Facts
 from gateway.runtime.gateway import running
 from gateway.runtime.parts import Parts

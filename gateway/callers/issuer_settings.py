@@ -1,7 +1,6 @@
 """The part of ``gateway.yaml`` that names an issuer of signed tokens, checked and made into a value."""
 
 import json
-import ssl
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -13,7 +12,7 @@ from gateway.config.reading.kinds import Located, Text
 from gateway.config.reading.names import FILE, in_folder, itself
 from gateway.config.reading.problem import Steps, shown
 from gateway.config.reading.section import Section, setting
-from gateway.net.client_tls import issuer_context
+from gateway.net.client_tls import fault_of_certificates
 
 # The longest JWKS document, in bytes. An API server's has 2 kB; Google's and GitHub's have 4.
 MAX_JWKS: Final = 256 * 1024
@@ -65,7 +64,7 @@ def check_issuer(name: str, section: IssuerSection, here: Steps, reading: Readin
         return IssuerSettings(name, section.issuer, section.audience, jwks=section.jwks)
     if host_of(section.issuer) is None:
         report((*here, "issuer"), "the URL's host or port cannot be read")
-    if section.ca is not None and reading.look and (why := _fault_of_certificates(section.ca)):
+    if section.ca is not None and reading.look and (why := fault_of_certificates(section.ca)):
         report((*here, "ca"), f"{shown(str(section.ca))} {why}")
     return IssuerSettings(name, section.issuer, section.audience, ca=section.ca)
 
@@ -89,13 +88,3 @@ def _fault_of_jwks(path: Path) -> str:
         return "is not a JWKS document: it is not JSON"
     keys = document.get("keys") if isinstance(document, dict) else None
     return "" if isinstance(keys, list) and keys else "is not a JWKS document: it holds no `keys`"
-
-
-def _fault_of_certificates(path: Path) -> str:
-    try:
-        issuer_context(path)
-    except ssl.SSLError:
-        return "holds no certificates in PEM"
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    return ""

@@ -32,6 +32,17 @@ def issuer_context(ca: Path | None) -> ssl.SSLContext:
     return context
 
 
+def fault_of_certificates(path: Path) -> str:
+    """Why a file cannot be a ``ca``, in words that follow its name; empty where it can."""
+    try:
+        _client().load_verify_locations(cafile=path)
+    except ssl.SSLError:
+        return "holds no certificates in PEM"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return ""
+
+
 def _client() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -102,16 +102,8 @@ async def _started(parts: Parts, stack: contextlib.AsyncExitStack) -> Gateway:
         parts.reloads.run(),
     ):
         stack.push_async_callback(cancelled, background.start(reported(work, emit)))
-    emit(
-        Started(
-            __version__,
-            facts.config,
-            str(traffic),
-            str(facts.listeners.admin),
-            len(snapshot.keys),
-            len(snapshot.policies),
-        )
-    )
+    counts = len(snapshot.keys), len(snapshot.policies)
+    emit(Started(__version__, facts.config, str(traffic), str(facts.listeners.admin), *counts))
     return Gateway(parts, accepting, background)
 
 

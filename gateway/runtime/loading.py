@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from gateway.callers.callers import Callers
 from gateway.config.assembly.snapshot import Snapshot
-from gateway.config.config_source import ConfigSource
+from gateway.config.load import ConfigSource
 from gateway.config.reading.problem import ConfigError, Problem, shown
 from gateway.config.schema.gateway import Gateway
 from gateway.config.schema.values import is_private

@@ -10,7 +10,7 @@ from gateway.budgets.caps import Caps
 from gateway.budgets.pacing import Pacer
 from gateway.budgets.sharing import Sharing
 from gateway.config.assembly.snapshot import Snapshot
-from gateway.config.config_source import ConfigSource
+from gateway.config.load import ConfigSource
 from gateway.core.drift import needs
 from gateway.keys.sources import Sources
 from gateway.net.contents import Contents

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from msgspec import structs
 
 from gateway.config.assembly.snapshot import Snapshot
-from gateway.config.config_source import ConfigSource, counts
+from gateway.config.load import ConfigSource, counts
 from gateway.config.reading.problem import ConfigError
 from gateway.net.contents import Contents
 from gateway.net.watch import Watcher

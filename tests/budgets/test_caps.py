@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from redis.asyncio import Redis as Client
 
 from gateway.budgets.caps import Caps
-from gateway.config.config_source import ConfigSource
+from gateway.config.load import ConfigSource
 from gateway.config.store import Redis, Store
 from gateway.core.catalog import Lane
 from gateway.core.policy import Policy

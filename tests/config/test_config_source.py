@@ -1,10 +1,10 @@
-"""`gateway.config.config_source`: the files of a configuration, even of a broken one."""
+"""`gateway.config.load`: the files of a configuration, even of a broken one."""
 
 from pathlib import Path
 
 import pytest
 
-from gateway.config.config_source import ConfigSource, counts
+from gateway.config.load import ConfigSource, counts
 
 WHOLE = """
 tls: {certificate: tls.crt, private_key: /etc/tls.key, client_ca: ca.pem}

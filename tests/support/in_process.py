@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from gateway.callers.tokens import digest
-from gateway.config.config_source import ConfigSource
+from gateway.config.load import ConfigSource
 from gateway.net.resolver import Lookup
 from gateway.runtime.gateway import Gateway
 from gateway.runtime.gateway import running as serving

@@ -14,7 +14,7 @@ from gateway.cli.serve.signals import ending
 from gateway.cli.settings import fail, unusable
 from gateway.config.assembly.catalog import load_catalog
 from gateway.config.assembly.snapshot import Snapshot
-from gateway.config.config_source import ConfigSource
+from gateway.config.load import ConfigSource
 from gateway.config.reading.problem import ConfigError
 from gateway.net.sockets import CannotStart
 from gateway.runtime.gateway import running

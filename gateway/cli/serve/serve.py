@@ -13,7 +13,7 @@ from gateway.cli.settings import config_option, configured, fail, location, unus
 
 if TYPE_CHECKING:
     from gateway.config.assembly.snapshot import Snapshot
-    from gateway.config.config_source import ConfigSource
+    from gateway.config.load import ConfigSource
     from gateway.net.contents import Contents
 
 
@@ -45,7 +45,7 @@ def serve(config: Path | None, **options: str | None) -> None:
     lacking = harden()
     # What is made up to here lives as long as the process: looking through it for garbage costs 60 ms of the start.
     gc.disable()
-    from gateway.config.config_source import ConfigSource
+    from gateway.config.load import ConfigSource
     from gateway.config.reading.problem import ConfigError
 
     origin = ConfigSource(configured(config), dict(os.environ), _flags(options))

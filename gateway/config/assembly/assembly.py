@@ -1,6 +1,5 @@
 """Makes one snapshot of the settings, the policies, the catalog files and the secrets."""
 
-import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -25,6 +24,7 @@ from gateway.config.secret_source import MissingSecret, read_secret
 from gateway.core.catalog import Catalog
 from gateway.core.routing import Routes
 from gateway.core.secret import BadSecret
+from gateway.net.client_tls import fault_of_certificates
 
 
 class Assembly:
@@ -89,9 +89,7 @@ class Assembly:
     def _key(self, name: str, entry: gateway.Key) -> Key:
         slots: list[Slot] = []
         missing: list[tuple[Steps, str]] = []
-        places = zip(self._document.places("keys", name, "secrets"), entry.secrets, strict=False)
-        for place, source in places:
-            path: Steps = ("keys", name, "secrets", place)
+        for path, source in self._document.items(entry.secrets, "keys", name, "secrets"):
             secret = None
             try:
                 secret = None if self._offline else read_secret(source, self._environ)
@@ -99,7 +97,7 @@ class Assembly:
                 missing.append((path, str(error)))
             except BadSecret as error:
                 self._document.report(path, f"{shown(source)} {error}")
-            slots.append(Slot(place + 1, source, secret))
+            slots.append(Slot(int(path[-1]) + 1, source, secret))
         # While another slot works, a slot may have no file yet, so that a rotation can be prepared.
         if len(missing) == len(slots):
             for path, message in missing:
@@ -124,11 +122,5 @@ class Assembly:
 
     def _check_certificates(self) -> None:
         path = self._settings.upstream.ca
-        if path is None or self._offline:
-            return
-        try:
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
-        except ssl.SSLError:
-            self._document.report(("upstream", "ca"), f"{shown(str(path))} holds no certificates in PEM")
-        except OSError as error:
-            self._document.report(("upstream", "ca"), f"{shown(str(path))} cannot be read: {error.strerror}")
+        if path is not None and not self._offline and (fault := fault_of_certificates(path)):
+            self._document.report(("upstream", "ca"), f"{shown(str(path))} {fault}")

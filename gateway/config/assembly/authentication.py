@@ -60,7 +60,7 @@ def _places(
 ) -> Iterator[tuple[Steps, Hashable]]:
     """Each entry with its place: the item of a list, or the key itself."""
     if isinstance(value, tuple):
-        yield from zip(((*here, place) for place in document.places(*here)), entries, strict=False)
+        yield from document.items(entries, *here)
     else:
         yield from ((here, entry) for entry in entries)
 

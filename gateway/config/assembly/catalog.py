@@ -49,20 +49,20 @@ class _Merge:
         self.scopes.update(file.scopes or {})
         self.replacements.update({(v1.method, v1.path): v1.replacement for v1 in file.v1})
         seen: set[str] = set()
-        for place, entry in zip(document.places("endpoints"), file.endpoints, strict=False):
+        for here, entry in document.items(file.endpoints, "endpoints"):
             endpoint = _endpoint(entry)
             name = plain(endpoint.name)
             if not own:
-                self._check(entry, name, name in seen, ("endpoints", place), document)
+                self._check(entry, name, name in seen, here, document)
             seen.add(name)
             self.endpoints[name] = endpoint
 
     def _check(self, entry: schema.Endpoint, name: str, twice: bool, path: Steps, document: Document) -> None:
         if twice:
             document.report(path, f"{shown(f'{entry.method} {entry.path}')} is given twice in this file")
-        for place, scope in zip(document.places(*path, "scopes"), entry.scopes, strict=False):
+        for here, scope in document.items(entry.scopes, *path, "scopes"):
             if scope not in self.scopes:
-                document.report((*path, "scopes", place), unknown_scope(scope, self.scopes))
+                document.report(here, unknown_scope(scope, self.scopes))
         known = self.endpoints.get(name)
         # An override must say so in words before it opens an endpoint whose effect cannot be undone.
         delicate = (known is not None and known.guarded) or (

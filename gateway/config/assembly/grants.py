@@ -19,9 +19,9 @@ def make_policy(entry: schema.Policy, document: Document, catalog: Catalog, sets
 
     ``sets`` are those of the policies before it.
     """
-    for place, scope in zip(document.places("scopes"), entry.scopes, strict=False):
+    for here, scope in document.items(entry.scopes, "scopes"):
         if scope not in catalog.scopes:
-            document.report(("scopes", place), unknown_scope(scope, catalog.scopes))
+            document.report(here, unknown_scope(scope, catalog.scopes))
     return Policy(
         entry.caller,
         _shared(sets, frozenset(entry.scopes)),
@@ -42,12 +42,12 @@ def _shared(sets: Sets, one: frozenset[T]) -> frozenset[T]:
 
 def _endpoints(key: str, names: Sequence[str], document: Document, catalog: Catalog) -> frozenset[Endpoint]:
     found: set[Endpoint] = set()
-    for place, name in zip(document.places(key), names, strict=False):
+    for here, name in document.items(names, key):
         endpoint = catalog.named(name)
         if endpoint is None:
-            document.report((key, place), unknown_endpoint(name, catalog))
+            document.report(here, unknown_endpoint(name, catalog))
         elif endpoint in found:
-            document.report((key, place), f"{shown(name)} is named twice")
+            document.report(here, f"{shown(name)} is named twice")
         else:
             found.add(endpoint)
     return frozenset(found)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from gateway.config.reading.document import Document
-from gateway.config.reading.problem import Steps, did_you_mean, shown
+from gateway.config.reading.problem import Steps, did_you_mean, dotted, shown
 from gateway.config.schema import gateway
 from gateway.core.catalog import Catalog, plain
 from gateway.core.routing import Route
@@ -15,22 +15,20 @@ def make_routes(
     """The routes of the entries. Reports what is wrong. ``callers`` is None if not all of them are known."""
     keys = frozenset(document.names("keys"))
     routes: list[Route] = []
-    same: dict[tuple[str, bool], list[tuple[int, Route]]] = {}
-    for place, entry in zip(document.places("routes"), entries, strict=False):
-        here = ("routes", place)
+    same: dict[tuple[str, bool], list[tuple[Steps, Route]]] = {}
+    for here, entry in document.items(entries, "routes"):
         named = entry.callers or ()
-        for at, key in zip(document.places(*here, "keys"), entry.keys, strict=False):
+        for at, key in document.items(entry.keys, *here, "keys"):
             if key not in keys:
-                document.report((*here, "keys", at), f"no key is called {shown(key)}{did_you_mean(key, keys)}")
-        for at, caller in zip(document.places(*here, "callers"), named, strict=False):
+                document.report(at, f"no key is called {shown(key)}{did_you_mean(key, keys)}")
+        for at, caller in document.items(named, *here, "callers"):
             if callers is not None and caller not in callers:
-                message = f"no policy for caller {shown(caller)}{did_you_mean(caller, callers)}"
-                document.report((*here, "callers", at), message)
+                document.report(at, f"no policy for caller {shown(caller)}{did_you_mean(caller, callers)}")
         route = Route(entry.path, entry.keys, frozenset(named))
         alike = same.setdefault((plain(route.path), not named), [])
         _check_path(route, (*here, "path"), document, catalog)
         _check_alone(route, alike, (*here, "path"), document)
-        alike.append((place, route))
+        alike.append((here, route))
         routes.append(route)
     return tuple(routes)
 
@@ -44,13 +42,13 @@ def _check_path(route: Route, here: Steps, document: Document, catalog: Catalog)
         document.report(here, f"no endpoint has a path that {shown(route.path)} covers{near}")
 
 
-def _check_alone(route: Route, alike: Iterable[tuple[int, Route]], here: Steps, document: Document) -> None:
+def _check_alone(route: Route, alike: Iterable[tuple[Steps, Route]], here: Steps, document: Document) -> None:
     """Report a route that equals another one: either could serve a request."""
-    for place, other in alike:
+    for other_path, other in alike:
         both = route.callers & other.callers
         if both or not route.callers:
             whom = f" for caller {shown(min(both))}" if both else ""
-            document.report(here, f"routes[{place}] has this path already{whom}; put the keys into one route")
+            document.report(here, f"{dotted(other_path)} has this path already{whom}; put the keys into one route")
             return
 
 

@@ -1,8 +1,6 @@
 """The store that ``store`` and ``redis`` of ``gateway.yaml`` describe together."""
 
-import ssl
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 from msgspec.structs import replace
@@ -14,7 +12,7 @@ from gateway.config.schema.environment import ENVIRONMENT
 from gateway.config.secret_source import MissingSecret, read_text
 from gateway.config.store import Password, Redis, Store
 from gateway.core.secret import BadSecret
-from gateway.net.client_tls import upstream_context
+from gateway.net.client_tls import fault_of_certificates
 
 _STORE: Final = ("store",)
 _PASSWORD: Final = ("redis", "password")
@@ -33,7 +31,10 @@ def read_store(settings: gateway.Gateway, document: Document, environ: Mapping[s
             document.report(("redis",), "is for a `store` at redis:// or rediss://")
         return store
     if redis.ca is not None and environ is not None:
-        _check_ca(redis.ca, store.tls, document)
+        if not store.tls:
+            document.report(_CA, "is for a `store` at rediss://")
+        elif fault := fault_of_certificates(redis.ca):
+            document.report(_CA, f"{shown(str(redis.ca))} {fault}")
     password = _password(redis.password, store.password, document, environ)
     return replace(store, ca=redis.ca, prefix=redis.prefix, password=password)
 
@@ -69,15 +70,3 @@ def _from_source(source: str, document: Document, environ: Mapping[str, str]) ->
             return Password(source, "" if source.startswith("file:") else text)
         document.report(_PASSWORD, f"{shown(source)} is empty")
     return None
-
-
-def _check_ca(ca: Path, tls: bool, document: Document) -> None:
-    if not tls:
-        document.report(_CA, "is for a `store` at rediss://")
-        return
-    try:
-        upstream_context(ca)
-    except ssl.SSLError:
-        document.report(_CA, f"{shown(str(ca))} holds no certificates in PEM")
-    except OSError as error:
-        document.report(_CA, f"{shown(str(ca))} cannot be read: {error.strerror}")

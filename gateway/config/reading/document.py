@@ -1,14 +1,16 @@
 """A file's nodes, which know their lines, and the record of what is wrong with them."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 import msgspec
 
 from gateway.config.reading.problem import Problem, Steps, dotted
+
+T = TypeVar("T")
 
 
 class Style(Enum):
@@ -99,9 +101,10 @@ class Document:
         """Note that the list item at a path could not be read, and is not in the list that was made of it."""
         self._left_out.add(path)
 
-    def places(self, *path: str | int) -> Iterator[int]:
-        """The places in the file of the items of a list as it was read, for use with `zip`; without end."""
-        return (place for place in itertools.count() if (*path, place) not in self._left_out)
+    def items(self, values: Iterable[T], *path: str | int) -> Iterator[tuple[Steps, T]]:
+        """The items of a list as it was read, each with its path in the file."""
+        paths = ((*path, place) for place in itertools.count())
+        return zip((one for one in paths if one not in self._left_out), values, strict=False)
 
     def names(self, *path: str) -> tuple[str, ...]:
         """The keys of the mapping at a path, whatever is wrong with their values."""

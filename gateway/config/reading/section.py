@@ -68,7 +68,13 @@ def setting(kind: Kind[Any], description: str, *, default: Any = _REQUIRED, at_s
     return Setting(kind, description, default, at_start)
 
 
-@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(setting,))
+def section(*, factory: type[S], at_start: bool = False) -> S:
+    """Declare a key that is a section of its own, by default with its defaults. Its class describes it."""
+    made: S = setting(Record(factory), factory.__doc__ or "", default=factory(), at_start=at_start)
+    return made
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(setting, section))
 class Section:
     """A mapping in a file. Its keys are those that the class declares, and no others."""
 

@@ -12,7 +12,7 @@ from gateway.callers.kinds import CallersSection
 from gateway.config.reading.collections import Many, Named
 from gateway.config.reading.kinds import Located, Text, Truth, Whole, one_of
 from gateway.config.reading.names import FILE, NAME
-from gateway.config.reading.section import Record, Section, setting
+from gateway.config.reading.section import Record, Section, section, setting
 from gateway.config.schema.kinds import (
     DURATION,
     FOLDER,
@@ -149,7 +149,7 @@ class Limits(Section):
         TIMEOUT, "For the TLS handshake of a new connection; past it the connection is closed.", default="10s"
     )
     keepalive_timeout: float = setting(TIMEOUT, "Idle time after which a caller's connection is closed.", default="75s")
-    body: Body = setting(Record(Body), "Largest request bodies, by lane.", default=Body())
+    body: Body = section(factory=Body)
     body_rate: int = setting(
         SIZE,
         "Least bytes a second of a request's body, after 30 s of waiting or `upstream.idle_timeout` if that is "
@@ -202,9 +202,7 @@ class Gateway(Section):
         "it they answer this machine alone.",
         default=None,
     )
-    upstream: Upstream = setting(
-        Record(Upstream), "Where Productlane is and how long to wait for it.", default=Upstream()
-    )
+    upstream: Upstream = section(factory=Upstream)
     keys: dict[str, Key] = setting(Named(NAME, Record(Key), least=1), "Upstream credentials by name.")
     routes: tuple[Route, ...] = setting(
         Many(Record(Route), "routes", least=1, once=False), "Which keys serve which endpoints."
@@ -213,12 +211,8 @@ class Gateway(Section):
         FOLDER, "Folder of policy files, one for each caller: `*.yaml` and not `*.cases.yaml`.", default="policies/"
     )
     # Its keys are the rows of `KINDS` that need a setting.
-    callers: Section = setting(
-        Record(CallersSection), "What verifies callers, beyond the tokens in policies.", default=CallersSection()
-    )
-    identity: Identity = setting(
-        Record(Identity), "The memory of what `GET /me` says of each secret.", default=Identity()
-    )
+    callers: Section = section(factory=CallersSection)
+    identity: Identity = section(factory=Identity)
     store: Store = setting(
         Located(
             "memory, sqlite:/path or redis://host:port/number",
@@ -232,16 +226,14 @@ class Gateway(Section):
         default="memory",
         at_start=True,
     )
-    redis: Redis = setting(
-        Record(Redis), "How the Redis that `store` names is reached.", default=Redis(), at_start=True
-    )
-    pacing: Pacing = setting(Record(Pacing), "Waiting for a key's rate budget.", default=Pacing())
+    redis: Redis = section(factory=Redis, at_start=True)
+    pacing: Pacing = section(factory=Pacing)
     catalog: tuple[Path, ...] = setting(
         Many(FILE, "paths of catalog files"), "Files that add endpoints or override them.", default=()
     )
-    limits: Limits = setting(Record(Limits), "What callers may cost the gateway itself.", default=Limits())
-    log: Log = setting(Record(Log), "The log on standard output.", default=Log(), at_start=True)
-    drain: Drain = setting(Record(Drain), "How the gateway stops.", default=Drain())
+    limits: Limits = section(factory=Limits)
+    log: Log = section(factory=Log, at_start=True)
+    drain: Drain = section(factory=Drain)
     dangerously_allow_anonymous: bool = setting(
         Truth(),
         "Start although a policy is anonymous and others than this machine reach the traffic listener.",

@@ -11,7 +11,7 @@ from gateway.callers.kinds import Authenticate
 from gateway.config.reading.collections import Many
 from gateway.config.reading.kinds import Whole, one_of
 from gateway.config.reading.names import NAME
-from gateway.config.reading.section import Record, Section, setting
+from gateway.config.reading.section import Record, Section, section, setting
 from gateway.config.schema.kinds import DAY, ENDPOINT, SCOPE
 
 Mode: TypeAlias = Literal["enforce", "audit"]
@@ -19,7 +19,7 @@ _A_MINUTE = Whole(1, 1_000_000)
 
 
 class CallerLimits(Section):
-    """Hard caps of one caller."""
+    """Hard caps over any minute, of each replica or, with a Redis `store`, of all; past them the caller gets 429."""
 
     reads_per_minute: int | None = setting(_A_MINUTE, "Most GET and HEAD requests a minute.", default=None)
     writes_per_minute: int | None = setting(_A_MINUTE, "Most other requests a minute.", default=None)
@@ -48,12 +48,7 @@ class Policy(Section):
         default="enforce",
     )
     expires: date | None = setting(DAY, "First day, in UTC, on which nothing is granted any more.", default=None)
-    limits: CallerLimits = setting(
-        Record(CallerLimits),
-        "Hard caps over any minute: past them the caller gets 429. They hold for each replica, or for all of them "
-        "together where `store` is Redis.",
-        default=CallerLimits(),
-    )
+    limits: CallerLimits = section(factory=CallerLimits)
     weight: int = setting(
         Whole(1, 1000), "Share of a key's rate budget, beside that of other callers that ask for it.", default=1
     )

@@ -6,7 +6,7 @@ from hypothesis import given
 
 from gateway.config.assembly.catalog import load_catalog
 from gateway.config.assembly.narrowing import both
-from gateway.config.config_source import ConfigSource
+from gateway.config.load import ConfigSource
 from gateway.core.catalog import Endpoint
 from gateway.core.policy import Policy
 from tests.support.policies import policies
