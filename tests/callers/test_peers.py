@@ -15,10 +15,10 @@ import pytest
 import trustme
 
 from gateway.callers.peers import Peer, peer_of
+from tests.support.command import environment
 from tests.support.deadline import DEADLINE
 from tests.support.in_process import Running, policy
 from tests.support.raw_caller import head
-from tests.support.unmeasured import unmeasured
 
 NOBODY_ELSE = 12_345
 
@@ -102,7 +102,7 @@ async def asked(run: Running, uid: int | None = None) -> int:
         capture_output=True,
         timeout=60,
         check=False,
-        env=unmeasured(),
+        env=environment(checked=False),
     )
     assert b"" == made.stderr
     return int(made.stdout)

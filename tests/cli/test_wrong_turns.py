@@ -13,6 +13,7 @@ READERS = (
     ("config", "show"),
     ("explain", "--caller", "app", "GET", "/threads"),
     ("catalog",),
+    ("test",),
     ("policy", "new", "app", "--scope", "tags:read"),
 )
 NOT_A_CONFIGURATION = {

@@ -32,78 +32,9 @@ from tests.support.golden import golden
 GOLDEN = Path(__file__).parent / "golden"
 KUBERNETES = ["1.29", "1.30", "1.31", "1.32", "1.33", "1.34", "1.35", "1.36", "1.37"]
 NAME = "egress-productlane-gateway"
-DIGEST = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
-# Values that the chart refuses, with its messages.
-REFUSED = {
-    "a misspelt value": ("replicaCont: 3", "replicaCont"),
-    "a misspelt value below": ("service: {prt: 80}", "prt"),
-    "a wrong type": ("replicaCount: two", "replicaCount"),
-    "a key's value in the values": ("keys: {main: {value: pl_v2_abc}}", "value"),
-    "a key from two places": ("keys: {main: {existingSecret: a, secrets: ['env:A']}}", "main"),
-    "a setting that the chart decides": ("config: {listen: '127.0.0.1:1'}", "listen"),
-    "a setting that does not exist": ("config: {upstream: {timeout: 5s}}", "timeout"),
-    "a policy with an unknown field": ("policies: {billing: {scope: [companies:read]}}", "scope"),
-    "a policy that names its caller again": ("policies: {billing: {caller: x, scopes: []}}", "caller"),
-    "a route without keys": ("routes: [{path: /**}]", "keys"),
-    "a digest that is none": ("image: {digest: 'sha256:1'}", "digest"),
-    "a pull policy that is none": ("image: {pullPolicy: Sometimes}", "pullPolicy"),
-    "a privileged port": ("containerPorts: {http: 80}", "http"),
-    "no key": ("keys: null", "keys: name an upstream key"),
-    "no policy": ("policies: null", "policies: without a policy"),
-    "a route to a key that is not there": (
-        "routes: [{path: /**, keys: [mian]}]",
-        "routes[0].keys: no key has the name mian",
-    ),
-    "a route for a caller that is not there": (
-        "routes: [{path: /**, callers: [biling], keys: [main]}]",
-        "routes[0].callers: no policy for caller biling",
-    ),
-    "a token of two callers": (
-        f"policies: {{other: {{authenticate: {{tokens: ['{DIGEST}']}}, scopes: [companies:read]}}}}",
-        "authenticate.tokens: this entry also belongs to caller",
-    ),
-    "service accounts that nobody verifies": (
-        "policies: {billing: {authenticate: {kubernetes: [billing/api]}}}",
-        "policies.billing.authenticate.kubernetes: needs config.callers.kubernetes",
-    ),
-    "SPIFFE ids that nobody verifies": (
-        "policies: {billing: {authenticate: {spiffe: ['spiffe://cluster.local/x']}}}",
-        "policies.billing.authenticate.spiffe: needs config.callers.trusted_spiffe_domain",
-    ),
-    "user ids without a unix socket": (
-        "policies: {billing: {authenticate: {unix_uids: [1000]}}}",
-        "policies.billing.authenticate.unix_uids: needs a unix socket",
-    ),
-    "a trust domain without client certificates": (
-        "config: {callers: {trusted_spiffe_domain: cluster.local}}",
-        "client certificates need tls.clientCA",
-    ),
-    "client certificates without a trust domain": (
-        "tls: {existingSecret: tls, clientCA: true}",
-        "name the trust domain",
-    ),
-    "fewer replicas than the fewest": (
-        "autoscaling: {enabled: true, minReplicas: 7}",
-        "minReplicas 7 is more than maxReplicas 6",
-    ),
-    "an autoscaler without a target": (
-        "autoscaling: {enabled: true, targetCPUUtilizationPercentage: null}",
-        "autoscaling: name a target",
-    ),
-    "a budget that keeps all pods": ("podDisruptionBudget: {minAvailable: 2}", "2 of 2 replicas must stay"),
-    "a budget that keeps all pods by percentage": ("podDisruptionBudget: {minAvailable: 100%}", "must stay"),
-    "a budget that lets no pod go": ("podDisruptionBudget: {maxUnavailable: 0}", "no pod may be away"),
-    "a policy for anyone who reaches the Service": (
-        "policies: {anyone: {authenticate: {anonymous: true}, scopes: [companies:read]}}",
-        "policies.anyone: with `anonymous`, everyone who reaches the Service",
-    ),
-    "two monitors": (
-        "metrics: {serviceMonitor: {enabled: true}, podMonitor: {enabled: true}}",
-        "scrape every pod twice",
-    ),
-    "client certificates without TLS": ("tls: {clientCA: true}", "client certificates need tls.existingSecret"),
-}
+# Values that the chart refuses, each with what its message names.
+REFUSED = yaml.safe_load((Path(__file__).parent / "refused_values.yaml").read_text())
 
 
 @pytest.mark.parametrize("version", HELMS)
@@ -181,7 +112,7 @@ def test_bad_values_are_refused(version: str, case: str, tmp_path: Path) -> None
     """A mistake in the values is named before anything reaches the cluster."""
     values, named = REFUSED[case]
     bad = tmp_path / "bad.yaml"
-    bad.write_text(values)
+    bad.write_text(yaml.safe_dump(values))
     done = template(version, CHART / "ci" / "minimal-values.yaml", "--values", str(bad), check=False)
 
     assert done.returncode

@@ -255,15 +255,6 @@ async def test_a_full_gateway_names_the_setting(
     assert response.get("retry-after")
 
 
-async def test_metrics_count_what_was_refused(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A refusal is counted with its caller, its status and the gateway as its source, and by reason."""
-    run, _ = await PROVOKE[Code.SCOPE_REQUIRED](start, monkeypatch)
-
-    assert 1 == await run.metric("requests_total", caller="app", status="403", source="gateway")
-    assert 1 == await run.metric("auth_responses_total", code="scope_required", source="gateway", caller="app")
-    assert 1 == await run.metric("policy_decisions_total", decision="deny", reason="scope_not_granted", caller="app")
-
-
 def test_no_refusal_is_left_out() -> None:
     """There is a provocation for every code, so a new one has to be met here too."""
     assert set(Code) == set(PROVOKE)

@@ -93,4 +93,4 @@ async def test_a_missing_scope_does_not_end_that(start: Start) -> None:
     for _ in range(5):
         await run.ask()
 
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 1.0, "a question takes the second of `connect_timeout`"

@@ -15,8 +15,8 @@ from gateway.keys.store import BestEffortStore, kind_of, make_store
 from gateway.telemetry.event import ignore
 from gateway.telemetry.events.keys import StoreBack, StoreFault
 from tests.support.clock import Clock
+from tests.support.command import environment
 from tests.support.stores import BrokenStore, MemoryStore, SilentStore
-from tests.support.unmeasured import unmeasured
 
 
 async def test_a_working_storage_is_passed_through() -> None:
@@ -206,7 +206,7 @@ def test_what_is_not_configured_is_not_imported() -> None:
         text=True,
         timeout=60,
         cwd=Path(__file__).parents[2],
-        env=unmeasured(),
+        env=environment(checked=False),
     )
 
     assert ("[]\n", "") == (done.stdout, done.stderr)

@@ -301,23 +301,6 @@ async def test_an_unknown_identity_does_not_stop_requests(run: Running) -> None:
     assert [KEY] == [arrival.bearer for arrival in run.upstream.arrivals]
 
 
-async def test_a_crowd_on_a_cold_key_asks_once(run: Running) -> None:
-    """However many callers come first, Productlane is asked once who the key is."""
-    responses = await asyncio.gather(*(run.ask() for _ in range(50)))
-
-    assert [200] * 50 == [response.status for response in responses]
-    assert 1 == len(run.upstream.lookups)
-
-
-async def test_a_crowd_on_a_refused_key_asks_once_too(run: Running) -> None:
-    """A rejected key is checked once per `refused_ttl`; every caller gets the refusal at once."""
-    run.upstream.me = error(401, "unauthenticated")
-    responses = await asyncio.gather(*(run.ask() for _ in range(50)))
-
-    assert [(502, "upstream_key_rejected")] * 50 == [(response.status, response.code) for response in responses]
-    assert (1, 0) == (len(run.upstream.lookups), len(run.upstream.arrivals))
-
-
 @pytest.mark.parametrize("version", ["v1", "v2"])
 async def test_a_key_in_a_callers_hands_is_counted_and_stays_here(run: Running, version: str) -> None:
     """A caller that sends an upstream key is refused and counted, and the key is not forwarded."""

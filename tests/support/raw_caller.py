@@ -15,12 +15,11 @@ _LIMIT = 1 << 22
 
 @dataclass
 class Response:
-    """An answer as a caller got it. ``rest`` are bytes that came after it."""
+    """An answer as a caller got it."""
 
     status: int
     head: bytes
     body: bytes
-    rest: bytes = b""
 
     @property
     def fields(self) -> list[tuple[str, str]]:

@@ -168,12 +168,3 @@ async def test_the_configuration_names_folder_and_endpoints_and_needs_no_secret(
     assert (0, "") == (done.status, done.err)
     assert "1 row of 1 policy: all hold" in done.out
     assert 2 == alone.status
-
-
-async def test_a_broken_configuration_is_told(tmp_path: Path) -> None:
-    """A mistake in the gateway.yaml that --config names exits with 2, with its place."""
-    (tmp_path / "gateway.yaml").write_text("polices: rules\n")
-    done = await run("test", "--config", tmp_path / "gateway.yaml")
-
-    assert (2, "") == (done.status, done.out)
-    assert "gateway.yaml:1: polices" in done.err

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -172,22 +171,6 @@ async def test_limits_that_cannot_be_reached_are_reported(tmp_path: Path, upstre
     assert 500 == limit
 
 
-async def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
-    """Three mistakes in two files are reported in three lines, each with its place, and the exit status is 2."""
-    path = write(tmp_path, "http://127.0.0.1:1/api/v2")
-    text = path.read_text().replace("routes:", "rutes:")
-    path.write_text(text + "drain: {delay: soon}\n")
-    broken = policy() | {"scopes": ["threads:raed"]}
-    (tmp_path / "policies" / "app.yaml").write_text(yaml.safe_dump(broken))
-    done = await run("serve", "--config", path, cwd=tmp_path, environ=MAIN)
-
-    assert (2, "") == (done.status, done.out)
-    assert all(line.startswith(str(tmp_path)) for line in done.err.splitlines())
-    for expected in ("rutes", "drain.delay", 'did you mean "threads:read"?'):
-        assert expected in done.err
-    assert KEY not in done.err
-
-
 @pytest.mark.parametrize(
     ("environ", "expected"),
     [
@@ -210,17 +193,6 @@ async def test_it_refuses_to_start_where_it_would_not_be_safe(
     assert expected in done.err
     assert "abcdefgh" not in done.err
     assert KEY not in done.err
-
-
-@pytest.mark.parametrize("listener", ["--listen", "--admin"])
-async def test_an_address_that_is_taken_is_told_in_one_line(tmp_path: Path, listener: str) -> None:
-    """Two gateways on one port: the second says which listener cannot listen where, and exits with 2."""
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        taken = f"127.0.0.1:{other.getsockname()[1]}"
-        done = await run("serve", *LISTEN, listener, taken, cwd=tmp_path, environ=SIDECAR)
-
-    assert (2, "", 1) == (done.status, done.out, len(done.err.splitlines()))
-    assert taken in done.err
 
 
 async def test_an_option_wins_over_a_variable_and_a_variable_over_the_file(tmp_path: Path, upstream: Upstream) -> None:
