@@ -116,6 +116,12 @@ ROWS: Final = (
         _HELD_BACK,
         fixed=("gateway.proxy.inbox:MAX_WAITING", "gateway.proxy.request:MAX_HEAD"),
     ),
+    Row(
+        "requests that begin in a turn of the event loop",
+        "gateway",
+        "the rest waits a turn; addresses take turns",
+        fixed=("gateway.proxy.turns:BEGIN_A_TURN",),
+    ),
     Row("bytes of a body", "request", "413 `payload_too_large`, close", Limit.BODY_SIZE, "limits.body"),
     Row("silence within a body", "request", _CLOSE_408, Limit.BODY_SILENCE, "upstream.idle_timeout"),
     Row(
@@ -189,13 +195,7 @@ ROWS: Final = (
         Limit.UPSTREAM_CONNECTIONS,
         "upstream.max_connections",
     ),
-    Row(
-        "the same, while there can be other callers",
-        "caller",
-        _SAME,
-        Limit.UPSTREAM_SHARE,
-        default="half of them",
-    ),
+    Row("the same, while there can be other callers", "caller", _SAME, Limit.UPSTREAM_SHARE, default="half of them"),
     Row(
         "failures in a row of one caller",
         "caller",

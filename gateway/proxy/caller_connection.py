@@ -9,6 +9,7 @@ from gateway.core.refusal import Refused
 from gateway.proxy.inbox import Inbox
 from gateway.proxy.reply import Reply
 from gateway.proxy.request import Request
+from gateway.proxy.turns import Turns
 
 # How long a caller that was refused in the middle of its body may go on sending, so that it reads the answer instead
 # of a reset (RFC 9112 section 9.6).
@@ -27,6 +28,8 @@ class Handler(Protocol):
 
 class Owner(Protocol):
     """What accepts connections, and counts them."""
+
+    turns: Turns
 
     @property
     def handler(self) -> Handler: ...
@@ -52,20 +55,16 @@ class CallerConnection(asyncio.Protocol):
     )  # fmt: skip
 
     def __init__(self, owner: Owner, loop: asyncio.AbstractEventLoop) -> None:
-        self._owner = owner
-        self._loop = loop
+        self._owner, self._loop = owner, loop
         self._address = ""
-        self._admitted = False
+        self._admitted = self.paused = self.retiring = self.serving = False
         self._inbox = Inbox(self, loop, owner.handler.rules)
-        self.paused = False
         self._task: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
         self.transport: asyncio.Transport | None = None
         self.peer: Peer = STRANGER
         self.peer_name = ""
-        self.retiring = False
-        self.serving = False
         self.head_since: float | None = None
         self.idle_since = 0.0
 
@@ -125,7 +124,7 @@ class CallerConnection(asyncio.Protocol):
 
     async def _serve(self) -> None:
         """Serve one request after another until the connection ends."""
-        handler, inbox = self._owner.handler, self._inbox
+        handler, inbox, turns = self._owner.handler, self._inbox, self._owner.turns
         while True:
             while (request := inbox.next()) is None:
                 self._waiter = self._loop.create_future()
@@ -136,6 +135,8 @@ class CallerConnection(asyncio.Protocol):
             reply = Reply(self, request)
             self.serving = True
             try:
+                if (turn := turns.take(self._address)) is not None:
+                    await turn
                 await handler.serve(request, reply)
             except Exception as failure:  # noqa: BLE001 - the handler answers its own faults; this is one of its answer
                 self._owner.report_fault(failure)
@@ -163,8 +164,7 @@ class CallerConnection(asyncio.Protocol):
         if unread:
             self._say_no_more()
             await asyncio.sleep(LINGER)  # Cut short where the caller leaves.
-        if self.transport is not None:
-            self.transport.close()
+        self.close()
 
     def _say_no_more(self) -> None:
         """Nothing more is said, and what still comes is dropped."""

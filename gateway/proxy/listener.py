@@ -10,6 +10,7 @@ from gateway.core.refusal import Code, Reason, Refused
 from gateway.proxy.caller_connection import LINGER, CallerConnection, Handler
 from gateway.proxy.handler import DRAIN
 from gateway.proxy.held_heads import HeldHeads
+from gateway.proxy.turns import Turns
 from gateway.telemetry.event import Emit
 from gateway.telemetry.events.process import ConnectionFault
 
@@ -32,6 +33,7 @@ class Listener:
         self._open: Counter[str] = Counter()
         self._shaking_hands = 0
         self._loop: Final = asyncio.get_running_loop()
+        self.turns = Turns(self._loop)
         self._sweeper: asyncio.TimerHandle | None = None
 
     def __call__(self) -> CallerConnection:

@@ -4,18 +4,15 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.deadline import DEADLINE, eventually
-from tests.support.honest import ATTACKER, HONEST, asks, resident
-from tests.support.in_process import policy
+from tests.support.honest import ATTACKER, HONEST, TWO, asks, counted, resident
 from tests.support.raw_caller import Caller, head
 from tests.support.recording import Arrival, Upstream, answer
 from tests.support.served import Served, serving
 
-TWO: dict[str, Any] = {"policies": [policy("honest", HONEST), policy("attacker", ATTACKER)], "log": {"level": "info"}}
 # Of many fields, each of which costs more than its bytes.
 LARGE = [f"X-{number}: {'x' * 470}" for number in range(120)]
 UNFINISHED = head("GET", "/api/v2/threads", *LARGE, token=None)[:-2]
@@ -27,13 +24,8 @@ BEHIND = head("GET", "/api/v2/threads?hang", token=ATTACKER) + UNFINISHED
 @pytest.fixture
 async def served(tmp_path: Path, upstream: Upstream) -> AsyncIterator[Served]:
     """A gateway whose heads may take a minute, so that none ends by itself."""
-    async with serving(tmp_path, upstream, limits={"head_timeout": "60s"}, **TWO) as served:
+    async with serving(tmp_path, upstream, limits={"head_timeout": "60s"}, log={"level": "info"}, **TWO) as served:
         yield served
-
-
-async def connect(served: Served, source: str) -> Caller:
-    host, _, port = served.traffic.rpartition(":")
-    return Caller(*await asyncio.open_connection(host, int(port), local_addr=(source, 0), limit=1 << 20))
 
 
 @contextlib.contextmanager
@@ -50,16 +42,14 @@ def aborted() -> Iterator[list[Caller]]:
 async def flood(served: Served, said: bytes, addresses: int, each: int, held: list[Caller]) -> None:
     """Connections of several addresses that have said this, as far as the gateway let them."""
     for number in range(addresses * each):
-        held.append(await connect(served, f"127.0.0.{2 + number % addresses}"))
+        held.append(await served.connect(local_addr=(f"127.0.0.{2 + number % addresses}", 0)))
         with contextlib.suppress(ConnectionError):
             await held[-1].send(said)
 
 
-async def counted(served: Served, limit: str) -> bool:
-    metrics = (await served.ask_admin("/metrics")).body
-    return b'limits_reached_total{limit="%b"} ' % limit.encode() in metrics.replace(
-        b'limits_reached_total{limit="%b"} 0\n' % limit.encode(), b""
-    )
+async def reached(served: Served, limit: str) -> bool:
+    """Whether a bound has been reached since the start."""
+    return not await counted(served, f'limits_reached_total{{limit="{limit}"}} 0')
 
 
 @pytest.mark.parametrize("said", [UNFINISHED, WITHOUT_BODY, BEHIND], ids=["unfinished", "no body", "pipelined"])
@@ -81,8 +71,8 @@ async def test_heads_without_an_answer_fit_into_the_memory(
     before = resident(served)
     with aborted() as held:
         await flood(served, said, addresses, 900 // addresses, held)
-        await eventually(lambda: counted(served, "heads_per_address" if addresses == 1 else "heads"))
-        beside = await connect(served, "127.0.0.2")
+        await eventually(lambda: reached(served, "heads_per_address" if addresses == 1 else "heads"))
+        beside = await served.connect(local_addr=("127.0.0.2", 0))
         await beside.send(head(token=HONEST))
         same = (await beside.response()).status
         others = await asks(served, 20)
@@ -100,7 +90,7 @@ async def test_a_head_in_pieces_outlives_a_flood_of_another_address(served: Serv
         held.append(slow)
         await slow.send(head(token=HONEST)[:30])
         await flood(served, UNFINISHED, 5, 200, held)
-        await eventually(lambda: counted(served, "heads"))
+        await eventually(lambda: reached(served, "heads"))
         await slow.send(head(token=HONEST)[30:])
         assert 200 == (await slow.response()).status
 
@@ -109,7 +99,7 @@ async def test_the_longest_wait_for_a_head_is_told_to_come_again(served: Served)
     """Of an address with too many unfinished heads the oldest goes, with 503 and `Retry-After`; the newest stay."""
     with aborted() as held:
         await flood(served, UNFINISHED, 1, 400, held)
-        await eventually(lambda: counted(served, "heads_per_address"))
+        await eventually(lambda: reached(served, "heads_per_address"))
         told = await held[0].response()
         newest = held[-1]
         await newest.send(b"\r\n")
@@ -135,4 +125,4 @@ async def test_heads_that_have_ended_are_counted_no_more(served: Served) -> None
             await flood(served, broken, 1, 100, held)
             assert {400} == {(await one.response()).status for one in held}
 
-    assert not await counted(served, "heads_per_address")
+    assert not await reached(served, "heads_per_address")
