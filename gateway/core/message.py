@@ -62,13 +62,13 @@ class Head(NamedTuple):
         return None if values is None else values[0].decode("utf-8", "surrogateescape")
 
 
-def check_beginning(raw: bytes) -> None:
-    """Refuse a beginning that cannot become a head. Otherwise the gateway would wait for the end of a head from an
-    upstream that ends lines with a bare LF, or speaks another protocol. Raises `Malformed`.
+def check_beginning(raw: bytes | bytearray, seen: int = 0) -> None:
+    """Refuse a beginning that cannot become a head. Otherwise the gateway would wait for its end from an upstream that
+    ends lines with a bare LF, or speaks another protocol. So many bytes were ``seen`` before. Raises `Malformed`.
     """
     if not _VERSION.startswith(raw[: len(_VERSION)]):
         raise Malformed("the answer does not begin with HTTP/1")
-    if _BARE_LF.search(raw):
+    if _BARE_LF.search(raw, seen):
         raise Malformed("a line ends without CR")
 
 

@@ -23,7 +23,7 @@ BEHIND = head("GET", "/api/v2/threads?hang", token=ATTACKER) + UNFINISHED
 
 @pytest.fixture
 async def served(tmp_path: Path, upstream: Upstream) -> AsyncIterator[Served]:
-    """A gateway whose heads may take a minute, so that none ends by itself."""
+    """A gateway whose heads may take a minute, so that none ends by itself, and whose log is short."""
     async with serving(tmp_path, upstream, limits={"head_timeout": "60s"}, log={"level": "info"}, **TWO) as served:
         yield served
 

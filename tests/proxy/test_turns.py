@@ -10,7 +10,7 @@ async def test_no_more_begin_in_a_turn_than_is_said() -> None:
     """Of many that come at once a few begin; the next few in each turn that follows, in their order."""
     turns = Turns(asyncio.get_running_loop())
     waits = [turns.take("a") for _ in range(4 * BEGIN_A_TURN)]
-    begun = []
+    begun: list[int] = []
     while len(begun) < 4:
         begun.append(sum(wait is None or wait.done() for wait in waits))
         await asyncio.sleep(0)
