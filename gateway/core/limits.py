@@ -89,6 +89,13 @@ ROWS: Final = (
     Row("time for a head", "connection", _CLOSE_408, Limit.HEAD_TIMEOUT, "limits.head_timeout"),
     Row("idle time between requests", "connection", "close without an answer", setting="limits.keepalive_timeout"),
     Row(
+        "time to take the rest of an answer from a connection that closes",
+        "connection",
+        _CUT,
+        setting="limits.keepalive_timeout",
+        seen_in=f'`limits_reached_total{{limit="{Limit.ANSWER_SILENCE}"}}`',
+    ),
+    Row(
         "bytes of a head; fields",
         "request",
         "431 `headers_too_large`",

@@ -12,6 +12,7 @@ from gateway.proxy.handler import DRAIN
 from gateway.proxy.held_heads import HeldHeads
 from gateway.proxy.turns import Turns
 from gateway.telemetry.event import Emit
+from gateway.telemetry.events.peers import LimitReached
 from gateway.telemetry.events.process import ConnectionFault
 
 # How late a connection may be closed that has taken too long: a tenth of the time for a head, and no more than this.
@@ -35,6 +36,8 @@ class Listener:
         self._loop: Final = asyncio.get_running_loop()
         self.turns = Turns(self._loop)
         self._sweeper: asyncio.TimerHandle | None = None
+        # Since when connections are closing whose callers do not take the rest of their answers.
+        self._closing: Final[dict[CallerConnection, float]] = {}
 
     def __call__(self) -> CallerConnection:
         return CallerConnection(self, self._loop)
@@ -55,6 +58,7 @@ class Listener:
     def left(self, connection: CallerConnection, address: str) -> None:
         """Count a connection out."""
         self.connections.discard(connection)
+        self._closing.pop(connection, None)
         self._leave(address)
 
     def hold_heads(self, connection: CallerConnection, address: str, size: int) -> None:
@@ -100,7 +104,11 @@ class Listener:
         )
         for connection in [*self.connections]:
             since = connection.head_since
-            if since is not None:
+            if connection.transport is not None and connection.transport.is_closing():
+                if self._closing.setdefault(connection, now) <= unused:
+                    self._emit(LimitReached(Limit.ANSWER_SILENCE))
+                    connection.abort()
+            elif since is not None:
                 if since <= late:
                     connection.say_last(_late_head())
                     connection.close()
