@@ -26,7 +26,7 @@ from gateway.proxy.refused_fields import report_fields
 from gateway.proxy.refusing import ENDS_CONNECTION, cut, cut_by_drain, own_fault, refusal_answer
 from gateway.proxy.relaying import ME
 from gateway.proxy.reply import Reply, make_head
-from gateway.proxy.request import NO_FIELDS, Request
+from gateway.proxy.request import Request, refused_request
 from gateway.proxy.serving import Current, Serving
 from gateway.proxy.verdicts import Today, Verdict
 from gateway.telemetry.events.peers import CallerSuppliedKey
@@ -79,21 +79,26 @@ class Handler:
     async def serve(self, request: Request, reply: Reply) -> None:
         """Serve one request. Whatever happens, it is answered, counted and logged once."""
         started = time.perf_counter()
-        record = self._record(request)
-        record.peer = reply.connection.peer_name
+        record = self._record(request, reply.connection.peer_name)
         self._metrics.in_flight += 1
         try:
-            await self._pass(request, reply, record)
-        except BaseException as failure:  # noqa: BLE001 - also that the caller has left
-            await self._give_up(failure, reply, record)
+            if request.refused is None:
+                await self._pass(request, reply, record)
+            else:
+                await self._give_up(request.refused, reply, record)
+        except BaseException as failure:
+            if not await self._give_up(failure, reply, record):
+                raise
         finally:
             self._metrics.in_flight -= 1
             record.bytes_out = reply.sent
             record.duration_ms = (time.perf_counter() - started) * 1000
             self._tell(record)
 
-    async def _give_up(self, failure: BaseException, reply: Reply, record: Record) -> None:
-        """Answer a request that came to nothing, unless its caller has left or its answer has begun."""
+    async def _give_up(self, failure: BaseException, reply: Reply, record: Record) -> bool:
+        """Answer a request that came to nothing, unless its caller has left or its answer has begun. Returns whether
+        that is all: raised here, the failure and its traceback would keep each other.
+        """
         if isinstance(failure, Refused):
             refused = failure
         elif isinstance(failure, asyncio.CancelledError):
@@ -101,18 +106,18 @@ class Handler:
             if DRAIN not in failure.args or record.status:
                 record.note = refused.note if DRAIN in failure.args else _LEFT
                 reply.abort()
-                raise failure
+                return False
         elif isinstance(failure, ConnectionError):
             cut(failure, reply, record, self._reporter)
-            return
+            return True
         elif isinstance(failure, Exception):
             refused = own_fault(failure)
         else:
-            raise failure
+            return False
         if reply.began:
             record.note = refused.note
             reply.abort()
-            return
+            return True
         lines, body = refusal_answer(refused, record, self._reporter)
         reply.closes = self._current.draining or refused.reason in ENDS_CONNECTION
         reply.settings = self._current.serving.snapshot.settings
@@ -120,23 +125,25 @@ class Handler:
             await reply.whole(record.status, lines, body)
         except ConnectionError as gone:
             cut(gone, reply, record, self._reporter)
+        return True
 
     def last_words(self, refused: Refused) -> bytes:
         """The answer, in bytes, to a connection that ends before there is a request on it."""
-        record = self._record(None)
+        record = self._record(refused_request(refused))
         lines, body = refusal_answer(refused, record, self._reporter)
         self._tell(record)
         return make_head(record.status, lines, b"Content-Length: %d\r\nConnection: close\r\n" % len(body)) + body
 
-    def _record(self, request: Request | None) -> Record:
-        """A new record, of a connection where there is no request."""
-        if request is None:
-            record = Record(request_id=self._new_request_id())
-        else:
-            record = Record(request_id=self._new_request_id(), method=request.method, trace_id=request.trace_id)
-            record.caller_request_id = request.caller_request_id
+    def _record(self, request: Request, peer: str = "") -> Record:
+        record = Record(
+            request_id=self._new_request_id(),
+            caller_request_id=request.caller_request_id,
+            peer=peer,
+            method=request.method,
+            trace_id=request.trace_id,
+        )
         if self._tracing is not None:
-            self._tracing.begin(record, NO_FIELDS if request is None else request.fields)
+            self._tracing.begin(record, request.fields)
         return record
 
     def _tell(self, record: Record) -> None:
@@ -146,8 +153,6 @@ class Handler:
 
     async def _pass(self, request: Request, reply: Reply, record: Record) -> None:
         """Judge a request and have it forwarded, or answer it from what is known. Raises `Refused`."""
-        if request.refused is not None:
-            raise request.refused
         if request.refused_fields is not None:
             report_fields(request.refused_fields, self._reporter.emit)
         serving = self._current.serving
@@ -177,11 +182,7 @@ class Handler:
         if caller is None or self._debug:
             return None
         verdict = serving.verdicts.find(caller, request.method, request.target, self._date())
-        if verdict is None:
-            return None
-        record.caller = caller
-        verdict.tell(record)
-        return verdict.permit
+        return None if verdict is None else verdict.tell(record)
 
     async def _judge(self, request: Request, reply: Reply, serving: Serving, record: Record) -> Permit:
         """Whether a request is let through. Raises `Refused`."""
@@ -192,8 +193,7 @@ class Handler:
         else:
             record.caller, policy = caller, serving.snapshot.policies[caller]
         permit = self._decide(target, policy, serving.snapshot, record)
-        serving.verdicts.keep(permit, request.target, self._date()).tell(record)
-        return permit
+        return serving.verdicts.keep(permit, request.target, self._date()).tell(record)
 
     async def _judge_again(self, exchange: Exchange) -> None:
         """Judge a request that has waited by the configuration and on the day that there are now. Raises `Refused`.

@@ -131,7 +131,8 @@ class Inbox:
             self.feed(b"")
         if self._owner.paused and not self._buffer:
             self._owner.resume_reading()
-        self._count()
+        if self._held:
+            self._count()
 
     def refuse_only(self, refused: Refused) -> bool:
         """Refuse the request that waits, where it is the only one, and no head has begun behind it."""

@@ -166,7 +166,7 @@ _new: Final = Request.__new__
 def refused_request(refused: Refused) -> Request:
     """Stands for bytes that are not a request; its connection ends."""
     request = Request(None)
-    request.refused = refused
+    request.refused = refused.with_traceback(None)
     return request
 
 
@@ -176,7 +176,7 @@ def read_request(message: RawRequestMessage, rules: Rules, size: int) -> Request
     try:
         _check(request, message)
     except Refused as refused:
-        request.refused = refused
+        request.refused = refused.with_traceback(None)  # It leads to this frame, which has the request.
     return request
 
 

@@ -32,20 +32,22 @@ class Today:
 class Verdict:
     """A permit, with what the record of its requests says of it."""
 
-    __slots__ = ("decision", "endpoint", "lane", "note", "permit", "reason")
+    __slots__ = ("caller", "decision", "endpoint", "lane", "note", "permit", "reason")
 
     def __init__(self, permit: Permit) -> None:
         self.permit: Final = permit
+        self.caller: Final = permit.caller
         self.endpoint: Final = permit.endpoint.name
         self.lane: Final = permit.lane.value
         self.decision: Final = "would_deny" if permit.would_deny else "allow"
         self.reason: Final = permit.reason
         self.note: Final = audit_note(permit)
 
-    def tell(self, record: Record) -> None:
-        """Put it on record."""
-        record.endpoint, record.lane = self.endpoint, self.lane
+    def tell(self, record: Record) -> Permit:
+        """Put it on record; returns the permit."""
+        record.caller, record.endpoint, record.lane = self.caller, self.endpoint, self.lane
         record.decision, record.reason, record.note = self.decision, self.reason, self.note
+        return self.permit
 
 
 class Verdicts:
