@@ -1,5 +1,7 @@
 """One permitted request on its way to the upstream."""
 
+import msgspec
+
 from gateway.core.decision import Permit
 from gateway.keys.keyring import Chosen
 from gateway.proxy.reply import Reply
@@ -8,7 +10,7 @@ from gateway.proxy.serving import Serving
 from gateway.telemetry.record import Record
 
 
-class Exchange:
+class Exchange(msgspec.Struct):
     """All that forwarding a request takes. It cannot be made without a `Permit`, which only `decide` makes.
 
     ``chosen`` is the secret that it is sent with; where Productlane refuses that one, another may take its place.
@@ -18,24 +20,12 @@ class Exchange:
     wait.
     """
 
-    __slots__ = ("budget", "chosen", "judged_by", "limits", "permit", "record", "reply", "request", "serving")
-
-    def __init__(
-        self,
-        permit: Permit,
-        chosen: Chosen,
-        *,
-        request: Request,
-        reply: Reply,
-        record: Record,
-        serving: Serving,
-    ) -> None:
-        self.permit = permit
-        self.chosen = chosen
-        self.budget = b""
-        self.limits = b""
-        self.request = request
-        self.reply = reply
-        self.record = record
-        self.serving = serving
-        self.judged_by = serving
+    permit: Permit
+    chosen: Chosen
+    request: Request
+    reply: Reply
+    record: Record
+    serving: Serving
+    judged_by: Serving
+    budget: bytes = b""
+    limits: bytes = b""

@@ -69,6 +69,7 @@ class Forwarder:
             incoming, error = await self._send(exchange, lease, body, asked)
             if incoming.status == 429 and request.method in _SAFE and self._pacer.in_time(*self._asks(exchange)):
                 incoming.close()
+                record.code = ""
                 lease = await self._wait(exchange)
                 self._emit(UpstreamRetry("rate_limited"))
                 incoming, error = await self._send(exchange, lease, body, asked)
@@ -129,7 +130,8 @@ class Forwarder:
         try:
             lease = await self._pacer.wait(*self._asks(exchange))
         finally:
-            exchange.record.wait_ms += (time.perf_counter() - began) * 1000
+            record = exchange.record
+            record.wait_ms = round(record.wait_ms + (time.perf_counter() - began) * 1000, 3)
         try:
             await self._judge_again(exchange)
         except BaseException:
@@ -149,7 +151,6 @@ class Forwarder:
         """The answer, once its head has come and its rate limits have been noted; of an error, its body as well."""
         record, request, chosen, serving = exchange.record, exchange.request, exchange.chosen, exchange.serving
         ask = exchange.permit.ask
-        record.key, record.slot, record.code = chosen.key, chosen.slot, ""
         serving.keyring.used(chosen)
         timed = True
         try:
@@ -172,7 +173,7 @@ class Forwarder:
             raise
         finally:
             if timed:
-                record.upstream_ms = (time.perf_counter() - asked) * 1000
+                record.upstream_ms = round((time.perf_counter() - asked) * 1000, 3)
         exchange.budget = lease.answered(incoming.status, incoming.head.read)
         record.upstream_request_id = read_request_id(incoming.head.first(b"x-request-id"))
         if incoming.status < 400:
@@ -204,7 +205,8 @@ class Forwarder:
             return False
         incoming.close()
         self._emit(UpstreamRetry("key"))
-        exchange.chosen = other
+        exchange.chosen, record = other, exchange.record
+        record.key, record.slot, record.code = other.key, other.slot, ""
         return True
 
     async def _relay(self, exchange: Exchange, incoming: Incoming, error: bytes) -> None:

@@ -92,7 +92,7 @@ class Handler:
         finally:
             self._metrics.in_flight -= 1
             record.bytes_out = reply.sent
-            record.duration_ms = (time.perf_counter() - started) * 1000
+            record.duration_ms = round((time.perf_counter() - started) * 1000, 3)
             self._tell(record)
 
     async def _give_up(self, failure: BaseException, reply: Reply, record: Record) -> bool:
@@ -167,7 +167,7 @@ class Handler:
             left = (None, None) if lane is None else (lane.remaining, lane.limit)
             self._reporter.emit(KeyChosen(record.request_id, chosen.key, chosen.slot, record.lane, *left))
         policy = permit.ask.policy
-        exchange = Exchange(permit, chosen, request=request, reply=reply, record=record, serving=serving)
+        exchange = Exchange(permit, chosen, request, reply, record, serving, judged_by=serving)
         try:
             if policy.reads is not None or policy.writes is not None:
                 exchange.limits = await self._caps.spend(policy, permit.lane)

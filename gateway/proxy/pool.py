@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from gateway.core.limits import Limit
@@ -22,11 +23,13 @@ class Pool:
     """Room for ``size`` requests at a time, each on a connection of its own. Connections are kept, last used first.
 
     A caller holds at most half of it, unless there can be no other: answers that one caller takes slowly leave room for
-    others. Requests that wait get room in their order, those of a caller that holds its share later.
+    others. Requests that wait get room in their order, those of a caller that holds its share later. ``in_use`` is
+    called every now and then while there are exchanges.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, in_use: Callable[[], None]) -> None:
         self._size: Final = size
+        self._in_use: Final = in_use
         self._share = size
         self._free = size
         self._held: Final[dict[str, int]] = {}
@@ -134,6 +137,7 @@ class Pool:
     def _sweep(self) -> None:
         """One timer for all deadlines: re-arming one for every read would cost more than the read."""
         self._sweeper = None
+        self._in_use()
         now = self._loop.time()
         for connection in [c for c in self._active if c.deadline <= now or c.ends <= now]:
             connection.expire()

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final, cast
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
+
 from gateway.config.schema.upstream import Upstream as Settings
 from gateway.core.breaker import FAILURES, PROBE_EVERY, Breaker
 from gateway.core.field_rules import answer_rules
@@ -67,7 +69,7 @@ class Upstream:
         self._authority = parts.netloc.encode()
         self._base = parts.path.encode()
         self._emit = emit
-        self._pool = Pool(settings.max_connections)
+        self._pool = Pool(settings.max_connections, self._connector.keep_name)
         self._retries = _RETRY_BURST
         self._breaker = Breaker()
         self._loop = asyncio.get_running_loop()
@@ -77,7 +79,6 @@ class Upstream:
 
         Raises `Refused` where the upstream fails or has stopped answering, and whatever the body's iterator raises.
         """
-        self._connector.keep_name()
         caller, breaker, pool = outgoing.caller, self._breaker, self._pool
         if breaker.failing and not breaker.admit(self._loop.time(), caller):
             raise _circuit_open()
@@ -142,7 +143,7 @@ class Upstream:
         span = trace.send(self._connector.host, self._connector.port)
         ids = b"".join(f"{name}: {value}\r\n".encode() for name, value in span.fields)
         try:
-            incoming = await self._attempt(connection, outgoing._replace(own=outgoing.own + ids))
+            incoming = await self._attempt(connection, replace(outgoing, own=outgoing.own + ids))
         except BaseException as failure:
             span.failed(_kind(failure))
             raise

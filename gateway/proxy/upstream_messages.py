@@ -1,7 +1,9 @@
 """What `Upstream.send` takes and gives."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from gateway.core.message import Framing, Head
 from gateway.core.network_faults import FIXES, MESSAGES
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from gateway.telemetry.record import Trace
 
 
-class Outgoing(NamedTuple):
+class Outgoing(msgspec.Struct, frozen=True):
     """A request for the upstream. ``target`` is below the base URL; ``lines`` are fields without Host and framing.
 
     ``own`` are the gateway's own fields, with their line breaks. ``body`` is bytes, or an iterator of bytes with

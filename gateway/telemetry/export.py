@@ -130,7 +130,7 @@ def _of_request(record: Record, listener: Attributes) -> tuple[Attributes, bool]
         "productlane_gateway.key": record.key,
         "productlane_gateway.slot": record.slot,
         "productlane_gateway.lane": record.lane,
-        "productlane_gateway.wait_ms": round(record.wait_ms, 3),
+        "productlane_gateway.wait_ms": record.wait_ms,
     }
     return told, failed
 

@@ -31,12 +31,12 @@ class Record(msgspec.Struct):
     ``status`` is what the caller got, 0 where it left before an answer. ``code`` is ``error.code`` of the answer from
     the gateway or the upstream, else empty. ``source`` says who answered: ``gateway`` or ``upstream``. ``decision`` is
     ``allow``, ``deny`` or ``would_deny``, empty before there is one; ``reason`` is a `Reason` of the core, ``note``
-    that of a `Refused`. ``lane`` is empty while unknown. Times are milliseconds: ``wait_ms`` for budget,
-    ``upstream_ms`` from the first byte sent upstream until the head of its answer was read or failed to come (None
-    where it was not asked), ``duration_ms`` from the request's head to the last byte of its answer. Bytes are those of
-    the two bodies, on the caller's side. ``translated`` is Productlane's 401 or 410 about the key where the caller got
-    502 in its place; unset otherwise. ``trace`` makes its spans and is unset once they have ended, or if tracing is
-    off.
+    that of a `Refused`. ``lane`` is empty while unknown. Times are milliseconds, to the microsecond: ``wait_ms`` for
+    budget, ``upstream_ms`` from the first byte sent upstream until the head of its answer was read or failed to come
+    (None where it was not asked), ``duration_ms`` from the request's head to the last byte of its answer. Bytes are
+    those of the two bodies, on the caller's side. ``translated`` is Productlane's 401 or 410 about the key where the
+    caller got 502 in its place; unset otherwise. ``trace`` makes its spans and is unset once they have ended, or if
+    tracing is off.
     """
 
     time: str = ""
@@ -65,11 +65,3 @@ class Record(msgspec.Struct):
     trace_id: str = ""
     translated: int | msgspec.UnsetType = msgspec.UNSET
     trace: Trace | msgspec.UnsetType = msgspec.UNSET
-
-    def round_times(self) -> None:
-        """Round times to whole microseconds, as the log shows them."""
-        self.duration_ms = round(self.duration_ms, 3)
-        if self.wait_ms:
-            self.wait_ms = round(self.wait_ms, 3)
-        if self.upstream_ms is not None:
-            self.upstream_ms = round(self.upstream_ms, 3)

@@ -34,7 +34,6 @@ class Reporter:
 
     def finished(self, record: Record) -> None:
         """Report a finished request, once."""
-        record.round_times()
         self.metrics.count(record)
         self.usage.count(record)
         self.log.request(record)

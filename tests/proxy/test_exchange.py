@@ -32,11 +32,12 @@ async def passes(
     ("body", "error"),
     [
         ("await forwarder.forward(Exchange(decide(asked), chosen, request=request, reply=reply, record=record, "
-         "serving=serving))", None),
-        ("await forwarder.forward(Exchange(chosen, request=request, reply=reply, record=record, serving=serving))",
+         "serving=serving, judged_by=serving))", None),
+        ("await forwarder.forward(Exchange(chosen, request=request, reply=reply, record=record, serving=serving, "
+         "judged_by=serving))",
          "Missing positional argument"),
         ("await forwarder.forward(Exchange(asked, chosen, request=request, reply=reply, record=record, "
-         "serving=serving))", 'expected "Permit"'),
+         "serving=serving, judged_by=serving))", 'expected "Permit"'),
         ("await forwarder.forward(request)", 'expected "Exchange"'),
         ("await keyring.choose(policy)", 'expected "Permit"'),
     ],
