@@ -23,6 +23,9 @@ class Use(msgspec.Struct):
     last: float = 0.0
 
 
+_NONE_YET: Final[Mapping[str, Use]] = {}
+
+
 class Usage:
     """Counts by caller and endpoint since the start. Beyond its bound a new pair counts as ``other`` of ``other``."""
 
@@ -36,7 +39,9 @@ class Usage:
         """Count a finished request about which a policy decided; others are passed over."""
         if not record.decision:
             return
-        use = self._find(record.caller, record.endpoint)
+        use = self._uses.get(record.caller, _NONE_YET).get(record.endpoint)
+        if use is None:
+            use = self._begin(record.caller, record.endpoint)
         if record.decision == "allow":
             use.allowed += 1
         elif record.decision == "would_deny":
@@ -66,10 +71,7 @@ class Usage:
         """Every caller that something was counted for, ``-`` and ``other`` included."""
         return tuple(self._uses)
 
-    def _find(self, caller: str, endpoint: str) -> Use:
-        use = self._uses.get(caller, {}).get(endpoint)
-        if use is not None:
-            return use
+    def _begin(self, caller: str, endpoint: str) -> Use:
         if self._pairs >= self._bound:
             caller = endpoint = OTHER
         uses = self._uses.setdefault(caller, {})

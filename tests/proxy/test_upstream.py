@@ -211,6 +211,30 @@ async def test_a_replaced_upstream_still_keeps_time(upstream: Upstream) -> None:
     assert Code.UPSTREAM_TIMEOUT is refused.value.code
 
 
+class Asked(Names):
+    """Names that are noted as they are kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept = asyncio.Event()
+
+    def keep(self, host: str) -> None:
+        assert "127.0.0.1" == host
+        self.kept.set()
+
+
+async def test_the_name_of_an_upstream_that_is_asked_is_kept(upstream: Upstream) -> None:
+    """While requests go, the name is looked up again as it is due, although connections to it are there."""
+    names = Asked()
+    leg = Leg(Settings(url=upstream.url), None, names=names)
+    for _ in range(2):
+        names.kept.clear()
+        (await leg.send(Outgoing("GET", b"/threads"))).close()
+        async with asyncio.timeout(DEADLINE):
+            await names.kept.wait()
+    await leg.close()
+
+
 async def test_a_dribbled_head_does_not_put_the_time_off(start: Start) -> None:
     """An upstream that sends interim answers and single bytes for ever is given up after `response_timeout`."""
     run = await start(upstream={"response_timeout": "300ms", "idle_timeout": "10s"})
