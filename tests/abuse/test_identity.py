@@ -1,5 +1,6 @@
 """Callers that lose their credential while connected, and the peer that the log names for a refusal."""
 
+import datetime
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +42,20 @@ async def test_a_connection_ends_when_its_authority_is_withdrawn(start: Callable
     for _ in range(2):
         await staying.send(head(token=None))
         assert 200 == (await staying.response()).status
+
+
+async def test_a_body_that_comes_after_the_last_day_goes_nowhere(start: Callable[..., Any]) -> None:
+    """A write that was allowed on the last day of its policy, and whose body comes on the next, is refused unsent."""
+    now = [datetime.datetime(2026, 12, 31, 23, 59, 59, tzinfo=datetime.UTC).timestamp()]
+    run = await start(policies=[policy(expires="2027-01-01")], clock=lambda: now[0])
+    caller = await run.connect()
+    await caller.send(head("POST", "/api/v2/threads", "Content-Length: 2", "Expect: 100-continue"))
+    assert 100 == (await caller.response()).status
+    now[0] += 1
+    await caller.send(b"{}")
+
+    assert 403 == (await caller.response()).status
+    assert not run.upstream.arrivals
 
 
 async def test_the_log_says_who_was_at_the_other_end(start: Callable[..., Any], tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ SEEDS: Final = (
     b"X: a\nConnection: x, authorization, via\nAuthorization: Bearer y",
     b"Content_Length: 5\nTransfer-Encoding: chunked\nHost: evil\nCookie: a",
     b"x-forwarded-for: 1\nX-HTTP-Method-Override: DELETE\nx: \xff\r\nproxy_authorization: z",
+    b"Accept: a\r\nUser-Agent: b\0\nX-Request-Id: c",
 )
 _TOKEN: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # Fields that must never reach the upstream, by the name as a server reads it that takes `_` for `-`.
