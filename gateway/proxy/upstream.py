@@ -168,9 +168,7 @@ class Upstream:
         outgoing.on_sent()
         try:
             if body is None or isinstance(body, bytes):
-                answer = connection.begin(method, head + body if body else head)
-                connection.sent()
-                response = await answer
+                response = await connection.begin(method, head + body if body else head)
             else:
                 response = await self._stream(connection, outgoing, head, body)
         except BaseException:
@@ -184,7 +182,7 @@ class Upstream:
         self, connection: UpstreamConnection, outgoing: Outgoing, head: bytes, body: AsyncIterator[bytes]
     ) -> Head:
         """Send a body as it comes. An answer that arrives before its end is taken, and the rest is not sent."""
-        answer = connection.begin(outgoing.method, head)
+        answer = connection.begin(outgoing.method, head, whole=False)
         pump = asyncio.ensure_future(self._pump(connection, body, chunked=outgoing.length is None))
         try:
             await asyncio.wait((answer, pump), return_when=asyncio.FIRST_COMPLETED)

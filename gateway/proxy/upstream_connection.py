@@ -76,10 +76,10 @@ class UpstreamConnection(asyncio.Protocol):
         """
         return self._channel is not None and has_arrived(self._channel)
 
-    def begin(self, method: str, head: bytes) -> "asyncio.Future[Head]":
-        """Send a request's head, with its body where that is at hand; the future gives the answer's head."""
+    def begin(self, method: str, head: bytes, *, whole: bool = True) -> "asyncio.Future[Head]":
+        """Send a request's head, with its body where it is ``whole``; the future gives the answer's head."""
         self._beginning.expect(method)
-        self._sent = self._received = False
+        self._sent, self._received = whole, False
         self._body = None
         answer = self._head = self._loop.create_future()
         if self._lost is not None:
