@@ -12,6 +12,7 @@ from tests.support.in_process import Running
 from tests.support.raw_caller import Cut, head
 from tests.support.recording import Arrival, answer
 from tests.support.sink import Flow, narrow
+from tests.support.turns import ready_have_run
 
 Start = Callable[..., Any]
 MIB = 1 << 20
@@ -77,7 +78,7 @@ async def test_http_1_0_gets_its_own_framing(run: Running, length: bool) -> None
         async def reply(arrival: Arrival, writer: asyncio.StreamWriter) -> None:
             writer.write(b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n")
             await writer.drain()
-            await asyncio.sleep(0.05)
+            await ready_have_run()  # the gateway reads the head by itself
             writer.write(b'b\r\n{"ok":true}\r\n0\r\n\r\n')
 
         run.upstream.reply = reply

@@ -4,7 +4,7 @@ import asyncio
 import re
 import signal
 import socket
-from contextlib import closing, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -105,20 +105,16 @@ async def test_nothing_around_it_matters(tmp_path: Path) -> None:
 
 async def test_a_usual_port_that_is_taken_is_no_obstacle(tmp_path: Path) -> None:
     """Where somebody has port 8080, a free one is used, and that is said."""
-    with suppress(OSError):
-        other = socket.create_server(("127.0.0.1", 8080))
-        with closing(other):
-            async with running("demo", "--admin-port", "0", cwd=tmp_path) as demo:
-                walk = await told(demo)
-                answered = await shell(walk[0][0])
-                await demo.end()
-            assert b"\nPort 8080 is taken, so a free one is used.\n" in b"\n" + demo.out
-            assert "HTTP/1.1 200" in answered
-            return
-    async with running("demo", "--admin-port", "0", cwd=tmp_path) as demo:
-        await told(demo)
-        await demo.end()
-    assert b"\nPort 8080 is taken, so a free one is used.\n" in b"\n" + demo.out
+    with ExitStack() as stack:
+        with suppress(OSError):  # somebody has it already
+            stack.enter_context(socket.create_server(("127.0.0.1", 8080)))
+        async with running("demo", "--admin-port", "0", cwd=tmp_path) as demo:
+            walk = await told(demo)
+            answered = await shell(walk[0][0])
+            await demo.end()
+
+    assert b"Port 8080 is taken, so a free one is used." in demo.out.splitlines()
+    assert "HTTP/1.1 200" in answered
 
 
 async def test_a_port_that_was_asked_for_is_not_replaced(tmp_path: Path) -> None:

@@ -85,15 +85,6 @@ async def test_a_question_that_makes_no_sense_is_not_a_refusal(
     assert expected in done.err
 
 
-async def test_a_broken_configuration_is_not_a_verdict(tmp_path: Path) -> None:
-    """Problems of the configuration are shown instead, with status 2."""
-    path = write(tmp_path, NOWHERE, listen="nowhere")
-    done = await run("explain", "--caller", "app", "GET", "/threads", "--config", path, environ=SECRETS)
-
-    assert (2, "") == (done.status, done.out)
-    assert "listen" in done.err
-
-
 async def test_audit_is_told_from_a_grant(tmp_path: Path) -> None:
     """A request that only audit mode allows is shown as allowed by audit."""
     path = write(tmp_path, NOWHERE, policy(scopes=["threads:read"], mode="audit"))

@@ -54,16 +54,6 @@ async def test_a_password_in_the_url_of_the_store_is_hidden(tmp_path: Path) -> N
     assert "sesame" not in done.out + done.err
 
 
-async def test_a_configuration_with_problems_is_not_shown(tmp_path: Path) -> None:
-    """A configuration that no gateway would start with is not shown."""
-    path = settings(tmp_path)
-    path.write_text(TEXT + "upstrem: {}\n")
-    done = await run("config", "show", "--config", path)
-
-    assert (2, "") == (done.status, done.out)
-    assert "upstrem" in done.err
-
-
 async def test_a_sidecar_without_files_has_no_lines(tmp_path: Path) -> None:
     """Where nothing stands in a file, the environment is named, and no line of it."""
     environ = {"PRODUCTLANE_KEY": "pl_v2_0123456789abcdef", "PRODUCTLANE_SCOPES": "threads:read"}
