@@ -11,6 +11,7 @@ from gateway.callers import signatures
 from gateway.callers.issuer_settings import IssuerSettings
 from gateway.callers.keyset import KeySet
 from gateway.callers.kind import Credentials, KeySets, Outcome, Rejected, Waiting
+from gateway.core.recent import Recent
 
 # How far the clocks of the issuer and of this process may be apart, in seconds.
 LEEWAY: Final = 30.0
@@ -42,15 +43,13 @@ class SignedTokens:
         self._what: Final = what
         self._issuers: Final = {issuer.issuer: (issuer, keys[issuer.issuer]) for issuer in issuers}
         self._caller_of: Final = caller_of
-        self._verified: Final[dict[bytes, _Verified]] = {}
+        self._verified: Final[Recent[bytes, _Verified]] = Recent(_MOST_VERIFIED)
 
     def verify(self, shown: Credentials) -> Outcome:
         """The caller of a token; None if it is not a signed token of these issuers."""
         known = self._verified.get(shown.digest)
-        if known is not None:
-            if shown.now < known.until and known.generation == known.keys.generation:
-                return known.caller
-            del self._verified[shown.digest]
+        if known is not None and shown.now < known.until and known.generation == known.keys.generation:
+            return known.caller
         if not _SIGNED.fullmatch(shown.token):
             return None
         found = self._issuers.get(signatures.unverified_issuer(shown.token) or "")
@@ -77,9 +76,7 @@ class SignedTokens:
             return until
         caller = self._caller_of(issuer, claims)
         if isinstance(caller, str):
-            if len(self._verified) >= _MOST_VERIFIED:
-                del self._verified[next(iter(self._verified))]
-            self._verified[shown.digest] = _Verified(caller, until, keys, keys.generation)
+            self._verified.put(shown.digest, _Verified(caller, until, keys, keys.generation))
         return caller
 
 

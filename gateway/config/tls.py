@@ -7,8 +7,9 @@ import ssl
 from pathlib import Path
 from typing import Final
 
+from gateway.config.reading.document import Document
 from gateway.config.reading.problem import shown
-from gateway.config.schema.gateway import Tls
+from gateway.config.schema.gateway import Gateway, Tls
 
 _CERTIFICATE: Final = "certificate"
 _PRIVATE_KEY: Final = "private_key"
@@ -43,6 +44,24 @@ def listener_context(tls: Tls) -> ssl.SSLContext:
         context.options |= ssl.OP_NO_TICKET
         context.num_tickets = 0
     return context
+
+
+def check_tls(settings: Gateway, document: Document, *, look: bool = True) -> None:
+    """Try the listener's TLS, and report what is wrong. Unless ``look``, no file is opened."""
+    tls = settings.tls
+    if tls is None:
+        return
+    problems = unreadable(tls) if look else []
+    try:
+        if look and not problems:
+            listener_context(tls)
+    except BadTls as fault:
+        problems = [fault]
+    for problem in problems:
+        document.report(("tls", problem.setting), str(problem))
+    domain = getattr(settings.callers, "trusted_spiffe_domain", None)
+    if tls.client_ca is not None and document.sound(("callers",)) and domain is None:
+        document.report(("tls", "client_ca"), "proves nobody without `callers.trusted_spiffe_domain`")
 
 
 def unreadable(tls: Tls) -> list[BadTls]:

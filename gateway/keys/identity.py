@@ -78,10 +78,10 @@ class Identities:
         self._refused_ttl: Final = settings.identity.refused_ttl
         self._keep: Final = settings.keep
         going_on = after is not None and after.upstream == settings.upstream
-        self.entries: Final[Recent[_Entry]] = after.entries if after and going_on else Recent(entries)
+        self.entries: Final[Recent[str, _Entry]] = after.entries if after and going_on else Recent(entries)
         self._flights: Final[SingleFlight[str, Known]] = SingleFlight()
         # For each flight: whether it asks whatever the store has, and when it began, on the loop's clock.
-        self._begun: Final[Recent[tuple[bool, float]]] = Recent(entries)
+        self._begun: Final[Recent[str, tuple[bool, float]]] = Recent(entries)
         self._me: Final = Me(settings)
 
     def peek(self, secret: Secret) -> Known | None:

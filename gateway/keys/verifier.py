@@ -1,12 +1,13 @@
 """The state of each key of this process, over every reload; asks `/me` about secrets in the background."""
 
 import asyncio
-import contextlib
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, TypeAlias
 
+from gateway.aio.background import Background
+from gateway.aio.waiting import happened
 from gateway.config.assembly.snapshot import Key
 from gateway.core.promotion import Read, arrange, begin, doubt, due, learn, recheck
 from gateway.core.rotation import REPLACED, Finding
@@ -175,32 +176,22 @@ class KeyVerifier:
 
     async def run(self) -> None:
         """Ask about secrets as they become due, until cancelled."""
-        questions: set[asyncio.Task[None]] = set()
+        questions = Background()
         try:
             while True:
                 self._wake.clear()
                 if self._due(self._clock()):
-                    question = asyncio.create_task(self.verify())
-                    questions.add(question)
-                    question.add_done_callback(questions.discard)
+                    questions.start(self.verify())
                     await asyncio.sleep(0)  # it marks what it asks about, which is then due no longer
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._until_due()):
-                        await self._wake.wait()
+                await happened(self._wake, self._until_due())
         finally:
-            for question in questions:
-                question.cancel()
-            if questions:
-                await asyncio.wait(questions)
+            await questions.close()
 
     async def verify(self) -> None:
         """Ask about every secret that is due, unless a question about it is running; return once all are answered."""
-        questions = [self._question(key, secret) for key, secret in self._due(self._clock())]
-        await asyncio.gather(*questions)
-
-    def _question(self, key: KeyState, secret: Secret) -> "asyncio.Future[None]":
-        self._asking.add((key.name, secret))
-        return asyncio.ensure_future(self._ask(key, secret))
+        due_now = self._due(self._clock())
+        self._asking.update((key.name, secret) for key, secret in due_now)
+        await asyncio.gather(*(self._ask(key, secret) for key, secret in due_now))
 
     async def _ask(self, key: KeyState, secret: Secret) -> None:
         try:
@@ -223,14 +214,15 @@ class KeyVerifier:
         ]
 
     def _until_due(self) -> float | None:
-        moments = list(self._moments())
-        return max(0.0, min(moments) - self._clock()) if moments else None
-
-    def _moments(self) -> Iterator[float]:
-        for key in self._keys.values():
-            for secret, dossier in key.rotation.known.items():
-                if (key.name, secret) not in self._asking and dossier.due != float("inf"):
-                    yield dossier.due
+        """The seconds until a secret is due about which no question is running; None for never."""
+        moments = (
+            dossier.due
+            for key in self._keys.values()
+            for secret, dossier in key.rotation.known.items()
+            if (key.name, secret) not in self._asking
+        )
+        first = min(moments, default=float("inf"))
+        return None if first == float("inf") else max(0.0, first - self._clock())
 
 
 def _finding(known: Known, *, unknown: bool) -> Finding | None:

@@ -62,7 +62,7 @@ class Names:
         self._use: Final = use
         self._emit: Final = emit
         self._lookup: Final = lookup
-        self._entries: Final[Recent[Entry]] = Recent(_NAMES)
+        self._entries: Final[Recent[str, Entry]] = Recent(_NAMES)
         self._flights: Final[SingleFlight[str, None]] = SingleFlight()
         self._threads = 0
 

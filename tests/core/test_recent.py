@@ -5,7 +5,7 @@ from gateway.core.recent import Recent
 
 def test_memory_is_bounded_by_what_was_used_last() -> None:
     """A full memory drops the least recently used entry."""
-    recent: Recent[int] = Recent(2)
+    recent: Recent[str, int] = Recent(2)
     recent.put("a", 1)
     recent.put("b", 2)
     recent.get("a")
@@ -17,7 +17,7 @@ def test_memory_is_bounded_by_what_was_used_last() -> None:
 
 def test_putting_anew_does_not_grow() -> None:
     """The same key takes one place, however often it is written."""
-    recent: Recent[int] = Recent(2)
+    recent: Recent[str, int] = Recent(2)
     for value in range(5):
         recent.put("a", value)
     recent.put("b", 0)

@@ -38,7 +38,7 @@ def new(name: str, scopes: tuple[str, ...], audit: bool, folder: Path, config: P
     """
     from gateway.callers.tokens import new_token
     from gateway.cli.policies.policy_sets import place_and_catalog
-    from gateway.config.assembly.policies import check_policies
+    from gateway.config.assembly.policies import check_policy
     from gateway.config.reading.source import parse
 
     problems: list[Problem] = []
@@ -48,7 +48,7 @@ def new(name: str, scopes: tuple[str, ...], audit: bool, folder: Path, config: P
     lines += [f"  - {scope}" for scope in sorted(set(scopes))]
     text = "\n".join([*lines, *(["mode: audit"] if audit else [])]) + "\n"
     file = folder / f"{name}.yaml"
-    check_policies([(file, parse(str(file), text.encode(), problems))], catalog)
+    check_policy(parse(str(file), text.encode(), problems), catalog)
     if problems:
         unusable(problems, as_json=as_json)
     try:

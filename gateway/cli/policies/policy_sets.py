@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from gateway.config.assembly.catalog import read_catalog
-from gateway.config.assembly.policies import PolicyFile, check_policies, read_policies
+from gateway.config.assembly.policies import PolicyFile, check_policy, read_policies
 from gateway.config.reading.problem import Problem
 from gateway.config.reading.section import Record
 from gateway.config.reading.source import open_document
@@ -45,7 +45,7 @@ def policies_at(place: Path, catalog: Catalog, problems: list[Problem]) -> tuple
         problems.append(Problem(str(place), 0, "", f"is the table of a policy; give {named}, or its folder"))
         return ()
     if place.is_file():
-        return check_policies([(place, open_document(place, problems))], catalog).files
+        return check_policy(open_document(place, problems), catalog).files
     files, found = read_policies(place, catalog)
     problems.extend(found)
     return files

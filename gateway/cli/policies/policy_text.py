@@ -7,7 +7,7 @@ from typing import Any, Final
 import yaml
 
 from gateway.callers.kinds import KINDS
-from gateway.config.assembly.policies import PolicyFile, check_policies
+from gateway.config.assembly.policies import PolicyFile, check_policy
 from gateway.config.reading.problem import Problem
 from gateway.config.reading.source import parse
 from gateway.core.catalog import Catalog, plain
@@ -37,7 +37,7 @@ def with_grants(text: str, file: PolicyFile, policy: Policy, catalog: Catalog) -
 def _read(text: str, file: PolicyFile, catalog: Catalog) -> Policy | None:
     problems: list[Problem] = []
     document = parse(str(file.file), text.encode(), problems)
-    found = check_policies([(file.file, document)], catalog).files
+    found = check_policy(document, catalog).files
     return found[0].policy if found and not problems else None
 
 

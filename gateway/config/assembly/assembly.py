@@ -9,8 +9,7 @@ from msgspec import structs
 from gateway.callers.kind import Available
 from gateway.config.assembly.authentication import available, callers_of, check_settings
 from gateway.config.assembly.catalog import read_catalog
-from gateway.config.assembly.listener_tls import check_tls
-from gateway.config.assembly.policies import Policies, PolicyCache, check_policies, read_folder
+from gateway.config.assembly.policies import Policies, PolicyCache, check_policy, read_folder
 from gateway.config.assembly.routes import check_use, make_routes
 from gateway.config.assembly.snapshot import Key, Slot, Snapshot
 from gateway.config.assembly.storing import read_store
@@ -21,6 +20,7 @@ from gateway.config.schema import gateway
 from gateway.config.schema.environment import SCOPES
 from gateway.config.schema.values import is_private
 from gateway.config.secret_source import MissingSecret, read_secret
+from gateway.config.tls import check_tls
 from gateway.core.catalog import Catalog
 from gateway.core.routing import Routes
 from gateway.core.secret import BadSecret
@@ -81,7 +81,7 @@ class Assembly:
 
     def _policies(self, policy: Document | None, catalog: Catalog, verifying: Available | None) -> Policies:
         if policy is not None:
-            found = check_policies([(Path(policy.file), policy)], catalog, verifying)
+            found = check_policy(policy, catalog, verifying)
             own = (structs.replace(one, policy=one.policy._replace(variable=SCOPES)) for one in found.files)
             return structs.replace(found, files=tuple(own))
         return read_folder(self._settings.policies, catalog, self._document.problems, verifying, self._cache)

@@ -3,12 +3,11 @@
 import contextlib
 import hashlib
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import msgspec
-from msgspec.structs import replace
 
 from gateway.callers.kind import Available
 from gateway.config.assembly.authentication import (
@@ -57,7 +56,7 @@ class Policies(msgspec.Struct, frozen=True):
     files: tuple[PolicyFile, ...]
     callers: frozenset[str] | None
     anonymous: str | None
-    broken: frozenset[str] = frozenset()
+    broken: frozenset[str]
 
 
 def read_policies(folder: Path, catalog: Catalog) -> tuple[tuple[PolicyFile, ...], list[Problem]]:
@@ -96,7 +95,6 @@ def read_folder(
     basis = (catalog.endpoints, catalog.scopes, verifying)
     before = {} if cache is None else cache.of(basis)
     now: dict[str, tuple[bytes, PolicyFile]] = {}
-    broken: set[str] = set()
     gathered = _Gathered(catalog, verifying)
     for path in _policy_paths(folder, problems):
         name, data = str(path), _read(path, problems)
@@ -104,13 +102,11 @@ def read_folder(
         known = before.get(name)
         if known is not None and known[0] == digest and gathered.add_again(known[1]):
             now[name] = known
-        elif (file := gathered.add(path, parse(name, data, problems))) is not None:
+        elif (file := gathered.add(parse(name, data, problems))) is not None:
             now[name] = digest, file
-        else:
-            broken.add(name)
     if cache is not None:
         cache.become(basis, now)
-    return replace(gathered.policies(), broken=frozenset(broken))
+    return gathered.policies()
 
 
 def _read(path: Path, problems: list[Problem]) -> bytes | None:
@@ -122,16 +118,13 @@ def _read(path: Path, problems: list[Problem]) -> bytes | None:
     return read_file(path, problems)
 
 
-def check_policies(
-    documents: Sequence[tuple[Path, Document]], catalog: Catalog, verifying: Available | None = None
-) -> Policies:
-    """Policies of documents that have been opened, checked by themselves and against each other.
+def check_policy(document: Document, catalog: Catalog, verifying: Available | None = None) -> Policies:
+    """The one policy of a document; none if it has a problem, which is then reported.
 
     ``verifying`` is what a ``gateway.yaml`` has to verify callers with, where there is one.
     """
     gathered = _Gathered(catalog, verifying)
-    for path, document in documents:
-        gathered.add(path, document)
+    gathered.add(document)
     return gathered.policies()
 
 
@@ -145,19 +138,22 @@ class _Gathered:
         self._callers: Final[dict[str, str]] = {}
         self._claims: Final[Claims] = {}
         self._sets: Final[Sets] = {}
+        self._broken: Final[set[str]] = set()
         self._unknown = False
 
-    def add(self, path: Path, document: Document) -> PolicyFile | None:
+    def add(self, document: Document) -> PolicyFile | None:
         """Add the policy of a document; None if it has a problem, which is then reported."""
         entry = read(schema.Policy, document)
         if entry is None:
             self._unknown = True
+            self._broken.add(document.file)
             return None
         if (other := self._callers.setdefault(entry.caller, document.file)) != document.file:
             document.report(("caller",), f"{shown(entry.caller)} has a policy already, in {other}")
-        file = PolicyFile(str(path), make_policy(entry, document, self._catalog, self._sets), entries_of(entry))
+        file = PolicyFile(document.file, make_policy(entry, document, self._catalog, self._sets), entries_of(entry))
         check_authenticate(entry, document, self._claims, self._verifying)
         if not document.sound(()):
+            self._broken.add(document.file)
             return None
         self._files.append(file)
         return file
@@ -174,7 +170,7 @@ class _Gathered:
 
     def policies(self) -> Policies:
         callers = None if self._unknown else frozenset(self._callers)
-        return Policies(tuple(self._files), callers, self._claims.get(ANONYMOUS))
+        return Policies(tuple(self._files), callers, self._claims.get(ANONYMOUS), frozenset(self._broken))
 
 
 def _policy_paths(folder: Path, problems: list[Problem]) -> Iterator[Path]:
