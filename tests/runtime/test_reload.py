@@ -1,6 +1,7 @@
 """`gateway.runtime.reload`: a change of the files is applied whole or not at all, and loses no request."""
 
 import asyncio
+import json
 import os
 import signal
 import time
@@ -16,7 +17,7 @@ from gateway.runtime.server import serve
 from tests.support.deadline import DEADLINE
 from tests.support.in_process import Running, config, policy
 from tests.support.raw_caller import Caller, head
-from tests.support.recording import Upstream, answer
+from tests.support.recording import Arrival, Upstream, answer
 from tests.support.sentinels import ALL_SCOPES, KEY, OTHER_KEY, TOKEN
 
 Start = Callable[..., Any]
@@ -460,3 +461,25 @@ async def test_a_request_that_has_waited_is_judged_again(start: Start) -> None:
     assert (100, 403) == (asked_for_body.status, (await caller.response()).status)
     assert [] == run.upstream.arrivals
     assert 403 == (await run.ask("POST", "/api/v2/threads", body=b"body", token=TOKEN)).status
+
+
+async def test_a_write_that_is_whole_is_judged_again_where_it_waited(start: Start) -> None:
+    """A write whose body came at once, and which waited for what `/me` says, is judged by the current configuration."""
+    run, known = await start(live=True), asyncio.Event()
+    identity = {"workspace_id": "w", "api_key_id": "k", "scopes": [*ALL_SCOPES]}
+
+    async def me(_: Arrival, writer: asyncio.StreamWriter) -> None:
+        async with asyncio.timeout(DEADLINE):
+            await known.wait()
+        writer.write(answer(200, json.dumps(identity).encode()))
+
+    run.upstream.me = me
+    caller = await run.connect()
+    await caller.send(head("POST", "/api/v2/threads", "Content-Length: 4") + b"body")
+    await run.upstream.until(lambda: bool(run.upstream.lookups))
+    put_policy(run, scopes=["contacts:read"])
+    await run.events("policy_change", outcome="changed")
+    known.set()
+
+    assert 403 == (await caller.response()).status
+    assert [] == run.upstream.arrivals
