@@ -43,7 +43,6 @@ class Lines:
         self._deadline = math.inf
         self._awake = threading.Event()
         self._closing = threading.Event()
-        self._closed = False
         self._torn = False
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
@@ -56,7 +55,7 @@ class Lines:
     def put(self, line: bytes) -> None:
         """Take a line, with its line end. Costs a microsecond, whatever the reader does."""
         with self._lock:
-            if self._held + len(line) > self._bound or self._closed:
+            if self._held + len(line) > self._bound or self._closing.is_set():
                 self._dropped += 1
                 return
             self._held += len(line)
@@ -68,7 +67,6 @@ class Lines:
     def close(self, timeout: float = 1.0) -> None:
         """Write what is held, for at most ``timeout`` seconds; what is then left is dropped and counted."""
         self._deadline = time.monotonic() + timeout
-        self._closed = True
         self._closing.set()
         self._awake.set()
         self._thread.join(timeout)
