@@ -10,7 +10,6 @@ import msgspec
 
 from gateway.admin.access import Asked, Denied, Token, check
 from gateway.admin.health import Health
-from gateway.admin.page import SECURITY_POLICY, page
 from gateway.admin.status import encode
 from gateway.admin.throttle import Throttle
 from gateway.telemetry import exposition
@@ -85,6 +84,9 @@ class Pages:
         return _answer(200, "application/json", await self._made(asked.path, encode))
 
     async def _page(self, asked: Asked) -> Answer:
+        # Imported for the first person who looks: most processes never show it.
+        from gateway.admin.page import SECURITY_POLICY, page
+
         body = await self._made(asked.path, lambda status: page(status).encode("utf-8", "replace"))
         more = [("Content-Security-Policy", SECURITY_POLICY), ("Referrer-Policy", "no-referrer")]
         return _answer(200, "text/html; charset=utf-8", body, more)

@@ -145,10 +145,13 @@ async def ready(run: Running) -> bool:
 
 @pytest.mark.slow
 def test_what_is_not_configured_is_not_loaded() -> None:
-    """A gateway without Kubernetes callers and client certificates does not carry what verifies them."""
+    """A gateway without Kubernetes callers and client certificates does not carry what verifies them, and none carries
+    aiohttp's own server, or the status page before somebody looks at it.
+    """
     program = (
         "import sys, gateway.runtime.server, gateway.config.load, gateway.cli.serve.serve\n"
         "late = {'jwt', 'cryptography', 'gateway.callers.issuer', 'gateway.callers.x509_svid'}\n"
+        "late |= {'aiohttp.web', 'gateway.admin.page', 'gateway.simulator'}\n"
         "print(sorted(late & set(sys.modules)))"
     )
     made = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
