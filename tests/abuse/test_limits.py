@@ -72,7 +72,7 @@ async def slow_body(run: Running) -> Response:
 
 
 async def slow_caller(run: Running, every: float) -> None:
-    """A caller with a small window that reads 128 KiB every so many seconds, until its answer is cut."""
+    """A caller with a small window that reads 128 KiB every so many seconds, or 0 for once, until its answer is cut."""
     run.upstream.reply = answer(body=LARGE)
     opened = socket.socket()
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
@@ -85,12 +85,12 @@ async def slow_caller(run: Running, every: float) -> None:
         async with asyncio.timeout(DEADLINE):
             with contextlib.suppress(ConnectionError):
                 while piece := await loop.sock_recv(opened, 131_072):
+                    if not (got or every):
+                        await eventually(lambda: run.metric("limits_reached_total", limit="answer_silence"))
                     got += len(piece)
-                    if every and (rest := last + every - time.monotonic()) > 0:
+                    if (rest := last + every - time.monotonic()) > 0:
                         await asyncio.sleep(rest)
                     last = time.monotonic()
-                    if not every:
-                        await eventually(lambda: run.metric("limits_reached_total", limit="answer_silence"))
     assert got < len(LARGE)
 
 
@@ -121,7 +121,7 @@ async def no_budget(run: Running) -> Response:
 
 
 async def full_queue(run: Running) -> Response:
-    await spent(run, 3)
+    await spent(run, 50)
     waiting = [asyncio.create_task(run.ask()) for _ in range(3)]
     done, rest = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED, timeout=DEADLINE)
     for task in rest:
@@ -176,7 +176,7 @@ REACHED: Final = {
         lambda run: slow_caller(run, 0.02), {"upstream": {"idle_timeout": "600ms"}, **limits(answer_rate="500MiB")}
     ),
     Limit.ANSWER_TIMEOUT: Reach(dribbled_answer, {"upstream": {"answer_timeout": "400ms"}}),
-    Limit.QUEUE: Reach(full_queue, {"pacing": {"max_queue": 2, "max_wait": "8s"}}),
+    Limit.QUEUE: Reach(full_queue, {"pacing": {"max_queue": 2, "max_wait": "60s"}}),
     Limit.QUEUE_WAIT: Reach(no_budget, {"pacing": {"max_wait": "100ms"}}),
     Limit.REQUESTS_PER_MINUTE: Reach(twice, {"policies": [policy(limits={"reads_per_minute": 1})]}),
     Limit.UPSTREAM_CONNECTIONS: Reach(

@@ -6,14 +6,19 @@ from typing import Any
 
 import pytest
 
-from tests.support.deadline import DEADLINE
+from tests.support.deadline import DEADLINE, eventually
 from tests.support.honest import HONEST, asks
 from tests.support.in_process import policy
 from tests.support.recording import Upstream
 from tests.support.redis_server import NEEDS_REDIS, redis_serving
-from tests.support.served import serving
+from tests.support.served import Served, serving
 
 MOST = 100
+
+
+async def a_fault_is_told(served: Served) -> bool:
+    """Of the claim; a store that is slow on a busy machine is left alone before it is asked for one."""
+    return b"a claim that does not end" in served.out or b"no answer in" in served.out
 
 
 @NEEDS_REDIS
@@ -35,9 +40,9 @@ async def test_a_poisoned_redis_stops_no_request(tmp_path: Path, upstream: Upstr
             else:
                 await redis.command("SET", name, f'{{"fetched_at": {moment}}}')
                 await redis.command("SET", f"{name}:asked", "1")
-        async with serving(tmp_path / "after", upstream, **settings) as served, asyncio.timeout(DEADLINE):
+        async with serving(tmp_path / "after", upstream, **settings) as served, asyncio.timeout(3 * DEADLINE):
             assert {200} == await asks(served, 5)
             await served.until_said(b'"event":"limits_store_fault"')
-            await served.until_said(b"a claim that does not end")
+            await eventually(lambda: a_fault_is_told(served))
 
     assert {":limits:", ":me:"} == {mark for mark in (":limits:", ":me:") if any(mark in name for name in names)}
