@@ -47,6 +47,7 @@ def test_a_minute_is_divided_by_weighted_max_min(
         assert int(share) - 1 <= got[caller] <= math.ceil(share) + 1
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(
     st.dictionaries(st.sampled_from(NAMES), st.integers(60, 600), min_size=2),
@@ -78,6 +79,7 @@ def test_shares_are_by_weight_at_any_wait(max_wait: float, replicas: int) -> Non
     assert (1.8 if replicas == 1 or max_wait < 30 else 1.5) <= ratio <= 2.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sticky", [False, True])
 def test_a_modest_caller_gets_what_it_asks_on_four_replicas(sticky: bool) -> None:
     """Replicas that report to each other keep for a modest caller what it asks, even if the others never see it.
