@@ -33,7 +33,7 @@ async def good(it: Stage, rotations: int, period: float) -> list[float]:
         old, key = it.secret, it.mint()
         delays.append(await it.promoted(key, overwrite if turn % 2 else replace_file))
         await asyncio.sleep(max(0.0, period / 2 - delays[-1]))
-        it.simulator.revoke(old)
+        it.simulator.keys.revoke(old)
         it.secret = key.secret
         await asyncio.sleep(period / 2)
     return delays

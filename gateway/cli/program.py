@@ -76,7 +76,7 @@ def _ends_from_outside() -> Iterator[None]:
     except click.UsageError as error:
         if "--json" not in sys.argv:
             raise
-        print_json(failure(error.format_message(), "command line"))
+        print_json({"ok": False, "problems": [failure(error.format_message(), "command line")]})
         raise SystemExit(error.exit_code) from None
     except BrokenPipeError:
         _drop_output()

@@ -57,9 +57,7 @@ def configured(config: Path | None) -> Path | None:
     return named
 
 
-def loaded(
-    config: Path | None, flags: Mapping[str, str] | None = None, *, as_json: bool = False, offline: bool = False
-) -> "Snapshot":
+def loaded(config: Path | None, flags: Mapping[str, str] | None = None, *, offline: bool = False) -> "Snapshot":
     """The checked configuration. Where it has problems, prints all of them and exits with status 2.
 
     ``offline`` is as for `gateway.config.load.load`.
@@ -72,27 +70,28 @@ def loaded(
     try:
         return load(configured(config), environ=os.environ, flags=flags, offline=offline)
     except ConfigError as error:
-        unusable(error.problems, as_json=as_json)
+        unusable(error.problems)
 
 
-def unusable(problems: "Iterable[Problem]", *, as_json: bool = False) -> NoReturn:
+def unusable(problems: "Iterable[Problem]") -> NoReturn:
     """Print the problems, one a line on standard error or as JSON on standard output, and exit with status 2."""
-    if as_json:
-        found = [{"file": p.file, "line": p.line, "where": p.where, "message": p.message} for p in problems]
-        print_json({"ok": False, "problems": found})
-    else:
-        for problem in problems:
-            click.echo(str(problem), err=True)
-    raise SystemExit(UNUSABLE)
+    import msgspec
+
+    problems = list(problems)
+    _end("\n".join(map(str, problems)), msgspec.to_builtins(problems))
 
 
 def fail(message: str) -> NoReturn:
-    """Print why the command cannot do its work, on standard error or as JSON on standard output, and exit with 2."""
+    """Print why the command cannot do its work, as `unusable` prints problems."""
+    _end(message, [failure(message)])
+
+
+def _end(text: str, problems: list[dict[str, object]]) -> NoReturn:
     context = click.get_current_context(silent=True)
     if context is not None and context.params.get("as_json"):
-        print_json(failure(message))
+        print_json({"ok": False, "problems": problems})
     else:
-        click.echo(message, err=True)
+        click.echo(text, err=True)
     raise SystemExit(UNUSABLE)
 
 
@@ -105,8 +104,8 @@ def fail_unknown(what: str, name: str, known: Iterable[str], plural: str) -> NoR
 
 
 def failure(message: str, file: str = "") -> dict[str, object]:
-    """One problem as `unusable` prints several as JSON."""
-    return {"ok": False, "problems": [{"file": file, "line": 0, "where": "", "message": message}]}
+    """A problem of no line, as JSON has it."""
+    return {"file": file, "line": 0, "where": "", "message": message}
 
 
 def utc_today() -> "date":

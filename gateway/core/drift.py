@@ -9,6 +9,7 @@ from gateway.core.decision import granted
 from gateway.core.policy import Policy
 from gateway.core.routing import Routes
 from gateway.core.rule import Rule
+from gateway.core.words import listed
 
 # The keys of a route, and the scopes that an endpoint asks of one of them.
 Need: TypeAlias = tuple[tuple[str, ...], frozenset[str]]
@@ -34,7 +35,7 @@ class Needs(NamedTuple):
     def advice(self, key: str) -> tuple[str, ...]:
         """For a key without a working secret: a sentence with the scopes that policies use; empty if they use none."""
         used = frozenset[str]().union(*(scopes for keys, scopes in self.endpoints if key in keys))
-        return (f"policies use {_listed(used)} of it",) if used else ()
+        return (f"policies use {listed(used)} of it",) if used else ()
 
 
 class Drift(NamedTuple):
@@ -59,15 +60,15 @@ class Drift(NamedTuple):
         if self.missing:
             where = f"; no key of its route can serve {self.unserved[0]}" if self.unserved else ""
             said.append(
-                f"add {_listed(self.missing)} to it in Productlane, or take the grant out of the policies{where}"
+                f"add {listed(self.missing)} to it in Productlane, or take the grant out of the policies{where}"
             )
         if surplus := self.excess - self.unknown:
-            said.append(f"take {_listed(surplus)} from it in Productlane; no policy uses that")
+            said.append(f"take {listed(surplus)} from it in Productlane; no policy uses that")
         if self.audited:
             said.append(f"before you narrow it: `mode: audit` lets {', '.join(self.audited)} use it")
         if self.unknown:
             said.append(
-                f"take {_listed(self.unknown)} from it in Productlane, or name the endpoints that ask for that in a "
+                f"take {listed(self.unknown)} from it in Productlane, or name the endpoints that ask for that in a "
                 "file of `catalog`; this version knows none"
             )
         if self.wide:
@@ -161,10 +162,6 @@ def _drift(
 
 def _is_wide(used: frozenset[str], callers: frozenset[frozenset[str]]) -> bool:
     return bool(used) and not any(used <= own for own in callers)
-
-
-def _listed(scopes: Iterable[str]) -> str:
-    return ", ".join(sorted(scopes))
 
 
 def _needs_of(caller: str, routes: Routes, endpoints: Iterable[Endpoint]) -> dict[Need, list[Endpoint]]:

@@ -182,11 +182,6 @@ def due(rotation: Rotation, now: float) -> tuple[Secret, ...]:
     return tuple(secret for secret, dossier in rotation.known.items() if dossier.due <= now)
 
 
-def next_due(rotation: Rotation) -> float:
-    """When the next value is due; infinity where none is."""
-    return min((dossier.due for dossier in rotation.known.values()), default=inf)
-
-
 def _settled(rotation: Rotation) -> Rotation:
     """With the workspace, once that is certain, and the value that serves now."""
     if rotation.workspace is None and (found := _first_workspace(rotation)):

@@ -104,7 +104,7 @@ def scope_not_granted(ask: Ask) -> Words:
     missing = endpoint.scopes - policy.scopes
     return Words(
         f"policy {policy.caller}, scopes: without {' '.join(sorted(missing))}",
-        f"policy {policy.caller}: does not grant {_listed(missing)}",
+        f"policy {policy.caller}: does not grant {listed(missing)}",
         required_scopes(endpoint),
         f"add {_quoted(missing)} {'to' if policy.variable else 'under'} {policy.place}",
         {"required": sorted(endpoint.scopes), "granted": sorted(policy.scopes)},
@@ -140,7 +140,7 @@ def scope_on_no_key(ask: Ask) -> Words:
     standings, needed = ask.standings or {}, ask.endpoint.scopes
     usable = {name: one.scopes for name, one in standings.items() if one.refused is None}
     carried = frozenset[str]().union(*(scopes for scopes in usable.values() if scopes))
-    missing = _listed(needed - carried) or "all of them on one key"
+    missing = listed(needed - carried) or "all of them on one key"
     # A key that Productlane refuses may be the one that carried them.
     refused = {name: one.refused for name, one in standings.items() if one.refused is not None}
     faults = "".join(f"; key {name}: {row.meaning}" for name, row in refused.items())
@@ -173,7 +173,8 @@ def _path(ask: Ask) -> str:
     return ask.route.path if ask.route is not None else "-"
 
 
-def _listed(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
+    """Names in order, with commas."""
     return ", ".join(sorted(names))
 
 

@@ -10,7 +10,7 @@ from aiohttp import web
 from gateway.core.catalog import Catalog
 from gateway.core.target import BASE
 from gateway.simulator.app import Service
-from gateway.simulator.arrivals import Arrival, Arrivals
+from gateway.simulator.arrivals import Arrivals
 from gateway.simulator.control import Control
 from gateway.simulator.faults import Faults
 from gateway.simulator.keys import KeyRing, SimulatedKey
@@ -61,7 +61,7 @@ class Simulator:
 
     async def stop(self) -> None:
         """Close both listeners and every connection; answers that a fault holds back are sent first."""
-        self.clear_faults()
+        self.faults.clear()
         self._urls.clear()
         while self._runners:
             await self._runners.pop().cleanup()
@@ -84,30 +84,9 @@ class Simulator:
         """The control port's base. Raises `RuntimeError` if none is open."""
         return self._url("control")
 
-    @property
-    def requests(self) -> tuple[Arrival, ...]:
-        """The latest requests, oldest first."""
-        return self.arrivals.latest()
-
-    def add_key(self, key: SimulatedKey) -> None:
-        """Raises `ValueError` if the secret is not a v2 one."""
-        self.keys.add(key)
-
-    def revoke(self, secret: str) -> None:
-        """The key answers 401 from now on. Raises `KeyError`."""
-        self.keys.revoke(secret)
-
-    def edit(self, secret: str, scopes: Iterable[str]) -> None:
-        """Give the key other scopes from now on. Raises `KeyError`."""
-        self.keys.edit(secret, scopes)
-
     def fault(self, endpoint: str | None = None, **parts: Any) -> None:
         """Put a fault in force; its parts are those of `Fault`. Raises `ValueError`."""
         self.faults.add({"endpoint": endpoint, **parts})
-
-    def clear_faults(self) -> None:
-        """End all faults; answers that one holds back are sent."""
-        self.faults.clear()
 
     async def received(self, count: int) -> None:
         """Return once so many requests have come since the record was cleared. The caller sets the deadline."""

@@ -20,7 +20,6 @@ from gateway.core.promotion import (
     doubt,
     due,
     learn,
-    next_due,
     recheck,
 )
 from gateway.core.rotation import REPLACED, SUFFICES, UNVERIFIED, Finding, Rotation, candidates, rank_of, reason, state
@@ -340,6 +339,11 @@ def test_a_workspace_is_not_certain_before_the_first_secret_is_known() -> None:
 def test_a_replaced_unverified_secret_goes_on_while_me_is_away() -> None:
     """With `/me` out of reach since the start, a new value does not push out the one that serves."""
     assert A == written(key(A), B).current
+
+
+def next_due(rotation: Rotation) -> float:
+    """When the first value is to be asked about."""
+    return min(dossier.due for dossier in rotation.known.values())
 
 
 def test_nothing_is_asked_before_it_is_wanted() -> None:

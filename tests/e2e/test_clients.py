@@ -188,7 +188,7 @@ async def test_a_file_arrives_as_it_was_sent(base: str, simulator: Simulator) ->
             return session.send(request, timeout=DEADLINE).status_code
 
     status = await asyncio.to_thread(send)
-    (upload,) = [arrival for arrival in simulator.requests if arrival.method == "POST"]
+    (upload,) = [arrival for arrival in simulator.arrivals.latest() if arrival.method == "POST"]
 
     assert 201 == status
     assert hashlib.sha256(request.body).hexdigest() == upload.body.sha256

@@ -59,7 +59,7 @@ def served(answers: list[tuple[str, Response]], token: str) -> int:
 
 def refused_upstream(simulator: Simulator) -> int:
     """How many requests the upstream refused for their number."""
-    return sum(arrival.status == 429 for arrival in simulator.requests)
+    return sum(arrival.status == 429 for arrival in simulator.arrivals.latest())
 
 
 async def test_callers_share_a_minute_by_weight(tmp_path: Path) -> None:

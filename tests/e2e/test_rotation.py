@@ -29,7 +29,7 @@ async def test_rotations_under_load_lose_no_request(tmp_path: Path) -> None:
         for turn in range(6):
             old, key = it.secret, it.mint()
             await it.promoted(key, overwrite if turn % 2 else replace_file)
-            it.simulator.revoke(old)
+            it.simulator.keys.revoke(old)
             it.secret = key.secret
             await more(it)
 
@@ -45,7 +45,7 @@ async def test_a_revoke_before_the_rotation_loses_no_request(tmp_path: Path) -> 
         third = it.mint()
         await it.until_shows(second.secret[6:10], "active")
         await asyncio.to_thread(replace_file, it.file, third.secret)
-        it.simulator.revoke(second.secret)
+        it.simulator.keys.revoke(second.secret)
         await it.until(lambda: it.used(third))
         await more(it)
 

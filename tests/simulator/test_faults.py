@@ -77,7 +77,7 @@ async def test_a_close_comes_before_any_byte() -> None:
     async with running() as client:
         client.simulator.fault(act=Act.CLOSE, count=1)
         got = await raw(client)
-        outcome = client.simulator.requests[0].outcome
+        outcome = client.simulator.arrivals.latest()[0].outcome
         again = await client("GET", "/tags")
 
     assert (b"", "broken", 200) == (got, outcome, again.status)
@@ -121,8 +121,8 @@ async def test_a_stalled_body_goes_on_when_the_faults_are_cleared() -> None:
         headers = {"Authorization": f"Bearer {SECRET}"}
         async with client.session.get(client.simulator.url + "/tags", headers=headers) as answer:
             first = await answer.content.readexactly(len(whole) // 2)
-            pending = client.simulator.requests[-1].outcome
-            client.simulator.clear_faults()
+            pending = client.simulator.arrivals.latest()[-1].outcome
+            client.simulator.faults.clear()
             rest = await answer.content.read()
 
     assert "pending" == pending
@@ -149,7 +149,7 @@ async def test_a_client_that_leaves_is_noticed() -> None:
             asking.cancel()
             await client.simulator.arrivals.until(lambda arrivals: arrivals.latest()[0].outcome != "pending")
 
-    assert "abandoned" == client.simulator.requests[0].outcome
+    assert "abandoned" == client.simulator.arrivals.latest()[0].outcome
 
 
 async def test_a_stop_lets_go_of_what_is_held() -> None:

@@ -327,7 +327,7 @@ async def test_v1_keys_and_paths() -> None:
     """A v1 key is 410 on any v2 path; a v1 path does not exist."""
     async with running() as client:
         key = await client("GET", "/me", secret="pl_v1_oldoldoldold")
-        client.simulator.add_key(full_key())
+        client.simulator.keys.add(full_key())
         url = client.simulator.url.replace("/v2", "/v1") + "/threads"
         async with client.session.get(url, headers={"Authorization": f"Bearer {SECRET}"}) as answer:
             path = answer.status
@@ -369,11 +369,11 @@ async def test_keys_change_while_it_runs() -> None:
     """An added key works, an edited one has its new scopes, a revoked one is unknown, at once."""
     async with running(SimulatedKey(SECRET, frozenset())) as client:
         before = await client("GET", "/tags")
-        client.simulator.edit(SECRET, ["tags:read"])
+        client.simulator.keys.edit(SECRET, ["tags:read"])
         after = await client("GET", "/tags")
-        client.simulator.revoke(SECRET)
+        client.simulator.keys.revoke(SECRET)
         revoked = await client("GET", "/tags")
-        client.simulator.add_key(SimulatedKey(SECRET, frozenset({"tags:read"})))
+        client.simulator.keys.add(SimulatedKey(SECRET, frozenset({"tags:read"})))
         again = await client("GET", "/tags")
 
     assert [403, 200, 401, 200] == [one.status for one in (before, after, revoked, again)]
@@ -384,7 +384,7 @@ async def test_the_record_tells_what_arrived() -> None:
     async with running() as client:
         await client("POST", "/companies?x=%2F&y=a+b", json={"name": "A"}, headers={"X-Twice": "1"})
         await client("GET", "/me", secret=None)
-        first, second = client.simulator.requests
+        first, second = client.simulator.arrivals.latest()
 
     assert ("POST", "/api/v2/companies?x=%2F&y=a+b") == (first.method, first.target)
     assert ([f"Bearer {SECRET}"], ["1"]) == (first.header("authorization"), first.header("x-twice"))
@@ -401,7 +401,7 @@ async def test_a_compressed_body_is_recorded_as_it_came() -> None:
     body = gzip.compress(b'{"name": "A"}')
     async with running() as client:
         answered = await client("POST", "/companies", data=body, headers={"Content-Encoding": "gzip"})
-        arrival = client.simulator.requests[0]
+        arrival = client.simulator.arrivals.latest()[0]
 
     assert 400 == answered.status
     assert (len(body), hashlib.sha256(body).hexdigest()) == (arrival.body.length, arrival.body.sha256)
@@ -414,7 +414,7 @@ async def test_the_record_is_bounded() -> None:
             await client("GET", path)
         async with asyncio.timeout(5):
             await client.simulator.received(3)
-        targets = [one.target for one in client.simulator.requests]
+        targets = [one.target for one in client.simulator.arrivals.latest()]
 
     assert ["/api/v2/b", "/api/v2/c"] == targets
 

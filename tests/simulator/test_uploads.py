@@ -29,7 +29,7 @@ async def test_a_file_arrives_whole(content: bytes) -> None:
     """The answer has a URL, the size and the digest of what was sent, and the record has the whole body."""
     async with running() as client:
         answered = await upload(client, content)
-        arrival = client.simulator.requests[0]
+        arrival = client.simulator.arrivals.latest()[0]
 
     stored = answered.json
     assert 201 == answered.status

@@ -61,7 +61,7 @@ class Stage:
         """A new key; Productlane knows it by default."""
         key = SimulatedKey(new_secret(), scopes, workspace)
         if known:
-            self.simulator.add_key(key)
+            self.simulator.keys.add(key)
         return key
 
     async def until(self, holds: Callable[[], bool]) -> None:
@@ -82,7 +82,7 @@ class Stage:
     @property
     def forwarded(self) -> list[Arrival]:
         """The callers' requests as they reached Productlane; the gateway's own questions left out."""
-        return [one for one in self.simulator.requests if not one.target.endswith("/me")]
+        return [one for one in self.simulator.arrivals.latest() if not one.target.endswith("/me")]
 
     def used(self, key: SimulatedKey) -> bool:
         return any(one.key_id == key.api_key_id for one in reversed(self.forwarded))
@@ -98,7 +98,7 @@ class Stage:
         """Every request, questions included, that did not come with exactly one key."""
         return [
             one
-            for one in self.simulator.requests
+            for one in self.simulator.arrivals.latest()
             if len(one.header("Authorization")) != 1 or not one.header("Authorization")[0].startswith("Bearer pl_v2_")
         ]
 

@@ -217,8 +217,8 @@ async def scraped(folder: Path) -> AsyncIterator[Stage]:
         await stage.some_of_everything()
         # A series that begins with its whole value has no rate.
         await prometheus.until('productlane_gateway_auth_responses_total{status="410"}')
-        upstream.revoke(OLD)
-        upstream.revoke(DEAD)
+        upstream.keys.revoke(OLD)
+        upstream.keys.revoke(DEAD)
         await stage.some_of_everything()
         for _ in range(40):
             await stage.ask("support-bot", "/api/v2/threads", method="POST", body=THREAD)

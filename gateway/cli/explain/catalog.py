@@ -34,7 +34,7 @@ def catalog(scope: str | None, config: Path | None, as_json: bool) -> None:
     problems: list[Problem] = []
     _, known = place_and_catalog(config, problems)
     if problems:
-        unusable(problems, as_json=as_json)
+        unusable(problems)
     endpoints = _endpoints(known, scope)
     if as_json:
         print_json([_facts(endpoint) for endpoint in endpoints])

@@ -54,7 +54,7 @@ def explain(caller: str, method: str, path: str, config: Path | None, online: bo
     """
     if not (method.isascii() and method.isalpha() and method.isupper()):
         raise click.BadParameter("methods are written in capitals, as GET", param_hint="METHOD")
-    snapshot = loaded(config, as_json=as_json, offline=not online)
+    snapshot = loaded(config, offline=not online)
     policy = snapshot.policies.get(caller)
     if policy is None:
         fail_unknown("no policy for caller", caller, snapshot.policies, "callers")

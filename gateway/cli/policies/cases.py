@@ -48,7 +48,7 @@ def test(folder: Path | None, config: Path | None, as_json: bool) -> None:
     day = utc_today()
     reports = [_report(file, catalog, day, problems) for files in sets for file in files]
     if problems:
-        unusable(problems, as_json=as_json)
+        unusable(problems)
     if as_json:
         print_json(_facts(reports))
     else:

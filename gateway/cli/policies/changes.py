@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from gateway.callers.kind import CredentialKind
 from gateway.callers.kinds import KINDS
@@ -28,21 +28,15 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Logged:
-    """The requests of a log, by caller, endpoint and what was decided about them then."""
+    """The requests of a log, beside what changes."""
 
-    all: Seen
-    unreadable: int
-    requests: Mapping[tuple[str, str, str], Seen]
-
-    @classmethod
-    def of(cls, log: AccessLog) -> Self:
-        return cls(log.all, log.unreadable, log.requests)
+    log: AccessLog
 
     def of_verdict(self, verdict: VerdictChange) -> Seen | None:
         """The requests that the change would decide in another way than the log says."""
         found = Seen()
         for decision in _decisions(verdict):
-            if (seen := self.requests.get((verdict.caller, verdict.endpoint.name, decision))) is not None:
+            if (seen := self.log.requests.get((verdict.caller, verdict.endpoint.name, decision))) is not None:
                 found.add(seen.count, seen.first, seen.last)
         return found if found.count else None
 
@@ -141,13 +135,14 @@ def _summary(changes: Iterable[Change], logged: Logged | None) -> str:
     else:
         text = "No verdict changes."
     if logged is not None:
+        every = logged.log.all
         text += (
-            f"\nOf {counted(logged.all.count, 'request')} logged from {logged.all.first} to {logged.all.last}, "
+            f"\nOf {counted(every.count, 'request')} logged from {every.first} to {every.last}, "
             f"{logged.count(verdicts)} would come to something else, {logged.count(lost)} would be refused that "
             f"{'was' if logged.count(lost) == 1 else 'were'} not."
         )
-        if logged.unreadable:
-            text += f" {counted(logged.unreadable, 'line')} could not be read."
+        if logged.log.unreadable:
+            text += f" {counted(logged.log.unreadable, 'line')} could not be read."
     return text
 
 
@@ -172,12 +167,12 @@ def facts(changes: Sequence[Change], logged: Logged | None) -> dict[str, Any]:
     }
     if logged is not None:
         found["against"] = {
-            "requests": logged.all.count,
-            "from": logged.all.first,
-            "to": logged.all.last,
+            "requests": logged.log.all.count,
+            "from": logged.log.all.first,
+            "to": logged.log.all.last,
             "changed": logged.count(verdicts),
             "lost": logged.count(lost),
-            "unreadable_lines": logged.unreadable,
+            "unreadable_lines": logged.log.unreadable,
         }
     return found
 

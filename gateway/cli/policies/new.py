@@ -50,7 +50,7 @@ def new(name: str, scopes: tuple[str, ...], audit: bool, folder: Path, config: P
     file = folder / f"{name}.yaml"
     check_policy(parse(str(file), text.encode(), problems), catalog)
     if problems:
-        unusable(problems, as_json=as_json)
+        unusable(problems)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with file.open("x", encoding="utf-8") as stream:

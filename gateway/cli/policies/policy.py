@@ -80,7 +80,7 @@ def diff(old: Path, new: Path, against: IO[bytes] | None, config: Path | None, f
     _, catalog = place_and_catalog(config, problems)
     before, after = ({file.policy.caller: file for file in policies_at(p, catalog, problems)} for p in (old, new))
     if problems:
-        unusable(problems, as_json=as_json)
+        unusable(problems)
     differences = compare(
         {caller: file.policy for caller, file in before.items()},
         {caller: file.policy for caller, file in after.items()},
@@ -88,8 +88,7 @@ def diff(old: Path, new: Path, against: IO[bytes] | None, config: Path | None, f
         utc_today(),
     )
     changes = changes_of(differences, before, after)
-    log = _read(against) if against is not None else None
-    logged = Logged.of(log) if log is not None else None
+    logged = Logged(_read(against)) if against is not None else None
     if as_json:
         print_json(facts(changes, logged))
     else:

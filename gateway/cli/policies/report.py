@@ -104,7 +104,7 @@ def report(
     named, catalog = place_and_catalog(config, problems)
     files = policies_at(folder or named, catalog, problems)
     if problems:
-        unusable(problems, as_json=as_json)
+        unusable(problems)
     callers = [file.policy.caller for file in files]
     for name in wanted:
         if name not in callers:

@@ -40,7 +40,7 @@ def check(config: Path | None, online: bool, strict: bool, as_json: bool) -> Non
     could not be asked about, a scope is missing, or an issuer's keys cannot be fetched; 1 with --strict where there is
     a warning; 2 where the configuration has problems.
     """
-    snapshot = loaded(config, as_json=as_json)
+    snapshot = loaded(config)
     source = location(config)
     answers = _ask(snapshot) if online else None
     found = warnings(snapshot, utc_today())

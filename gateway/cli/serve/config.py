@@ -54,11 +54,11 @@ def show(config: Path | None, origin: bool, as_json: bool) -> None:
 
     Exit status: 0, or 2 where the configuration has problems.
     """
-    loaded(config, as_json=as_json, offline=True)
+    loaded(config, offline=True)
     problems: list[Problem] = []
     rows = list(_shown(_document(configured(config), problems)))
     if problems:
-        unusable(problems, as_json=as_json)
+        unusable(problems)
     if as_json:
         print_json([row._asdict() for row in rows])
         return
