@@ -15,6 +15,9 @@ from typing import Final
 
 # Of more replicas than this the last requests of a window are not drawn by lot any more precisely.
 _MOST: Final = 16
+# A report may be from before the window for so long after its first answer. Until one is of it, the others are taken to
+# send as much as this process does from the beginning: else the first of them to come back takes the parts of all.
+_OLDEST_REPORT: Final = 1.0
 # After so few requests of this process in a window, what others used says little of how many they are.
 _FEW: Final = 2
 
@@ -104,8 +107,9 @@ class Replicas:
     def heard(self, now: float, count: int, remaining: int, sent: int, used: int | None) -> None:
         """So many others report; ``remaining`` is the least reading of all, ``used`` what they sent in this window."""
         self._heard, self.count = True, count
-        self._own = self._own_then = sent
-        self._others = self._others_then = self._base - remaining - sent
+        self._own, self._others = sent, self._base - remaining - sent
+        if used is not None or now - self._began > _OLDEST_REPORT:
+            self._own_then, self._others_then = self._own, self._others
         if used is not None:
             before = used if self._used is None else self._used
             self._rate = max(0, used - before) / max(0.1, now - self._heard_at)
