@@ -232,6 +232,11 @@ def scenarios() -> list[Scenario]:
         for down in (False, True)
     ]
     found += [Scenario("restart, budget spent", equal, spent=LIMIT)]
+    late = (Asker("modest", 40), Asker("greedy", 1000, at_once=56.0))
+    found += [
+        Scenario(f"1000 at once, 4 s before the end{where}", late, replicas=count, max_wait=5.3, spent=1)
+        for count, where in ((1, ""), (4, ", four replicas"))
+    ]
     at_once = (Asker("greedy", 1000, at_once=0.0), Asker("modest", 20, at_once=5.0))
     found += [Scenario("1000 at once, then 20", at_once, s, max_wait=150, max_queue=2000) for s in STRATEGIES[1:]]
     return found
@@ -257,7 +262,7 @@ async def measure(chosen: Sequence[Scenario], minutes: float) -> list[dict[str, 
     """Run scenarios side by side, each with a key of its own."""
     catalog = load_catalog()
     secrets = [Secret(f"pl_v2_fairness{number:04d}") for number in range(len(chosen))]
-    limits = Limits(reads=LIMIT, burst=6)
+    limits = Limits(reads=LIMIT, burst=12)
     keys = [SimulatedKey(secret.reveal(), frozenset(catalog.scopes)) for secret in secrets]
     async with contextlib.AsyncExitStack() as stack:
         simulator = await stack.enter_async_context(Simulator(catalog, keys, limits=limits))

@@ -103,9 +103,10 @@ class Claim:
         ends = [part.window.ends for part in self.parts if part.window.ends < math.inf]
         return max(ends, default=now)
 
-    def most_until(self, deadline: float, now: float) -> int:
-        """More than so many requests cannot be sent by a deadline, whatever others do."""
-        return min(part.window.most_until(deadline, now) for part in self.parts)
+    def in_time(self, deadline: float, ahead: int, now: float) -> bool:
+        """Whether there may be budget by a deadline, behind so many requests of the same caller in the `last` count."""
+        last = self.last.window.most_until(deadline, now) > ahead
+        return last and (self.also is None or self.window.most_until(deadline, now) > 0)
 
     def opening(self, now: float) -> bool:
         """Whether nothing but the first answer of a window is waited for."""

@@ -88,7 +88,7 @@ class Pacer:
             # It may not wait long enough for the first answer of a window, and there may well be budget.
             claim.force(now)
             return claim
-        if claim.most_until(now + longest, now) <= claim.last.flow.waiting:
+        if not claim.in_time(now + longest, claim.last.flow.waiting, now):
             raise no_budget(claim, pool.key, policy, now)
         if not pool.push_out(claim.last.flow, pacing.max_queue):
             raise queue_full(pacing)
@@ -105,7 +105,7 @@ class Pacer:
         now = self._clock()
         claim = Lease(pool, lane, policy, now)
         deadline = now + preferred_wait(prefer, pacing.max_wait) - waited
-        return claim.most_until(deadline, now) > claim.last.flow.waiting
+        return claim.in_time(deadline, claim.last.flow.waiting, now)
 
     def fields(self, chosen: KeySecret, lane: Lane, policy: Policy) -> bytes:
         """What `Lease.answered` returns, for an answer to a request that took no budget."""

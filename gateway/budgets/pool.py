@@ -132,6 +132,10 @@ class Pool:
                 self._vain_until[lane] = ready
                 for waiter in [w for w in self.queue if w.claim.lane is lane and w.deadline < ready]:
                     self._end(waiter, Ended.IN_VAIN)
+        while (newest := self.queue.newest_of_longest(lambda flow: flow.waiting)) is not None:
+            if newest.claim.in_time(newest.deadline, newest.flow.waiting - 1, now):
+                break
+            self._end(newest, Ended.IN_VAIN)
 
     def _look_again(self, now: float) -> None:
         if self._timer is not None:

@@ -2,7 +2,7 @@
 
 import heapq
 from collections import OrderedDict
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Final, Generic, TypeVar
 
 from gateway.budgets.shares import Flow
@@ -109,11 +109,11 @@ class FairQueue(Generic[T]):
         if len(self._order) > _STALE * len(self._lines):
             self.reorder()
 
-    def newest_of_longest(self) -> T | None:
-        """The item that came last of the caller that has most waiting for its weight; None where none waits."""
+    def newest_of_longest(self, length: Callable[[Flow], float] = lambda flow: flow.waiting / flow.weight) -> T | None:
+        """The item that came last of the caller that has most waiting, for its weight; None where none waits."""
         if not self._lines:
             return None
-        longest = max(self._lines.values(), key=lambda line: line.flow.waiting / line.flow.weight)
+        longest = max(self._lines.values(), key=lambda line: length(line.flow))
         newest = max((next(reversed(items.items())) for items in longest.lanes.values() if items), key=lambda at: at[1])
         return newest[0]
 

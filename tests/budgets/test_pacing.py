@@ -247,6 +247,46 @@ async def test_waiting_in_vain_ends_when_it_is_certain() -> None:
         await waiting[2]
 
 
+async def test_an_answer_that_shows_less_than_wait_is_told_at_once() -> None:
+    """Of 704 that wait for the first answer of a key, those are refused with it that it leaves no room for.
+
+    What is in flight may be given back. Once that is answered, only so many wait as fit into the next minute.
+    """
+    clock = Clock()
+    pacer = pacer_at(clock)
+    first = pacer.take(CHOSEN, Lane.READ, APP)
+    assert first is not None
+    crowd = [asyncio.create_task(pacer.wait(CHOSEN, Lane.READ, APP, Pacing(max_wait=5.3))) for _ in range(704)]
+    await waits(pacer, 704)
+    first.answered(200, answer_fields(told(100, 99, 4)))
+
+    async def know(count: int) -> bool:
+        return count == sum(task.done() for task in crowd)
+
+    await eventually(lambda: know(704 - 199))
+    for number, lease in enumerate([task.result() for task in crowd if task.done() and task.exception() is None]):
+        lease.answered(200, answer_fields(told(100, 98 - number, 4)))
+    await eventually(lambda: know(704 - 100))
+
+    assert 505 == sum(task.done() and isinstance(task.exception(), Refused) for task in crowd)
+    for task in crowd:
+        task.cancel()
+
+
+async def test_an_upload_is_not_refused_for_writes_that_wait() -> None:
+    """The 30 uploads of a minute are not used up by 40 writes of the same caller that wait for the next."""
+    pacer = pacer_at(Clock())
+    spend(pacer)
+    writes = [asyncio.create_task(pacer.wait(CHOSEN, Lane.WRITE, APP, Pacing())) for _ in range(40)]
+    await waits(pacer, 40)
+    upload = asyncio.create_task(pacer.wait(CHOSEN, Lane.UPLOAD, APP, Pacing()))
+    await waits(pacer, 41)
+
+    assert not upload.done()
+    for task in (*writes, upload):
+        task.cancel()
+
+
 async def test_at_the_reset_those_who_wait_go() -> None:
     """The next minute begins without any answer."""
     pacer = Pacer()
