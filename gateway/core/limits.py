@@ -79,10 +79,10 @@ ROWS: Final = (
         default=f"1 in {HANDSHAKE_SHARE} of `limits.connections`, {MOST_HANDSHAKES} at most",
     ),
     Row(
-        "bytes of a ClientHello",
+        "bytes of a ClientHello; of a TLS handshake",
         "connection",
         "close",
-        fixed=("gateway.proxy.handshakes:MAX_HELLO",),
+        fixed=("gateway.proxy.handshakes:MAX_HELLO", "gateway.proxy.handshake_bytes:MAX_HANDSHAKE"),
         seen_in='`tls_handshake_failures_total{reason="protocol"}`',
     ),
     Row("time for a TLS handshake", "connection", "close", Limit.HANDSHAKE_TIMEOUT, "limits.handshake_timeout"),

@@ -11,6 +11,7 @@ from typing import Final, Protocol, cast
 from gateway.callers.peers import address_of
 from gateway.config.schema.gateway import Limits
 from gateway.core.limits import HANDSHAKE_SHARE, MOST_HANDSHAKES, Limit
+from gateway.proxy.handshake_bytes import HandshakeBytes
 from gateway.telemetry.event import Emit
 from gateway.telemetry.events.peers import LimitReached, TlsHandshakeFailed
 
@@ -86,8 +87,8 @@ class Handshakes:
             self._report("closed", one.address)
 
     def too_long(self, one: "_Accepted") -> None:
-        """The caller has begun a ClientHello that is over `MAX_HELLO`, or hides how long it is."""
-        self._report("protocol", one.address, "CLIENT_HELLO_TOO_LONG")
+        """The caller's ClientHello is over `MAX_HELLO`, or hides how long it is; or its whole handshake is too long."""
+        self._report("protocol", one.address, "HANDSHAKE_TOO_LONG" if one.measures else "CLIENT_HELLO_TOO_LONG")
         self._drop(one)
 
     def stop(self) -> None:
@@ -116,7 +117,8 @@ class Handshakes:
     async def upgrade(self, one: "_Accepted", transport: asyncio.Transport, begun: bytes) -> None:
         """Do the handshake, whose first bytes have come, and go on with the connection that the owner makes."""
         connection = self._owner()
-        self._loop.call_soon(_feed, transport, begun)
+        # Once the protocol of `start_tls` is in its place.
+        self._loop.call_soon(one.measure, transport, begun)
         try:
             upgraded = await self._loop.start_tls(
                 transport,
@@ -131,6 +133,7 @@ class Handshakes:
                 self._report(*_why(failure, one.address))
             transport.abort()
             return
+        one.measured()
         # In the same turn: what the caller has sent behind its handshake is read in the next.
         if not self._end(one) or upgraded is None or upgraded.is_closing():
             transport.abort()
@@ -156,7 +159,7 @@ class Handshakes:
 class _Accepted(asyncio.Protocol):
     """A connection before its handshake, which begins with the caller's first bytes: silence costs no TLS."""
 
-    __slots__ = ("_begun", "_handshakes", "_loop", "_task", "_transport", "address")
+    __slots__ = ("_begun", "_bytes", "_handshakes", "_loop", "_task", "_transport", "address")
 
     def __init__(self, handshakes: Handshakes, loop: asyncio.AbstractEventLoop) -> None:
         self._handshakes = handshakes
@@ -164,6 +167,7 @@ class _Accepted(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport | None = None
         self._begun = b""
+        self._bytes: HandshakeBytes | None = None
         self.address = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -188,6 +192,24 @@ class _Accepted(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's
         self._handshakes.lost(self)
 
+    @property
+    def measures(self) -> bool:
+        """Whether the handshake itself is under way."""
+        return self._bytes is not None
+
+    def measure(self, transport: asyncio.Transport, begun: bytes) -> None:
+        """Give the handshake what came before it, and count what comes."""
+        if not transport.is_closing():
+            self._bytes = HandshakeBytes(transport, begun, self._too_long)
+
+    def measured(self) -> None:
+        """The handshake is over."""
+        if self._bytes is not None:
+            self._bytes.end()
+
+    def _too_long(self) -> None:
+        self._handshakes.too_long(self)
+
     def abort(self) -> None:
         """Drop the connection without waiting for the caller."""
         if self._task is not None:
@@ -200,13 +222,6 @@ def _too_long(begun: bytes) -> bool:
     """Whether the first message is over `MAX_HELLO`. A record that ends before the length of its message hides it."""
     record, message = int.from_bytes(begun[3:5], "big"), int.from_bytes(begun[6:9], "big")
     return record < _TELLS_LENGTH - 5 or message > MAX_HELLO
-
-
-def _feed(transport: asyncio.Transport, begun: bytes) -> None:
-    """Give the protocol of `start_tls`, which is in its place by now, what came before it."""
-    protocol = cast(asyncio.BufferedProtocol, transport.get_protocol())
-    memoryview(protocol.get_buffer(len(begun)))[: len(begun)] = begun
-    protocol.buffer_updated(len(begun))
 
 
 def _why(failure: OSError, peer: str) -> tuple[str, str, str | None]:
