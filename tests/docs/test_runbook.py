@@ -14,6 +14,7 @@ from gateway.config.json_schema import config_schema, policy_schema
 from gateway.core.refusal import Code, Reason
 from gateway.telemetry import labels
 from gateway.telemetry.events import LOG_EVENTS
+from gateway.telemetry.events.peers import TlsHandshakeFailed
 from gateway.telemetry.record import Record
 from gateway.telemetry.status import SlotStatus
 from tests.support import documents
@@ -46,6 +47,7 @@ def known() -> set[str]:
     names = {".".join(path.split(".")[:n]) for path in paths for n in range(1, path.count(".") + 2)}
     names |= {path.rpartition(".")[2] for path in paths}
     names |= {*map(str, Code), *map(str, Reason), *labels.FAILURES, *labels.KEY_STATES, *labels.SOURCES, *LOG_EVENTS}
+    names |= {*labels.HANDSHAKE_FAILURES, *TlsHandshakeFailed.__struct_fields__}
     names |= {*Record.__struct_fields__, *SlotStatus.__struct_fields__} | {"slot", "use", "replaced", "source"}
     names |= documents.metrics()
     chart = (ROOT / "helm/productlane-gateway/README.md").read_text("utf-8")
