@@ -97,6 +97,9 @@ class HeadReader:
 
         Raises `Refused` for bytes that are not HTTP; nothing can be read after them.
         """
+        if not self.pending:
+            # RFC 9112 section 2.2. The parser skips them as well, but each pair of them would be an end of a head here.
+            data = data.lstrip(b"\r\n")
         end = (self._last + data if self._last else data).find(_END)
         end = end + len(_END) - len(self._last) if end >= 0 else len(data)
         head = data[:end] if end < len(data) else data
