@@ -124,7 +124,7 @@ ROWS: Final = (
         fixed=("gateway.proxy.inbox:MAX_WAITING", "gateway.proxy.request:MAX_HEAD"),
     ),
     Row(
-        "requests that begin in a turn of the event loop",
+        "requests and TLS handshakes that begin in a turn of the event loop",
         "gateway",
         "the rest waits a turn; addresses take turns",
         fixed=("gateway.proxy.turns:BEGIN_A_TURN",),

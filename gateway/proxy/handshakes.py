@@ -12,6 +12,7 @@ from gateway.callers.peers import address_of
 from gateway.config.schema.gateway import Limits
 from gateway.core.limits import HANDSHAKE_SHARE, MOST_HANDSHAKES, Limit
 from gateway.proxy.handshake_bytes import HandshakeBytes
+from gateway.proxy.turns import Turns
 from gateway.telemetry.event import Emit
 from gateway.telemetry.events.peers import LimitReached, TlsHandshakeFailed
 
@@ -40,6 +41,7 @@ class Owner(Protocol):
     """What accepts connections, and counts them."""
 
     limits: Limits
+    turns: Turns
 
     def __call__(self) -> asyncio.Protocol:
         """The protocol of a connection whose handshake is over."""
@@ -116,6 +118,10 @@ class Handshakes:
 
     async def upgrade(self, one: "_Accepted", transport: asyncio.Transport, begun: bytes) -> None:
         """Do the handshake, whose first bytes have come, and go on with the connection that the owner makes."""
+        if (turn := self._owner.turns.take(one.address)) is not None:
+            await turn
+        if transport.is_closing():
+            return  # The caller has left, which is counted.
         connection = self._owner()
         # Once the protocol of `start_tls` is in its place.
         self._loop.call_soon(one.measure, transport, begun)
