@@ -1,65 +1,22 @@
-"""Puts the status of this process together, and encodes it for ``/status.json``."""
+"""The part of the status that is about callers, and the body of ``/status.json``."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
-from gateway import __version__
 from gateway.core.policy import Policy
-from gateway.telemetry.status import (
-    CallerStatus,
-    IssuerStatus,
-    KeyStatus,
-    ReloadStatus,
-    Status,
-    StoreStatus,
-    UseStatus,
-    moment,
-)
+from gateway.telemetry.status import CallerStatus, Status, UseStatus, moment
 from gateway.telemetry.usage import Usage
 
 
-def build(
-    *,
-    config: str,
-    upstream: str,
-    listeners: Mapping[str, str],
-    not_ready: Iterable[str],
-    started: float,
-    now: float,
-    policies: Mapping[str, Policy],
-    keys: Iterable[KeyStatus],
-    usage: Usage,
-    reload: ReloadStatus,
-    store: StoreStatus,
-    issuers: Iterable[IssuerStatus] = (),
-    authenticate: Mapping[str, tuple[str, ...]] | None = None,
-    instance: str = "",
-) -> Status:
-    """The whole status. ``config`` says where the config is from; ``started`` and ``now`` are Unix times.
-
-    ``authenticate`` are the kinds of credential of each caller.
-    """
+def caller_statuses(
+    policies: Mapping[str, Policy], usage: Usage, authenticate: Mapping[str, tuple[str, ...]]
+) -> tuple[CallerStatus, ...]:
+    """Callers with a policy by name, then those seen without one. ``authenticate`` are kinds of credential."""
+    ruled = [_caller(name, policy, usage, authenticate.get(name, ())) for name, policy in sorted(policies.items())]
     unruled = sorted(caller for caller in usage.callers if caller not in policies)
-    ruled = (
-        _caller(name, policy, usage, (authenticate or {}).get(name, ())) for name, policy in sorted(policies.items())
-    )
-    return Status(
-        version=__version__,
-        started=moment(started),
-        now=moment(now),
-        config=config,
-        upstream=upstream,
-        listeners=dict(listeners),
-        not_ready=tuple(not_ready),
-        reload=reload,
-        store=store,
-        keys=tuple(keys),
-        callers=(*ruled, *(CallerStatus(name, used=_used(name, usage)) for name in unruled)),
-        instance=instance,
-        issuers=tuple(issuers),
-    )
+    return (*ruled, *(CallerStatus(name, used=_used(name, usage)) for name in unruled))
 
 
 def encode(status: Status) -> bytes:

@@ -103,7 +103,7 @@ def is_secret_mount(file: Path, mounts: str) -> bool:
     folder = file.parent
     if (folder / "..data").is_symlink():
         return True
-    points = _tmpfs_mounts(mounts)
+    points = _mounts(mounts, "tmpfs ")
     return str(file) in points or (str(folder) in points and not folder.stat().st_mode & 0o022)
 
 
@@ -113,10 +113,6 @@ def mountinfo() -> str:
         return Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return ""
-
-
-def _tmpfs_mounts(mounts: str) -> frozenset[str]:
-    return _mounts(mounts, "tmpfs ")
 
 
 def _mounts(mounts: str, kind: str = "") -> frozenset[str]:

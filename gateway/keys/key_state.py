@@ -7,7 +7,6 @@ from gateway.core.rotation import (
     FALLS_SHORT,
     SUFFICES,
     Rotation,
-    Slot,
     State,
     rank_of,
     reason,
@@ -88,33 +87,30 @@ class KeyState:
         rotation = self.rotation
         return {
             slot.name: _Shown(
-                slot, state(rotation, slot), "; ".join(filter(None, (reason(rotation, slot), slot.fault)))
+                slot.secret, state(rotation, slot), "; ".join(filter(None, (reason(rotation, slot), slot.fault)))
             )
             for slot in rotation.all_slots
         }
 
 
 class _Shown(NamedTuple):
-    slot: Slot
+    """What is reported of a slot."""
+
+    secret: Secret | None
     state: State
     reason: str
 
     @property
     def preview(self) -> str:
-        return self.slot.secret.preview if self.slot.secret is not None else ""
-
-    @property
-    def seen(self) -> tuple[Secret | None, State, str]:
-        return self.slot.secret, self.state, self.reason
+        return self.secret.preview if self.secret is not None else ""
 
 
 def _changes(key: str, before: dict[str, _Shown], now: dict[str, _Shown]) -> list[SecretStateChanged]:
     changes = []
     for slot, shown in now.items():
         old = before.get(slot)
-        if old is None or old.seen != shown.seen:
-            same = old is not None and old.slot.secret == shown.slot.secret
-            previous = old.state if old is not None and same else ""
+        if old != shown:
+            previous = old.state if old is not None and old.secret == shown.secret else ""
             alarming = isinstance(shown.state, KeyFault) or bool(shown.reason)
             changes.append(SecretStateChanged(key, slot, shown.preview, previous, shown.state, shown.reason, alarming))
     for slot in before.keys() - now.keys():

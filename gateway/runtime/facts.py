@@ -6,8 +6,9 @@ from datetime import UTC, date, datetime, time
 
 import msgspec
 
+from gateway import __version__
 from gateway.admin.health import Health
-from gateway.admin.status import build
+from gateway.admin.status import caller_statuses
 from gateway.budgets.pacing import Pacer
 from gateway.config.assembly.snapshot import Snapshot
 from gateway.config.secret_source import MissingSecret, read_text
@@ -20,7 +21,7 @@ from gateway.runtime.listeners import Listeners
 from gateway.runtime.serving_factory import ServingFactory
 from gateway.telemetry.gauge import State
 from gateway.telemetry.metrics import Metrics
-from gateway.telemetry.status import IssuerStatus, KeyStatus, ReloadStatus, Status
+from gateway.telemetry.status import IssuerStatus, KeyStatus, ReloadStatus, Status, moment
 from gateway.telemetry.usage import Usage
 
 
@@ -66,7 +67,7 @@ class Facts(msgspec.Struct):
             keys=self._keys(),
             budgets=self.pacer.status(),
             store=self.factory.store,
-            issuers=tuple(self._issuers()),
+            issuers=self._issuers(),
             circuit_open=self.current.serving.upstream.circuit_open,
             restart_needed=bool(self.reload.restart_needed),
             policy_expires={
@@ -79,21 +80,21 @@ class Facts(msgspec.Struct):
 
     def status(self) -> Status:
         """What the status shows now."""
-        return build(
+        snapshot = self.snapshot
+        return Status(
+            version=__version__,
+            started=moment(self.started),
+            now=moment(self.clock()),
             config=self.config,
-            upstream=self.snapshot.settings.upstream.url,
+            upstream=snapshot.settings.upstream.url,
             listeners={"traffic": str(self.listeners.traffic), "admin": str(self.listeners.admin)},
             not_ready=self.health.reasons_not_ready(),
-            started=self.started,
-            now=self.clock(),
-            policies=self.snapshot.policies,
-            keys=self._keys(),
-            usage=self.usage,
             reload=self.reload,
             store=self.factory.store,
-            issuers=self._issuers(),
-            authenticate=self.snapshot.callers.kinds(),
+            keys=self._keys(),
+            callers=caller_statuses(snapshot.policies, self.usage, snapshot.callers.kinds()),
             instance=self.instance,
+            issuers=self._issuers(),
         )
 
     def status_token(self) -> str | None:
@@ -117,5 +118,5 @@ class Facts(msgspec.Struct):
         scopes = self.snapshot.catalog.scopes
         return key_statuses(self.current.serving.keyring, self.needs, scopes, self.pacer.status())
 
-    def _issuers(self) -> list[IssuerStatus]:
-        return [] if self.factory.issuers is None else self.factory.issuers.statuses()
+    def _issuers(self) -> tuple[IssuerStatus, ...]:
+        return () if self.factory.issuers is None else tuple(self.factory.issuers.statuses())

@@ -160,7 +160,7 @@ class ServingFactory:
 
     def _identification(self, snapshot: Snapshot) -> Identification:
         """What identifies callers. Issuers whose settings are new are asked for their keys from now on."""
-        settings, before = snapshot.callers.issuers, self.issuers
+        settings, before, issuers = snapshot.callers.issuers, self.issuers, self.issuers
         loopback = is_loopback(snapshot.settings.listen.host)
         if not settings and before is None:
             return Identification(snapshot.callers, loopback=loopback)
@@ -168,14 +168,14 @@ class ServingFactory:
         from gateway.callers.issuer import TIMEOUT
         from gateway.callers.issuers import Issuers
 
-        if before is None or tuple(before.sets) != settings:
-            self.issuers = Issuers(settings, after=before, emit=self._emit, resolver=Resolver(self._issuer_names))
-            self._watching.start(reported(self.issuers.run(), self._emit))
+        if issuers is None or tuple(issuers.sets) != settings:
+            issuers = Issuers(settings, after=before, emit=self._emit, resolver=Resolver(self._issuer_names))
+            self._watching.start(reported(issuers.run(), self._emit))
             if before is not None:
                 before.retire()
-                self._leave(_later(functools.partial(before.close, self.issuers), TIMEOUT + _GRACE))
-        assert self.issuers is not None  # noqa: S101 - made above
-        return Identification(snapshot.callers, self.issuers.keys, loopback=loopback)
+                self._leave(_later(functools.partial(before.close, issuers), TIMEOUT + _GRACE))
+            self.issuers = issuers
+        return Identification(snapshot.callers, issuers.keys, loopback=loopback)
 
 
 def _upstream_tls(snapshot: Snapshot) -> ssl.SSLContext | None:

@@ -20,7 +20,7 @@ from gateway import __version__
 from gateway.admin.health import Fact, Health
 from gateway.admin.page import page
 from gateway.admin.pages import Pages
-from gateway.admin.status import build
+from gateway.admin.status import caller_statuses
 from gateway.core.catalog import Endpoint, Lane
 from gateway.core.policy import Policy
 from gateway.net.listen_address import Address
@@ -80,15 +80,16 @@ def status() -> Status:
         identity_fault="no connection",
     )
     absent = SlotStatus("2", "missing", fault="the file x does not exist")
-    return build(
+    return Status(
+        version=__version__,
         config="gateway.yaml",
         upstream="https://productlane.com/api/v2",
         listeners={"traffic": "127.0.0.1:8080", "admin": "127.0.0.1:9090"},
         not_ready=(),
-        started=NOON - 60,
-        now=NOON,
-        policies={"billing": policy},
-        keys=[
+        started=moment(NOON - 60),
+        now=moment(NOON),
+        callers=caller_statuses({"billing": policy}, usage, {}),
+        keys=(
             KeyStatus(
                 "main",
                 (main, absent),
@@ -100,9 +101,8 @@ def status() -> Status:
                 budgets={
                     "read": BudgetStatus(1000, 998, moment(NOON), 990, 17, 3, (ShareStatus("billing", 2, 500, 2, 3),))
                 },
-            )
-        ],
-        usage=usage,
+            ),
+        ),
         reload=ReloadStatus(False, ("policies/a.yaml:1: scopes: <wrong>",), moment(NOON - 30), ("listen",)),
         store=StoreStatus("redis", "redis://<r>:6379/0", {"read": "ConnectionError"}),
     )
