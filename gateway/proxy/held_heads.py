@@ -68,12 +68,13 @@ class HeldHeads:
 
 
 def _too_many(limit: Limit, most: int) -> Refused:
-    share = f"a quarter of the {most} bytes, which one address may hold," if limit is Limit.HEADS_PER_ADDRESS else most
+    share = f"{most // HEADS_SHARE} of its {most}" if limit is Limit.HEADS_PER_ADDRESS else f"{most}"
+    whose = "to one address" if limit is Limit.HEADS_PER_ADDRESS else "in all"
     return Refused(
         Code.OVERLOADED,
         Reason.LOAD,
         "Too many heads of requests are held at a time.",
-        note=f"`limits.heads` allows {share} bytes of heads without an answer",
+        note=f"`limits.heads` allows {share} bytes of heads without an answer {whose}",
         fix="send the whole head at once, or raise `limits.heads`",
         decided_by=f"limits.heads: {most}",
         headers=(("Retry-After", "1"),),
