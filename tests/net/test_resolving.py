@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import statistics
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -211,13 +212,14 @@ async def test_an_address_that_swallows_costs_a_moment_once(run: Running, record
     records.places = [OTHER, "127.0.0.1"]
     loop = asyncio.get_running_loop()
     times = []
-    for _ in range(3):
+    for _ in range(6):
         began = loop.time()
         assert (await post(run)).status == 200
         times.append(loop.time() - began)
 
     assert 0.2 <= times[0] < 1.0
-    assert max(times[1:]) < 0.2
+    # Each would take 250 ms; a pause of a busy machine is seldom in three of five.
+    assert statistics.median(times[1:]) < 0.2
 
 
 async def test_an_address_that_breaks_off_is_left_for_another(run: Running, records: Records) -> None:

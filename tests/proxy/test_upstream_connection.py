@@ -243,7 +243,7 @@ async def test_an_answer_of_tiny_chunks_is_whole(tmp_path: Path, over_tls: bool,
 
     One that ends before the last chunk is cut for the caller too, and one that ends with its connection is whole.
     """
-    sent = bytes(range(256)) * 400
+    sent = bytes(range(256)) * 100
     framed = b"".join(b"1\r\n%c\r\n" % byte for byte in sent)
 
     async def reply(arrival: Arrival, writer: asyncio.StreamWriter) -> None:

@@ -10,9 +10,9 @@ from typing import Any, Final
 DEADLINE: Final = 10.0
 
 
-async def eventually(holds: Callable[[], Awaitable[object]]) -> None:
-    """Wait until a question is answered with yes, in `DEADLINE` seconds."""
-    async with asyncio.timeout(DEADLINE):
+async def eventually(holds: Callable[[], Awaitable[object]], seconds: float = DEADLINE) -> None:
+    """Wait until a question is answered with yes, in so many seconds."""
+    async with asyncio.timeout(seconds):
         while not await holds():  # noqa: ASYNC110 - there is no event: it is asked over a socket
             await asyncio.sleep(0.01)
 
