@@ -1,4 +1,4 @@
-"""The body of the upstream's answer as it arrives: its framing taken off, and held until it is taken."""
+"""The body of the upstream's answer: its framing taken off, and held until it is taken."""
 
 from typing import Final
 
@@ -8,10 +8,28 @@ from gateway.core.message import Chunked, Framing, Head
 CHUNKS_A_TURN: Final = 64
 
 
+class WholeBody:
+    """A body of a known length that came in one piece with its head, as most do. It reads like an `AnswerBody`."""
+
+    __slots__ = ("_data", "held")
+
+    done: Final = True
+    behind: Final = 0
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.held = len(data)
+
+    def take(self) -> bytes:
+        """All bytes that are held."""
+        data, self._data, self.held = self._data, b"", 0
+        return data
+
+
 class AnswerBody:
-    """``done`` tells that the body is whole, ``held`` how many bytes of it wait to be taken. ``surplus`` tells that
-    more came than belongs to it, ``until_close`` that it ends with its connection, ``behind`` how many bytes of chunks
-    `read_on` is to read.
+    """A body as it arrives. ``done`` tells that it is whole, ``held`` how many bytes of it wait to be taken,
+    ``surplus`` that more came than belongs to it, ``until_close`` that it ends with its connection, ``behind`` how many
+    bytes of chunks `read_on` is to read.
     """
 
     __slots__ = ("_chunked", "_left", "_pieces", "behind", "done", "held", "surplus", "until_close")

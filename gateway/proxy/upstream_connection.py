@@ -6,10 +6,10 @@ from typing import Final, cast
 
 from gateway.core.field_rules import Rules, answer_rules
 from gateway.core.limits import Limit
-from gateway.core.message import Head, Malformed
+from gateway.core.message import Framing, Head, Malformed
 from gateway.core.network_faults import NetworkFault
 from gateway.net.sockets import has_arrived
-from gateway.proxy.answer_body import AnswerBody
+from gateway.proxy.answer_body import AnswerBody, WholeBody
 from gateway.proxy.answer_head import AnswerHead
 from gateway.proxy.lost import Lost
 
@@ -17,6 +17,7 @@ from gateway.proxy.lost import Lost
 # slows the upstream down.
 HIGH_WATER: Final = 131_072
 _FOREVER: Final = float("inf")
+_LENGTH: Final = Framing.LENGTH
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -44,7 +45,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._received = self._ended = False
         # Of the exchange under way: who waits for the head of its answer, and the body once that has come.
         self._head: asyncio.Future[Head] | None = None
-        self._body: AnswerBody | None = None
+        self._body: AnswerBody | WholeBody | None = None
         self._keep_alive = True
         self._lost: Lost | None = None
         self._reader: asyncio.Future[None] | None = None
@@ -70,17 +71,13 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def disturbed(self) -> bool:
-        """Whether something has arrived on an idle connection, its end included, that the event loop has not read yet.
-
-        One system call, for requests that must not be sent twice.
-        """
+        """Whether something has arrived on an idle connection, its end included, that the loop has not read yet."""
         return self._channel is not None and has_arrived(self._channel)
 
     def begin(self, method: str, head: bytes, *, whole: bool = True) -> "asyncio.Future[Head]":
         """Send a request's head, with its body where it is ``whole``; the future gives the answer's head."""
         self._beginning.expect(method)
-        self._sent, self._received = whole, False
-        self._body = None
+        self._sent, self._received, self._body = whole, False, None
         answer = self._head = self._loop.create_future()
         if self._lost is not None:
             self._fail(self._lost)
@@ -126,7 +123,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Drop the connection without waiting for the peer, and what is still to be read."""
-        if self._body is not None:
+        if isinstance(self._body, AnswerBody):
             self._body.behind = 0
         if self.transport is not None:
             self.transport.abort()
@@ -160,11 +157,14 @@ class UpstreamConnection(asyncio.Protocol):
                 if head is None:
                     return
                 self._keep_alive = head.keep_alive
-                body = self._body = AnswerBody(head)
                 answer, self._head = self._head, None
                 if not answer.done():
                     answer.set_result(head)
-            elif body is None or body.done:
+                if head.framing is _LENGTH and len(data) == head.length:
+                    self._body, self.deadline = WholeBody(data), _FOREVER
+                    return
+                body = self._body = AnswerBody(head)
+            elif not isinstance(body, AnswerBody) or body.done:
                 # Bytes that nobody asked for would be read as the next request's answer.
                 self._keep_alive = False
                 self.abort()
@@ -209,7 +209,7 @@ class UpstreamConnection(asyncio.Protocol):
         """The upstream has said that nothing follows. Over TLS that is its close_notify alone, as uvloop has it: a
         connection that ends without one was cut (RFC 9112 section 9.8), and so was one that this side gave up.
         """
-        if self._body is not None and self._body.until_close and self._lost is None:
+        if isinstance(self._body, AnswerBody) and self._body.until_close and self._lost is None:
             self._body.done = True
             self.deadline = _FOREVER
             self._wake()
