@@ -60,9 +60,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def reusable(self) -> bool:
-        """Whether the exchange ended so that nothing of it can be taken for a part of the next one."""
+        """Whether the exchange ended so that nothing of it can be taken for a part of the next one, while `alive`."""
         body = self._body
-        return body is not None and body.done and not body.held and self._sent and self._keep_alive and self.alive
+        return body is not None and body.done and not body.held and self._sent and self._keep_alive
 
     @property
     def complete(self) -> bool:
