@@ -15,7 +15,7 @@ from gateway.proxy.handler import Handler
 from gateway.proxy.reply import Reply
 from gateway.proxy.request import Request
 from gateway.proxy.upstream_connection import UpstreamConnection
-from gateway.runtime import facts
+from gateway.runtime.facts import Facts
 from gateway.runtime.listeners import Listeners
 from tests.support.sentinels import KEY, TOKEN
 
@@ -47,7 +47,7 @@ def plant() -> None:
     _in_front(Reply, "begin", "fault-reply", lambda reply, *_: ReplyFault(f"{reply._request.fields!r} {KEY}"))
     _in_front(Handler, "serve", "fault-listener", lambda request, *_: ListenerFault(f"{request.fields!r}"))
     _in_front(Handler, "_pass", "fault-strays", _strays)
-    vars(facts)["build"] = _broken_status
+    _in_front(Facts, "status", "", _broken_status)
 
 
 def _in_front(kind: type, method: str, mark: str, fault: Any) -> None:
@@ -66,8 +66,10 @@ def _shown(value: object) -> str:
     return request.target if isinstance(request, Request) else repr(value)
 
 
-def _broken_status(**_: object) -> object:
-    raise StatusFault(KEY) from ValueError(TOKEN)
+def _broken_status(*_: object) -> Exception:
+    fault = StatusFault(KEY)
+    fault.__cause__ = ValueError(TOKEN)
+    return fault
 
 
 def _strays(request: Request, *_: object) -> Exception:
