@@ -28,7 +28,7 @@ test: $(READY)
 	$(BIN)/$(if $(COVERAGE),coverage run -m,python -m) pytest -n auto $(ARGS)
 
 # The inner loop: rules, decisions, settings and bytes on the wire, without the tests that start programs or wait; about
-# 20 s on two cores. It keeps bytecode, whatever the shell says, since each process rewrites all asserts otherwise.
+# 30 s on two cores. It keeps bytecode, whatever the shell says, since each process rewrites all asserts otherwise.
 FAST := tests/test_shape.py tests/core tests/config tests/callers tests/keys tests/budgets tests/admin tests/wire
 test-fast: $(READY)
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n auto --dist loadfile -m 'not slow' \
