@@ -45,7 +45,7 @@ class Pages:
         }
 
     async def answer(self, asked: Asked) -> Answer:
-        """The answer to a request that is valid HTTP. What it may not have is told in JSON."""
+        """The answer to a request that is valid HTTP. A refusal is JSON with a code and a message."""
         try:
             check(asked, self._token)
             served = self._served.get(asked.path)

@@ -103,7 +103,7 @@ ROWS: Final = (
         fixed=("gateway.proxy.request:MAX_HEAD", "gateway.proxy.request:MAX_FIELDS"),
     ),
     Row(
-        "bytes of heads without an answer, but for whole heads up to 4 KiB",
+        "bytes of heads without an answer; whole heads up to 4 KiB do not count",
         "gateway",
         f"{_OVERLOADED}, close, for the longest wait for the rest of a head, of the address that holds most",
         Limit.HEADS,

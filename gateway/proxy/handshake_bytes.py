@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, cast
 
-# ClientHello and certificates. Chains in use have a few kB; OpenSSL takes 100 kB, for each of which it keeps 400.
+# ClientHello and certificates. Real chains have a few kB. OpenSSL accepts 100 kB and keeps four times the bytes.
 MAX_HANDSHAKE: Final = 24_576
 # In seconds. A handshake that ends with the bytes that reach the bound is seen to have ended by then.
 _PATIENCE: Final = 0.05

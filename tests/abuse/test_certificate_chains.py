@@ -46,7 +46,7 @@ def chained(house: House, size: int) -> ssl.SSLContext:
 
 
 async def shake(served: Served, context: ssl.SSLContext, *, without: int = 0, behind: bytes = b"") -> Caller:
-    """Do a handshake, but for so many bytes at its end; more follows it in the same write."""
+    """Do a handshake. ``without`` holds back so many of its last bytes; ``behind`` leaves in the same write."""
     caller = await served.connect()
     arrived, leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = context.wrap_bio(arrived, leaving, server_hostname="localhost")

@@ -13,7 +13,7 @@ from tests.support.raw_caller import Caller, head
 from tests.support.recording import Arrival, Upstream, answer
 from tests.support.served import Served, serving
 
-# Of many fields, each of which costs more than its bytes.
+# Many fields: each costs more memory than its bytes.
 LARGE = [f"X-{number}: {'x' * 470}" for number in range(120)]
 UNFINISHED = head("GET", "/api/v2/threads", *LARGE, token=None)[:-2]
 # Nothing is taken of an upstream for these while their bodies are awaited.

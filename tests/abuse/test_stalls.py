@@ -20,7 +20,7 @@ SIZES = range(90_000, 500_000, 30_000)
 
 
 def gone(caller: socket.socket) -> bool:
-    """Whether the gateway has closed a connection of which nothing was read."""
+    """Whether the gateway has closed a connection whose caller reads nothing."""
     poll = select.poll()
     poll.register(caller, select.POLLRDHUP)
     return bool(poll.poll(0))

@@ -241,8 +241,8 @@ async def test_the_documented_user_may_do_what_limits_take(tmp_path: Path, upstr
 def hits(content: dict[str, bytes]) -> list[tuple[str, bytes]]:
     """The places of data that no store may contain: keys, tokens, passwords, whole or in part, and pickles.
 
-    A pickle begins with its protocol and, but for the smallest, a frame. Two bytes alone stand in a file by chance, as
-    parts of its checksums.
+    Every pickle begins with its protocol, and all but the smallest go on with a frame. Anywhere in a file the frame is
+    asked for too, since checksums contain the first two bytes by chance.
     """
     secrets = [KEY, OTHER_KEY, TOKEN, PASSWORD]
     parts = {text[at : at + 12].encode() for text in secrets for at in range(len(text) - 11)}

@@ -368,7 +368,7 @@ async def test_look_ups_from_memory_are_told_too(productlane: Productlane, clock
 
 
 async def test_look_ups_of_a_keyring_that_is_replaced_are_told(productlane: Productlane, clock: Clock) -> None:
-    """A reload loses no look-up: what was counted is told as a keyring is replaced, and what comes later at once."""
+    """A reload loses no look-up: a replaced keyring reports what it counted, and each later look-up at once."""
     reported: list[Event] = []
     async with asking(productlane.url, clock, emit=reported.append) as identities:
         keyring = ring(identities, key("support", A))

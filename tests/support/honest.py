@@ -66,6 +66,6 @@ def resident(served: Served) -> float:
 
 
 def worked(served: Served) -> float:
-    """The seconds for which the process has had a processor, whoever else wanted it."""
+    """The CPU time of the process in seconds, which no other process on the machine changes."""
     fields = Path(f"/proc/{served.process.pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
